@@ -1,0 +1,289 @@
+"""The backend over plain containers: carries plans out, one Engine call a step.
+
+A start is all or nothing: whatever ends it early, an error, a cancel at any await, a create whose
+answer never came, what it had made is removed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .engine import Engine
+from .errors import (
+    Conflict,
+    EngineTimeout,
+    EngineUnavailable,
+    NotFound,
+    ServerDied,
+)
+from .launch import Launch, describe_owner
+from .plan import Observed, Op, plan_delete, plan_start, plan_stop
+from .spec import ServerSpec, spec_hash
+from .watcher import Record, State, Watcher
+
+if TYPE_CHECKING:
+    Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+#: How often a stop is tried again when the Engine goes away under it.
+STOP_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How the Hub gets to its servers.
+
+    Attributes:
+        by: ``"published"`` port, ``"ip"`` address in the network, or container ``"name"``.
+        engine_host: host of the Engine, for ports published on all its addresses.
+    """
+
+    by: str
+    engine_host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A container that was running a moment ago.
+
+    Attributes:
+        id: the Engine's id.
+        name: its name, without a slash.
+        host: where its server is reached: IP address or container name.
+        port: TCP port there.
+        env: the environment it really has: an older start's where it was used again.
+    """
+
+    id: str
+    name: str
+    host: str
+    port: int
+    env: Mapping[str, str]
+
+
+class Containers:
+    """One per Hub and Engine, for all servers; calls for one server come one after another."""
+
+    def __init__(self, engine: Engine, watcher: Watcher, log: Log) -> None:
+        self._engine, self._watcher, self._log = engine, watcher, log
+        self._background: set[asyncio.Task[None]] = set()
+
+    # --- observing -------------------------------------------------------------------------
+
+    def observed(self, user: str, server: str) -> list[Observed]:
+        """Every container of a server, from the watcher's table: no request."""
+        return [_observed(record) for record in self._watcher.find(user, server)]
+
+    async def running_id(self, user: str, server: str) -> str | None:
+        """Id of a running container of this server, found by labels, or None."""
+        await self._watcher.synced()
+        found = (container.id for container in self.observed(user, server) if container.running)
+        return next(found, None)
+
+    async def address(self, container_id: str, port: int, reach: Reach) -> Running:
+        """Where a container's server is reached now.
+
+        Raises:
+            NotFound: it is gone.
+            ServerDied: it has ended, and so has no address.
+            EngineError: the Engine could not be asked.
+        """
+        return running_from(await self._engine.inspect_container(container_id), port, reach)
+
+    # --- starting --------------------------------------------------------------------------
+
+    async def start(
+        self,
+        spec: ServerSpec,
+        env: Mapping[str, str],
+        *,
+        keep: bool,
+        volume_owners: Mapping[str, Mapping[str, str]],
+        before_start: Callable[[str], Awaitable[None]] | None = None,
+    ) -> str:
+        """Make one running container of the wanted spec, and no other of the same server.
+
+        Args:
+            spec: what is wanted.
+            env: the environment, tokens included.
+            keep: whether a container of an earlier run may be used again.
+            volume_owners: volume name → the labels that it must not contradict.
+            before_start: called with the id of a new container before it runs (certificates).
+
+        Returns:
+            The container's id; its process has been started, no more.
+
+        Raises:
+            ForeignObject: a name or volume belongs to somebody else.
+            EngineError: a step failed. Whatever is raised, nothing of this start is left.
+        """
+        await self._watcher.synced()
+        wanted = spec_hash(spec, env)
+        launch = Launch(self._engine, self._watcher, self._log, spec, env)
+        container_id = ""
+        try:
+            await launch.claim_volumes(volume_owners)
+            observed = self.observed(spec.key.user, spec.key.server)
+            for step in plan_start(wanted, observed, keep=keep):
+                self._log.info(
+                    "%s container %s: %s", step.op.value, step.target[:12] or "(new)", step.cause
+                )
+                if step.op is Op.REMOVE:
+                    await self._remove(step.target)
+                elif step.op is Op.CREATE:
+                    container_id = await launch.create()
+                    if before_start is not None:
+                        await before_start(container_id)
+                elif step.op is Op.REUSE:
+                    container_id = step.target
+                else:
+                    await launch.start(container_id)
+        except BaseException:
+            await self._finish(launch.undo())
+            raise
+        return container_id
+
+    # --- ending ----------------------------------------------------------------------------
+
+    async def stop(self, user: str, server: str, *, grace: float, keep: bool) -> None:
+        """Stop a server's containers, and remove them unless they are kept.
+
+        The Hub forgets a server whose stop failed, so an Engine that goes away is waited for.
+
+        Args:
+            user: raw user name.
+            server: raw server name.
+            grace: seconds between SIGTERM and SIGKILL; 0 kills at once.
+            keep: leave the stopped container in place.
+
+        Raises:
+            EngineError: it could not be done, and trying again did not help.
+        """
+        await self._watcher.synced()
+        for attempt in range(1, STOP_TRIES + 1):
+            try:
+                for step in plan_stop(self.observed(user, server), keep=keep):
+                    self._log.info(
+                        "%s container %s: %s", step.op.value, step.target[:12], step.cause
+                    )
+                    if step.op is Op.STOP:
+                        await self._stop(step.target, grace)
+                    else:
+                        await self._remove(step.target)
+            except (EngineUnavailable, EngineTimeout) as error:
+                if attempt == STOP_TRIES:
+                    raise
+                self._log.warning("Trying to stop %s/%s again: %s", user, server, error)
+                await self._watcher.in_sync()
+            else:
+                return
+
+    async def delete(self, user: str, server: str) -> None:
+        """Remove every container of a server, whatever its state."""
+        await self._watcher.synced()
+        for step in plan_delete(self.observed(user, server)):
+            self._log.info("%s container %s: %s", step.op.value, step.target[:12], step.cause)
+            await self._remove(step.target)
+
+    async def owned_volumes(self, owner: Mapping[str, str]) -> list[str]:
+        """Names of the volumes whose labels are these."""
+        labels = [f"{label}={value}" for label, value in owner.items()]
+        return [str(volume["Name"]) for volume in await self._engine.list_volumes(labels)]
+
+    async def remove_volume(self, name: str, owner: Mapping[str, str]) -> bool:
+        """Remove a volume if its labels say that it is this owner's.
+
+        Returns:
+            False where it is gone already, somebody else's, or in use.
+        """
+        try:
+            labels = (await self._engine.inspect_volume(name)).get("Labels") or {}
+            if any(labels.get(label) != value for label, value in owner.items()):
+                self._log.info("Keeping volume %s: it belongs to %s", name, describe_owner(labels))
+                return False
+            await self._engine.remove_volume(name)
+        except NotFound:
+            return False
+        except Conflict as error:
+            self._log.warning("Keeping volume %s: %s", name, error)
+            return False
+        return True
+
+    async def post_mortem(self, container_id: str, lines: int) -> ServerDied:
+        """What to say about a container that ended before it was ready.
+
+        Args:
+            container_id: which.
+            lines: how many of its last log lines to quote.
+        """
+        try:
+            state = (await self._engine.inspect_container(container_id))["State"]
+            log = await self._engine.logs(container_id, lines) if lines > 0 else ""
+        except NotFound:
+            return ServerDied(-1, False, "(its container was removed by somebody else)")
+        return ServerDied(int(state["ExitCode"]), bool(state.get("OOMKilled")), log.strip())
+
+    async def discard(self, container_id: str) -> None:
+        """Remove a container whose start came to nothing, also if we are cancelled meanwhile."""
+        await self._finish(self._remove(container_id))
+
+    async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        await asyncio.shield(task)
+
+    async def _stop(self, container_id: str, grace: float) -> None:
+        try:
+            if grace > 0:
+                await self._engine.stop_container(container_id, grace)
+            else:
+                await self._engine.kill_container(container_id)
+        except NotFound:
+            self._watcher.note_removed(container_id)
+        except Conflict:
+            # Docker's answer to killing what has ended by itself just now.
+            self._log.debug("Container %s had ended already", container_id[:12])
+
+    async def _remove(self, container_id: str) -> None:
+        await self._engine.remove_container(container_id, force=True, volumes=True)
+        self._watcher.note_removed(container_id)
+
+
+def running_from(info: Mapping[str, Any], port: int, reach: Reach) -> Running:
+    """Read an address out of ``GET /containers/{id}/json``.
+
+    Raises:
+        ServerDied: the container does not run, and so has no address.
+    """
+    state = info["State"]
+    if not state["Running"]:
+        raise ServerDied(int(state["ExitCode"]), bool(state.get("OOMKilled")), "")
+    name = str(info["Name"]).lstrip("/")
+    host, at_port = name, port
+    settings = info["NetworkSettings"]
+    if info["HostConfig"].get("NetworkMode") == "host":
+        host = reach.engine_host
+    elif reach.by == "ip":
+        host = _ip(settings)
+    elif reach.by == "published":
+        bindings = (settings.get("Ports") or {}).get(f"{port}/tcp") or [{}]
+        host = bindings[0].get("HostIp") or reach.engine_host
+        at_port = int(bindings[0].get("HostPort") or port)
+        if host in ("0.0.0.0", "::"):
+            host = reach.engine_host
+    pairs = (entry.partition("=") for entry in info["Config"].get("Env") or [])
+    return Running(str(info["Id"]), name, host, at_port, {key: value for key, _, value in pairs})
+
+
+def _ip(settings: Mapping[str, Any]) -> str:
+    networks = (settings.get("Networks") or {}).values()
+    found = (endpoint.get("IPAddress") for endpoint in networks)
+    return next((str(ip) for ip in found if ip), "") or str(settings.get("IPAddress") or "")
+
+
+def _observed(record: Record) -> Observed:
+    return Observed(id=record.id, running=record.state is State.RUNNING, spec=record.spec)

@@ -1,0 +1,176 @@
+"""Every error that dockernamed raises, as one tree.
+
+::
+
+    DockerNamedError
+    ├── ConfigError            the admin's settings cannot work (also a ValueError)
+    │   └── TemplateError      a template names an unknown field or reaches too far
+    ├── OptionsError           what a user asked for is not allowed → HTTP 400
+    ├── EngineError            the Docker Engine said no, or nothing
+    │   ├── EngineUnavailable  it cannot be reached, or the connection broke: try again
+    │   ├── EngineTimeout      no answer within the deadline: the work may be done all the same
+    │   ├── NotFound           404: no such container, image, volume or network
+    │   ├── Conflict           409: the object is in another state than the call needs
+    │   │   └── NameTaken      409 at create: the name belongs to another container
+    │   ├── BadRequest         400 and other 4xx: the call itself can never work
+    │   └── EngineFailed       5xx: the Engine tried and failed
+    ├── ImageError             an image cannot be had
+    │   ├── ImageMissing       not present, and the pull policy forbids to fetch it
+    │   └── PullFailed         the registry's own words
+    ├── ForeignObject          a name we need belongs to somebody else
+    └── ServerDied             the container ended before its server answered
+
+Messages are written for the person who can act on them: they name the field, the value and
+what would have worked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class DockerNamedError(Exception):
+    """Root of the tree; catch it to catch everything that dockernamed raises on purpose."""
+
+
+class ConfigError(DockerNamedError, ValueError):
+    """A setting cannot work.
+
+    Args:
+        field: the setting's name, as in ``c.DockerNamedSpawner.<field>``.
+        value: what it was set to.
+        hint: what would have worked, as one sentence.
+    """
+
+    def __init__(self, field: str, value: object, hint: str) -> None:
+        self.field, self.value, self.hint = field, value, hint
+        super().__init__(f"{field} = {_short(value)}: {hint}")
+
+
+class TemplateError(ConfigError):
+    """A template such as ``"{username}"`` cannot be expanded."""
+
+
+class OptionsError(DockerNamedError):
+    """What a user asked for is not allowed; becomes HTTP 400 before anything is created.
+
+    Args:
+        field: path of the option, such as ``image`` or ``profile_options.cpu``.
+        value: what was sent.
+        hint: what is wrong, or what is expected there.
+        choices: the values that this user may send there, when they can be counted.
+    """
+
+    def __init__(
+        self, field: str, value: object, hint: str, choices: Iterable[object] | None = None
+    ) -> None:
+        self.field, self.value, self.hint = field, value, hint
+        self.choices = None if choices is None else list(choices)
+        message = f"{field} = {_short(value)}: {hint}"
+        if self.choices is not None:
+            listed = ", ".join(_short(choice) for choice in self.choices)
+            message += f"; choose from: {listed}" if listed else "; there is nothing to choose from"
+        super().__init__(message)
+
+
+class EngineError(DockerNamedError):
+    """The Docker Engine refused, failed or could not be asked.
+
+    Args:
+        action: what was asked, such as ``"create container jupyter-ann"``.
+        message: the Engine's own words.
+        status: the HTTP status, or None where there was no answer.
+    """
+
+    def __init__(self, action: str, message: str, status: int | None = None) -> None:
+        self.action, self.message, self.status = action, message, status
+        answer = "" if status is None else f" ({status})"
+        super().__init__(f"Docker Engine: cannot {action}{answer}: {message}")
+
+
+class EngineUnavailable(EngineError):
+    """The Engine cannot be reached, or the connection broke before the whole answer came."""
+
+
+class EngineTimeout(EngineError):
+    """No answer within the deadline. The Engine may have done the work: look before repeating."""
+
+
+class NotFound(EngineError):
+    """404: the object does not exist (any more)."""
+
+
+class Conflict(EngineError):
+    """409: the object is in a state in which this call cannot be done."""
+
+
+class NameTaken(Conflict):
+    """The name given at create is in use (Docker: 409; Podman: 500 "is already in use by")."""
+
+
+class BadRequest(EngineError):
+    """The Engine calls the request itself wrong; repeating it cannot help."""
+
+
+class EngineFailed(EngineError):
+    """5xx: the Engine tried and failed."""
+
+
+class ImageError(DockerNamedError):
+    """An image cannot be had.
+
+    Args:
+        image: the reference as the admin or user wrote it.
+        message: why, in the registry's or the Engine's words where they spoke.
+    """
+
+    def __init__(self, image: str, message: str) -> None:
+        self.image, self.message = image, message
+        super().__init__(f"image {_short(image)}: {message}")
+
+
+class ImageMissing(ImageError):
+    """The image is not on the Engine and the pull policy does not let us fetch it."""
+
+
+class PullFailed(ImageError):
+    """The pull was tried and ended in an error."""
+
+
+class ForeignObject(DockerNamedError):
+    """A name that we need is in use by something that is not ours.
+
+    Args:
+        kind: ``"container"``, ``"volume"`` or ``"network"``.
+        name: the name in question.
+        owner: whose it is, in words.
+        hint: which setting decides, as one sentence.
+    """
+
+    def __init__(self, kind: str, name: str, owner: str, hint: str) -> None:
+        self.kind, self.name, self.owner, self.hint = kind, name, owner, hint
+        super().__init__(f"{kind} {_short(name)} belongs to {owner}: {hint}")
+
+
+class ServerDied(DockerNamedError):
+    """The container ended before its server gave a first answer.
+
+    Args:
+        exit_code: as the Engine reports it (137 = killed, 139 = segmentation fault, …).
+        oom: True when the kernel killed it for exceeding its memory limit.
+        log: the last lines of its output; "" when there was none.
+    """
+
+    def __init__(self, exit_code: int, oom: bool, log: str) -> None:
+        self.exit_code, self.oom, self.log = exit_code, oom, log
+        message = f"the server ended before it was ready, with exit code {exit_code}"
+        if oom:
+            message += " (out of memory: it needed more than its memory limit)"
+        message += f". Its last words:\n{log}" if log else ", and it said nothing"
+        super().__init__(message)
+
+
+def _short(value: object, limit: int = 200) -> str:
+    """``repr``, cut: values come from users and may be of any size."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

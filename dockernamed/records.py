@@ -1,0 +1,136 @@
+"""What the watcher knows of one container, read from the Engine's lists and events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from sys import intern
+from typing import Any
+
+from .naming import LABEL_SERVER, LABEL_SPEC, LABEL_USER
+
+_EXIT_STATUS = re.compile(r"Exited \((-?\d+)\)")
+
+
+class State(str, Enum):
+    """What a container is to us; Engines know more states."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+    GONE = "gone"  # removed: never in the table, only in what callbacks and waiters get
+
+
+_STATES = {
+    "created": State.CREATED,
+    "configured": State.CREATED,  # Podman's, as the next and "stopped"
+    "initialized": State.CREATED,
+    "running": State.RUNNING,
+    "restarting": State.RUNNING,
+    "paused": State.RUNNING,
+    "stopping": State.RUNNING,
+    "exited": State.EXITED,
+    "stopped": State.EXITED,
+    "dead": State.EXITED,
+    "removing": State.EXITED,
+}
+EVENT_STATES = {
+    "create": State.CREATED,
+    "start": State.RUNNING,
+    "restart": State.RUNNING,
+    "die": State.EXITED,
+}
+REMOVALS = ("destroy", "remove")  # Docker's and Podman's
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One container.
+
+    Attributes:
+        id: the Engine's.
+        name: without a slash.
+        user: raw, from its label; likewise ``server``.
+        spec: hash of the spec that it was made from; "" when it has none.
+        image: as it was asked for.
+        state: see `State`.
+        exit_code: None unless it ended, and also when the Engine has not told.
+        oom: it ended because it needed more than its memory limit.
+    """
+
+    id: str
+    name: str
+    user: str
+    server: str
+    spec: str
+    image: str
+    state: State
+    exit_code: int | None = None
+    oom: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """It has run, and does so no more."""
+        return self.state in (State.EXITED, State.GONE)
+
+
+def make(
+    id: str, name: str, user: str, server: str, spec: str, image: str, state: State,
+    exit_code: int | None = None,
+) -> Record:  # fmt: skip
+    """A record whose strings are shared, where many containers have the same."""
+    image, spec, server = intern(image), intern(spec), intern(server)
+    return Record(id, name.lstrip("/"), intern(user), server, spec, image, state, exit_code)
+
+
+def unknown(id: str) -> Record:
+    """Of a container that is gone, and of which nothing was ever known."""
+    return Record(id, "", "", "", "", "", State.GONE)
+
+
+def from_event(id: str, attributes: Mapping[str, str]) -> Record:
+    """Of a container first heard of by an event, before what the event says of its state."""
+    name, image = attributes.get("name", ""), attributes.get("image", "")
+    return _labelled(id, name, attributes, image, State.CREATED)
+
+
+def from_list(item: Mapping[str, Any]) -> Record | None:
+    """Of an item of the Engine's list; called in a thread."""
+    id, names = item.get("Id"), item.get("Names") or [""]
+    if not isinstance(id, str):
+        return None
+    state = _STATES.get(str(item.get("State", "")).lower(), State.RUNNING)
+    code = None
+    if state is State.EXITED:
+        found = _EXIT_STATUS.match(str(item.get("Status", "")))
+        code = int(found[1]) if found else item.get("ExitCode")  # the latter is Podman's
+    labels, image = item.get("Labels") or {}, str(item.get("Image", ""))
+    return _labelled(id, names[0], labels, image, state, code)
+
+
+def exit_code_of(attributes: Mapping[str, str]) -> int | None:
+    """What a ``die`` event says."""
+    code = attributes.get("exitCode", attributes.get("containerExitCode"))
+    try:
+        return None if code is None else int(code)
+    except ValueError:
+        return None
+
+
+def time_of(event: Mapping[str, Any]) -> float:
+    """When it was, in seconds by the Engine's clock."""
+    return float(event.get("timeNano") or 0) / 1e9 or float(event.get("time") or 0)
+
+
+def _labelled(
+    id: str,
+    name: str,
+    labels: Mapping[str, str],
+    image: str,
+    state: State,
+    exit_code: int | None = None,
+) -> Record:
+    user, server = labels.get(LABEL_USER, ""), labels.get(LABEL_SERVER, "")
+    return make(id, name, user, server, labels.get(LABEL_SPEC, ""), image, state, exit_code)

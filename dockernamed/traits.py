@@ -1,0 +1,281 @@
+"""Every setting, declared and documented. No behaviour.
+
+Names and meanings are DockerSpawner's wherever the meaning is the same. Each help text gives the
+unit where there is one, and an example.
+"""
+
+from __future__ import annotations
+
+import jupyterhub
+from jupyterhub.traitlets import ByteSpecification, Callable, Command
+from traitlets import (
+    Bool,
+    CaselessStrEnum,
+    Dict,
+    Float,
+    Integer,
+    List,
+    Unicode,
+    Union,
+)
+from traitlets.config import Configurable
+
+_HUB_LINE = ".".join(jupyterhub.__version__.split(".")[:2])
+
+_TEMPLATES = (
+    "Templates may use {username}, {servername}, {user_server}, {raw_username}, "
+    "{raw_servername}, {prefix}, {hub_id} and {imagename}; an unknown field is an error at start."
+)
+
+
+class DockerNamedSettings(Configurable):
+    """The settings of :class:`dockernamed.DockerNamedSpawner`, as traits."""
+
+    # --- the image -------------------------------------------------------------------------
+
+    image = Unicode(
+        f"quay.io/jupyterhub/singleuser:{_HUB_LINE}",
+        help="""The image of a server for which nobody chose another: a reference, or an alias
+        from `allowed_images`. Example: `"quay.io/jupyter/scipy-notebook:2025-01-01"`.""",
+    ).tag(config=True)
+
+    allowed_images = Union(
+        [Unicode(), List(Unicode()), Dict(value_trait=Unicode()), Callable()],
+        default_value=[],
+        help="""The images a user may choose for a server, by form or REST (`{"image": "lab"}`):
+        a list of references, a dict of alias → reference, `"*"` for any image, or a callable
+        that takes the spawner and returns one of these (it may be async). Empty: no choice.
+        Example: `{"lab": "quay.io/jupyter/base-notebook", "r": "quay.io/jupyter/r-notebook"}`.
+        """,
+    ).tag(config=True)
+
+    pull_policy = CaselessStrEnum(
+        ["always", "ifnotpresent", "never", "skip"],
+        default_value="ifnotpresent",
+        help="""When to pull the image before a start: `always`; `ifnotpresent`; `never` (a
+        missing image is an error); `skip` (don't even look; for engines that pull by
+        themselves). Example: `"always"`, with moving tags.""",
+    ).tag(config=True)
+
+    pull_timeout = Float(
+        1800.0,
+        help="""Seconds that a pull may take. Its time does not count against `start_timeout`.
+        Example: `3600.0`.""",
+    ).tag(config=True)
+
+    # --- identity --------------------------------------------------------------------------
+
+    prefix = Unicode(
+        "jupyter",
+        help="""First part of the names of containers and volumes: lower-case letters, digits and
+        single hyphens, 20 characters at most. Example: `"lab-west"`.""",
+    ).tag(config=True)
+
+    name_template = Unicode(
+        "{prefix}-{username}--{servername}",
+        help="""Template of container names, with {prefix}, {username}, {servername} and
+        {user_server}. Names stay unique whatever it says: a hash is added as soon as two servers
+        could get the same one. Example: `"nb-{user_server}"`.""",
+    ).tag(config=True)
+
+    hub_id = Unicode(
+        "",
+        help="""Which Hub the containers and volumes on an Engine belong to, written in their
+        labels. Empty: derived from the Hub's cookie secret. Set it when you move a Hub and its
+        secret changes. Example: `"physics"`.""",
+    ).tag(config=True)
+
+    # --- files -----------------------------------------------------------------------------
+
+    server_volume = Unicode(
+        "{prefix}-{user_server}.{hub_id}",
+        help=f"""Name of the volume that keeps one server's files, mounted at `notebook_dir` or
+        else at the image's working directory (never at `/`). Empty: no such volume. {_TEMPLATES}
+        Example: `""`, where `volumes` has all that must survive.""",
+    ).tag(config=True)
+
+    volumes = Dict(
+        help=f"""Volumes or host directories to mount: source → path in the container, or source →
+        `{{"bind": path, "mode": "ro"}}`. A source that begins with `/` is a directory on the
+        Engine's host, any other is a volume's name. {_TEMPLATES}
+        Example: `{{"home-{{username}}": "/home/jovyan", "/srv/data": "/data"}}`.""",
+    ).tag(config=True)
+
+    read_only_volumes = Dict(
+        help=f"""Like `volumes`, but read-only. {_TEMPLATES}
+        Example: `{{"/srv/course": "/course"}}`.""",
+    ).tag(config=True)
+
+    mounts = List(
+        Dict(),
+        help=f"""Mounts in the long form: a list of dicts with the arguments of docker-py's
+        `docker.types.Mount` (type, source, target, read_only, driver_config, tmpfs_size in
+        bytes, …). {_TEMPLATES}
+        Example: `[{{"type": "tmpfs", "target": "/scratch", "tmpfs_size": 1073741824}}]`.""",
+    ).tag(config=True)
+
+    # --- network ---------------------------------------------------------------------------
+
+    network_name = Unicode(
+        "",
+        help="""The Docker network of the servers. Empty: the user-defined network of the Hub's
+        own container, or else `bridge`. Example: `"jupyterhub"`.""",
+    ).tag(config=True)
+
+    use_internal_ip = Bool(
+        None,
+        allow_none=True,
+        help="""Reach servers at their address in the Docker network instead of a port published
+        on the Engine's host. None: True for a Hub in a container, and where the network is not
+        `bridge`. Example: `True`.""",
+    ).tag(config=True)
+
+    use_internal_hostname = Bool(
+        False,
+        help="""Reach servers by their container names, by Docker's DNS: for a Hub and a proxy
+        that are containers on the same user-defined network. Example: `True`.""",
+    ).tag(config=True)
+
+    host_ip = Unicode(
+        "",
+        help="""Address of the Engine's host at which servers' ports are published, where they
+        are. Empty: `127.0.0.1`, or all addresses of the Engine's host where that is another one.
+        Example: `"10.0.0.5"`.""",
+    ).tag(config=True)
+
+    ip = Unicode(
+        "0.0.0.0",
+        help="""Address that the server listens on inside its container. Example: `"::"`.""",
+    ).tag(config=True)
+
+    port = Integer(
+        8888,
+        help="""TCP port that the server listens on inside its container. Example: `8080`.""",
+    ).tag(config=True)
+
+    # --- the process -----------------------------------------------------------------------
+
+    cmd = Command(
+        None,
+        allow_none=True,
+        minlen=1,
+        help="""The command to run instead of the image's own (its CMD).
+        Example: `["start-singleuser.sh"]`.""",
+    ).tag(config=True)
+
+    args = List(
+        Unicode(),
+        help="""Arguments after the command, or after the image's CMD where `cmd` is not set.
+        Example: `["--ServerApp.max_body_size=100"]`.""",
+    ).tag(config=True)
+
+    environment = Dict(
+        help="""Environment variables of every server: name → text, or a callable that takes the
+        spawner and returns text. Example: `{"GRANT_SUDO": "no"}`.""",
+    ).tag(config=True)
+
+    notebook_dir = Unicode(
+        "",
+        help="""Absolute path in the container that the server opens; empty: the image's choice.
+        Template fields as in `volumes`. Example: `"/home/jovyan/work"`.""",
+    ).tag(config=True)
+
+    default_url = Unicode(
+        "",
+        help="""Path that a user lands on, after the server's base URL; empty: the server's
+        choice. Template fields as in `volumes`. Example: `"/lab"`.""",
+    ).tag(config=True)
+
+    # --- limits ----------------------------------------------------------------------------
+
+    mem_limit = Union(
+        [Callable(), ByteSpecification(None, allow_none=True)],
+        default_value=None,
+        allow_none=True,
+        help="""The most memory a server can use, in bytes; K, M, G and T count in 1024. A
+        callable takes the spawner. None: no limit. Example: `"2G"`.""",
+    ).tag(config=True)
+
+    mem_guarantee = ByteSpecification(
+        None,
+        allow_none=True,
+        help="""Memory that is kept for a server when the host runs short, in bytes, with the same
+        letters. Example: `"512M"`.""",
+    ).tag(config=True)
+
+    cpu_limit = Union(
+        [Callable(), Float(None, allow_none=True)],
+        default_value=None,
+        allow_none=True,
+        help="""The most CPUs a server can use; fractions are fine. A callable takes the spawner.
+        None: no limit. Example: `1.5`.""",
+    ).tag(config=True)
+
+    cpu_guarantee = Float(
+        None,
+        allow_none=True,
+        help="""CPUs that a server gets when all want more than there are: a weight, in CPUs.
+        Example: `0.5`.""",
+    ).tag(config=True)
+
+    # --- life ------------------------------------------------------------------------------
+
+    remove = Bool(
+        True,
+        help="""Remove a container when its server stops; its volumes stay. False keeps it, and
+        the next start uses it again while image and settings are the same. Example: `False`.
+        """,
+    ).tag(config=True)
+
+    delete_volumes = Bool(
+        True,
+        help="""Delete the volumes that belong to one server alone when that server is deleted
+        for good (`{"remove": true}`, or with its user). Shared volumes and those of others always
+        stay. Example: `False`.""",
+    ).tag(config=True)
+
+    keep_failed = Bool(
+        False,
+        help="""Keep the container of a server that died at its start, for `docker logs`. The next
+        start replaces it. Example: `True`.""",
+    ).tag(config=True)
+
+    stop_timeout = Float(
+        10.0,
+        help="""Seconds between SIGTERM and SIGKILL when a server is stopped. Example: `30.0`.""",
+    ).tag(config=True)
+
+    crash_log_lines = Integer(
+        10,
+        help="""How many of its last log lines a user is shown when a server dies at its start; 0:
+        none. Example: `50`.""",
+    ).tag(config=True)
+
+    # --- the Engine ------------------------------------------------------------------------
+
+    client_kwargs = Dict(
+        help="""Arguments for docker-py's `docker.APIClient`: base_url, version, timeout in
+        seconds, user_agent, max_pool_size, …. Where base_url is missing, DOCKER_HOST,
+        DOCKER_TLS_VERIFY and DOCKER_CERT_PATH decide.
+        Example: `{"base_url": "tcp://10.0.0.5:2376", "timeout": 120}`.""",
+    ).tag(config=True)
+
+    tls_config = Dict(
+        help="""Arguments for docker-py's `docker.tls.TLSConfig`.
+        Example: `{"client_cert": ("cert.pem", "key.pem"), "ca_cert": "ca.pem", "verify": True}`.
+        """,
+    ).tag(config=True)
+
+    extra_create_kwargs = Union(
+        [Callable(), Dict()],
+        help="""Further arguments for docker-py's `create_container`; they win over what is
+        computed. A callable takes the spawner. Template fields as in `volumes`.
+        Example: `{"user": "root", "hostname": "{username}"}`.""",
+    ).tag(config=True)
+
+    extra_host_config = Union(
+        [Callable(), Dict()],
+        help="""Further arguments for docker-py's `create_host_config`; they win over what is
+        computed, lists are joined. A callable takes the spawner. Template fields as in `volumes`.
+        Example: `{"shm_size": "1g", "cap_drop": ["NET_RAW"]}`.""",
+    ).tag(config=True)

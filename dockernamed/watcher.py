@@ -1,0 +1,404 @@
+"""A table of this Hub's containers, kept true by one list and one event stream.
+
+However many servers there are, the Engine is asked for a list when the stream (re)begins, and for
+nothing else: `Watcher.get` reads the table. How the table stays true:
+
+- Events are subscribed to before the list is asked for, so nothing falls in between. What was
+  heard since the list was asked for, from the stream or from ourselves (``note_…``), is newer than
+  the list and wins over it.
+- A lost stream is taken up again after a growing, random pause. What ended meanwhile is found by
+  the new list, and told as any death. Until then the table says what it last knew, and
+  `Watcher.connected` is False.
+- Every ``resync`` seconds stream and list are begun anew even if nothing seems wrong: that finds
+  what a silently stalled stream did not tell.
+
+Memory is bounded by the number of containers, not of events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from . import records
+from .engine import Engine
+from .errors import EngineError, EngineUnavailable
+from .lanes import Feed
+from .naming import LABEL_HUB
+from .records import Record, State
+
+__all__ = ["Record", "State", "Watcher"]
+
+LOG = logging.getLogger("dockernamed.watcher")
+
+OPEN_PATIENCE = 2.0  # seconds for an Engine to begin its answer; Podman may wait for an event
+OOM_SECONDS = 10.0  # an end so soon after the kernel killed in the container is laid to that
+MAX_GONE = 10_000  # ids remembered, of removed containers that late events may still speak of
+_CHUNK = 500  # table rows handled between two looks at the event loop
+DeathCallback = Callable[[Record], None]
+ImageCallback = Callable[[Mapping[str, Any] | None], None]
+
+
+class Watcher:
+    """The table of one Hub's containers on one Engine; lives in one event loop.
+
+    Args:
+        engine: whose containers.
+        hub: value of the label that ours have.
+        resync: seconds after which stream and list are begun anew.
+        backoff: seconds of the first pause after a loss; it doubles up to ``max_backoff``.
+        max_backoff: longest pause.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        hub: str,
+        *,
+        resync: float = 300.0,
+        backoff: float = 0.1,
+        max_backoff: float = 5.0,
+    ) -> None:
+        self._engine, self._hub, self._resync = engine, hub, resync
+        self._backoff, self._max_backoff = backoff, max_backoff
+        self._table: dict[str, Record] = {}
+        self._by_server: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._oom_times: dict[str, float] = {}
+        # Ids heard of since a list was asked for; None when no list is under way.
+        self._heard: set[str] | None = None
+        self._deaths: dict[str, list[DeathCallback]] = {}
+        self._image_callbacks: list[ImageCallback] = []
+        self._synced = asyncio.Event()
+        self._in_sync = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    # --- life ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to watch; needs a running event loop."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop watching; the table stays as it is."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._in_sync.clear()
+
+    async def synced(self) -> None:
+        """Wait until the table has been filled for the first time."""
+        await self._synced.wait()
+
+    async def in_sync(self) -> None:
+        """Wait until `connected`."""
+        await self._in_sync.wait()
+
+    @property
+    def connected(self) -> bool:
+        """The stream is up, and the table knows all that came before it."""
+        return self._in_sync.is_set()
+
+    # --- the table -------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def get(self, id: str) -> Record | None:
+        """The container with this id, or None when no such container is known."""
+        return self._table.get(id)
+
+    def find(self, user: str, server: str) -> list[Record]:
+        """The containers of a server, by their labels, oldest known first."""
+        return [self._table[id] for id in self._by_server.get((user, server), ())]
+
+    def records(self) -> list[Record]:
+        """All containers of this Hub."""
+        return list(self._table.values())
+
+    # --- deaths ----------------------------------------------------------------------------
+
+    def on_death(self, id: str, callback: DeathCallback) -> Callable[[], None]:
+        """Have ``callback`` called once, from the event loop, when the container ends.
+
+        It is called soon when the container has ended already. Its argument has the state EXITED,
+        or GONE with empty fields when nothing was ever known of the container.
+
+        Returns:
+            A function that takes this back.
+        """
+        loop, waiting = asyncio.get_running_loop(), True
+
+        def call(record: Record) -> None:
+            nonlocal waiting
+            if waiting:
+                waiting = False
+                callback(record)
+
+        def cancel() -> None:
+            nonlocal waiting
+            waiting = False
+            callbacks = self._deaths.get(id, [])
+            if call in callbacks:
+                callbacks.remove(call)
+            if not callbacks:
+                self._deaths.pop(id, None)
+
+        record = self._table.get(id)
+        if record is None and (self.connected or id in self._gone):
+            record = records.unknown(id)
+        if record is not None and record.ended:
+            loop.call_soon(call, record)
+        else:
+            self._deaths.setdefault(id, []).append(call)
+        return cancel
+
+    async def wait_dead(self, id: str) -> Record:
+        """Wait until the container has ended; what is returned is as for `on_death`."""
+        dead: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+
+        def tell(record: Record) -> None:
+            if not dead.done():
+                dead.set_result(record)
+
+        cancel = self.on_death(id, tell)
+        try:
+            return await dead
+        finally:
+            cancel()
+
+    # --- images ----------------------------------------------------------------------------
+
+    def on_image_event(self, callback: ImageCallback) -> Callable[[], None]:
+        """Have ``callback`` called with each event of an image, and with None when some were lost.
+
+        Returns:
+            A function that takes this back.
+        """
+        self._image_callbacks.append(callback)
+        return lambda: self._image_callbacks.remove(callback)
+
+    # --- what we did ourselves -------------------------------------------------------------
+
+    def note_created(
+        self, id: str, name: str, user: str, server: str, spec: str, image: str
+    ) -> None:
+        """We created a container; fine when its event was quicker."""
+        self._hear(id)
+        if id not in self._table and id not in self._gone:
+            self._put(records.make(id, name, user, server, spec, image, State.CREATED))
+
+    def note_starting(self, id: str) -> None:
+        """We are about to start a container: how it ended before no longer counts."""
+        self._hear(id)
+        self._change(id, State.CREATED)
+
+    def note_started(self, id: str) -> None:
+        """We started a container, which may have ended since: then its event is the newer word."""
+        self._hear(id)
+        record = self._table.get(id)
+        if record is not None and record.state is State.CREATED:
+            self._change(id, State.RUNNING)
+
+    def note_removed(self, id: str) -> None:
+        """We removed a container; events of it that are still on their way change nothing."""
+        self._hear(id)
+        self._remove(id)
+
+    # --- watching --------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                await self._session()
+                failures = 0
+            except Exception as error:
+                if not isinstance(error, EngineError):
+                    # A fault of ours must not end the watch: the next session starts afresh.
+                    LOG.exception("Watching the Engine failed")
+                elif self.connected or not failures:
+                    LOG.warning("Lost sight of the Engine, will try again: %s", error)
+                self._in_sync.clear()
+                if asyncio.get_running_loop().time() - started > self._max_backoff:
+                    failures = 0
+                pause = min(self._max_backoff, self._backoff * 2 ** min(failures, 20))
+                failures += 1
+                await asyncio.sleep(pause * random.uniform(0.5, 1))
+
+    async def _session(self) -> None:
+        """One stream and one list; returns when it is time for the next, raises on a loss."""
+        forgettable = set(self._gone)  # the stream to come tells nothing of these
+        async with self._engine.events(self._is_ours) as feed:
+            await feed.opened(OPEN_PATIENCE)
+            self._tell_images(None)  # events from before this stream are lost
+            reading = self._read_list(forgettable)
+            async with _both(self._follow(feed), reading) as (following, listing):
+                await asyncio.wait({following, listing}, return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    await listing
+                    if not self.connected:
+                        LOG.info("Watching %d containers", len(self._table))
+                    self._in_sync.set()
+                    self._synced.set()
+                    await asyncio.wait({following}, timeout=self._resync)
+                if following.done():
+                    await following
+                    raise EngineUnavailable("watch events", "the stream ended")
+
+    async def _follow(self, feed: Feed[dict[str, Any]]) -> None:
+        async for batch in feed:
+            for start in range(0, len(batch), _CHUNK):
+                for event in batch[start : start + _CHUNK]:
+                    self._on_event(event)
+                await asyncio.sleep(0)
+
+    async def _read_list(self, forgettable: set[str]) -> None:
+        heard = self._heard = set()
+        try:
+            label = f"{LABEL_HUB}={self._hub}"
+            listed = await self._engine.list_containers([label], records.from_list)
+            await self._apply(listed, heard)
+        finally:
+            self._heard = None
+        for id in forgettable - heard:
+            self._gone.pop(id, None)
+
+    async def _apply(self, listed: Sequence[Record], heard: set[str]) -> None:
+        """Put the table right, where nothing newer was heard, also while we do."""
+        missing = set(self._table)
+        for start in range(0, len(listed), _CHUNK):
+            for record in listed[start : start + _CHUNK]:
+                missing.discard(record.id)
+                if record.id not in heard and record.id not in self._gone:
+                    self._put_listed(record)
+            await asyncio.sleep(0)
+        for id in missing - heard:
+            self._remove(id)
+        for id in [id for id in self._deaths if id not in self._table and id not in heard]:
+            self._announce(records.unknown(id))
+
+    # --- events ----------------------------------------------------------------------------
+
+    def _is_ours(self, event: dict[str, Any]) -> bool:
+        """Called in the stream's thread."""
+        if event.get("Type") == "image":
+            return True
+        attributes = (event.get("Actor") or {}).get("Attributes") or {}
+        return bool(attributes.get(LABEL_HUB) == self._hub)
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        if event.get("Type") == "image":
+            self._tell_images(event)
+            return
+        actor = event.get("Actor") or {}
+        id, attributes = actor.get("ID") or event.get("id"), actor.get("Attributes") or {}
+        action = event.get("Action") or event.get("status")
+        if not isinstance(id, str) or id in self._gone:
+            return
+        if action in records.REMOVALS:
+            self.note_removed(id)
+        elif action in records.EVENT_STATES:
+            self._hear(id)
+            self._on_state(id, records.EVENT_STATES[action], attributes, records.time_of(event))
+        elif id in self._table and action == "oom":
+            self._oom_times[id] = records.time_of(event)
+        elif id in self._table and action == "rename":
+            self._put(replace(self._table[id], name=attributes.get("name", "").lstrip("/")))
+
+    def _on_state(self, id: str, state: State, attributes: Mapping[str, str], time: float) -> None:
+        if id not in self._table:
+            self._put(records.from_event(id, attributes))
+        if state is State.EXITED:
+            code = records.exit_code_of(attributes)
+            oom = time - self._oom_times.pop(id, -OOM_SECONDS) < OOM_SECONDS and code != 0
+            self._change(id, state, code, oom)
+        elif not (state is State.CREATED and self._table[id].state is not State.CREATED):
+            self._change(id, state)
+
+    def _tell_images(self, event: Mapping[str, Any] | None) -> None:
+        for callback in list(self._image_callbacks):
+            _guarded(callback, event)
+
+    # --- changing the table ----------------------------------------------------------------
+
+    def _hear(self, id: str) -> None:
+        if self._heard is not None:
+            self._heard.add(id)
+
+    def _change(
+        self, id: str, state: State, exit_code: int | None = None, oom: bool = False
+    ) -> None:
+        record = self._table.get(id)
+        if record is not None:
+            self._put(replace(record, state=state, exit_code=exit_code, oom=oom))
+
+    def _put_listed(self, record: Record) -> None:
+        """A list knows less than events and we ourselves do: no OOM, and images by other names."""
+        old = self._table.get(record.id)
+        if old is not None:
+            code, same = record.exit_code, old.state is record.state
+            if same and code is None:
+                code = old.exit_code
+            oom = old.oom and same and code == old.exit_code
+            record = replace(old, name=record.name, state=record.state, exit_code=code, oom=oom)
+        self._put(record)
+
+    def _put(self, record: Record) -> None:
+        if record.id not in self._table:
+            key = (record.user, record.server)
+            self._by_server[key] = (*self._by_server.get(key, ()), record.id)
+        self._table[record.id] = record
+        if record.ended:
+            self._announce(record)
+
+    def _remove(self, id: str) -> None:
+        self._gone[id] = None
+        self._gone.move_to_end(id)
+        while len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
+        self._oom_times.pop(id, None)
+        record = self._table.pop(id, None)
+        if record is None:
+            self._announce(records.unknown(id))
+            return
+        key = (record.user, record.server)
+        left = tuple(other for other in self._by_server[key] if other != id)
+        if left:
+            self._by_server[key] = left
+        else:
+            del self._by_server[key]
+        self._announce(replace(record, state=State.GONE))
+
+    def _announce(self, record: Record) -> None:
+        for callback in self._deaths.pop(record.id, ()):
+            _guarded(callback, record)
+
+
+def _guarded(callback: Callable[[Any], None], argument: object) -> None:
+    try:
+        callback(argument)
+    except Exception:
+        LOG.exception("A callback failed")  # the others, and the watch, must not suffer
+
+
+@contextlib.asynccontextmanager
+async def _both(first: Any, second: Any) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
+    """Two tasks that end with the block."""
+    tasks = (asyncio.ensure_future(first), asyncio.ensure_future(second))
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
