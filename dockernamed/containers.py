@@ -10,8 +10,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from . import naming
 from .engine import Engine
 from .errors import (
     Conflict,
@@ -20,13 +21,10 @@ from .errors import (
     NotFound,
     ServerDied,
 )
-from .launch import Launch, describe_owner
-from .plan import Observed, Op, plan_delete, plan_start, plan_stop
+from .launch import Launch
+from .plan import Observed, Op, Step, plan_delete, plan_start, plan_stop
 from .spec import ServerSpec, spec_hash
 from .watcher import Record, State, Watcher
-
-if TYPE_CHECKING:
-    Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 #: How often a stop is tried again when the Engine goes away under it.
 STOP_TRIES = 5
@@ -67,7 +65,7 @@ class Running:
 class Containers:
     """One per Hub and Engine, for all servers; calls for one server come one after another."""
 
-    def __init__(self, engine: Engine, watcher: Watcher, log: Log) -> None:
+    def __init__(self, engine: Engine, watcher: Watcher, log: logging.Logger) -> None:
         self._engine, self._watcher, self._log = engine, watcher, log
         self._background: set[asyncio.Task[None]] = set()
 
@@ -128,9 +126,7 @@ class Containers:
             await launch.claim_volumes(volume_owners)
             observed = self.observed(spec.key.user, spec.key.server)
             for step in plan_start(wanted, observed, keep=keep):
-                self._log.info(
-                    "%s container %s: %s", step.op.value, step.target[:12] or "(new)", step.cause
-                )
+                self._say(step, step.target or container_id, spec.key.user, spec.key.server)
                 if step.op is Op.REMOVE:
                     await self._remove(step.target)
                 elif step.op is Op.CREATE:
@@ -166,9 +162,7 @@ class Containers:
         for attempt in range(1, STOP_TRIES + 1):
             try:
                 for step in plan_stop(self.observed(user, server), keep=keep):
-                    self._log.info(
-                        "%s container %s: %s", step.op.value, step.target[:12], step.cause
-                    )
+                    self._say(step, step.target, user, server)
                     if step.op is Op.STOP:
                         await self._stop(step.target, grace)
                     else:
@@ -185,32 +179,29 @@ class Containers:
         """Remove every container of a server, whatever its state."""
         await self._watcher.synced()
         for step in plan_delete(self.observed(user, server)):
-            self._log.info("%s container %s: %s", step.op.value, step.target[:12], step.cause)
+            self._say(step, step.target, user, server)
             await self._remove(step.target)
 
-    async def owned_volumes(self, owner: Mapping[str, str]) -> list[str]:
-        """Names of the volumes whose labels are these."""
-        labels = [f"{label}={value}" for label, value in owner.items()]
-        return [str(volume["Name"]) for volume in await self._engine.list_volumes(labels)]
+    async def delete_volumes(
+        self, hub: str, goes: Callable[[str, Mapping[str, str]], bool]
+    ) -> None:
+        """Remove volumes of a Hub; one that is in use stays, and the log says so.
 
-    async def remove_volume(self, name: str, owner: Mapping[str, str]) -> bool:
-        """Remove a volume if its labels say that it is this owner's.
-
-        Returns:
-            False where it is gone already, somebody else's, or in use.
+        Args:
+            hub: the Hub's id.
+            goes: called with a volume's name and labels.
         """
-        try:
-            labels = (await self._engine.inspect_volume(name)).get("Labels") or {}
-            if any(labels.get(label) != value for label, value in owner.items()):
-                self._log.info("Keeping volume %s: it belongs to %s", name, describe_owner(labels))
-                return False
-            await self._engine.remove_volume(name)
-        except NotFound:
-            return False
-        except Conflict as error:
-            self._log.warning("Keeping volume %s: %s", name, error)
-            return False
-        return True
+        for volume in await self._engine.list_volumes([f"{naming.LABEL_HUB}={hub}"]):
+            name = str(volume["Name"])
+            if not goes(name, volume.get("Labels") or {}):
+                continue
+            try:
+                await self._engine.remove_volume(name)
+                self._log.info("Removed volume %s: its server is deleted", name)
+            except NotFound:
+                continue
+            except Conflict as error:
+                self._log.warning("Keeping volume %s: %s", name, error)
 
     async def post_mortem(self, container_id: str, lines: int) -> ServerDied:
         """What to say about a container that ended before it was ready.
@@ -229,6 +220,10 @@ class Containers:
     async def discard(self, container_id: str) -> None:
         """Remove a container whose start came to nothing, also if we are cancelled meanwhile."""
         await self._finish(self._remove(container_id))
+
+    def _say(self, step: Step, container_id: str, user: str, server: str) -> None:
+        which = f" {container_id[:12]}" if container_id else ""
+        self._log.info("%s/%s: %s container%s: %s", user, server, step.op.value, which, step.cause)
 
     async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

@@ -18,7 +18,8 @@
     │   ├── ImageMissing       not present, and the pull policy forbids to fetch it
     │   └── PullFailed         the registry's own words
     ├── ForeignObject          a name we need belongs to somebody else
-    └── ServerDied             the container ended before its server answered
+    ├── ServerDied             the container ended before its server answered
+    └── ServerSilent           the container runs, but its server did not answer in time
 
 Messages are written for the person who can act on them: they name the field, the value and
 what would have worked.
@@ -167,6 +168,25 @@ class ServerDied(DockerNamedError):
         if oom:
             message += " (out of memory: it needed more than its memory limit)"
         message += f". Its last words:\n{log}" if log else ", and it said nothing"
+        super().__init__(message)
+
+
+class ServerSilent(DockerNamedError):
+    """The container runs, but its server gave no answer within ``start_timeout``.
+
+    Args:
+        url: where it was asked.
+        seconds: how long the whole start had.
+        log: the last lines of its output; "" when there was none.
+    """
+
+    def __init__(self, url: str, seconds: float, log: str) -> None:
+        self.url, self.seconds, self.log = url, seconds, log
+        message = (
+            f"the server did not answer at {url} within start_timeout = {seconds:g} seconds; "
+            "does its command start jupyterhub-singleuser, and listen on the right port?"
+        )
+        message += f" Its last words:\n{log}" if log else " It said nothing"
         super().__init__(message)
 
 

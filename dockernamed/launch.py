@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import naming
 from .engine import Engine
@@ -26,9 +26,6 @@ from .errors import (
 from .spec import LABEL_START, Mount, ServerSpec, container_config, spec_hash
 from .watcher import Watcher
 
-if TYPE_CHECKING:
-    Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
-
 Undo = Callable[[], Awaitable[None]]
 
 
@@ -36,7 +33,12 @@ class Launch:
     """What one start makes: volumes that were missing, and one container."""
 
     def __init__(
-        self, engine: Engine, watcher: Watcher, log: Log, spec: ServerSpec, env: Mapping[str, str]
+        self,
+        engine: Engine,
+        watcher: Watcher,
+        log: logging.Logger,
+        spec: ServerSpec,
+        env: Mapping[str, str],
     ) -> None:
         self._engine, self._watcher, self._log = engine, watcher, log
         self._spec, self._env = spec, env

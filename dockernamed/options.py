@@ -7,17 +7,31 @@ Guarantees:
 - `parse` raises `OptionsError` and nothing else, whatever is sent: any type, any depth, any size.
 - A message lists what *this* user may send, never what others may.
 - ``parse(choice.options, menu) == choice``: what is remembered gives the same choice again.
+
+The shape is KubeSpawner's: ``{"profile": slug, option: choice, "option--unlisted-choice": text}``,
+and besides it ``{"image": choice}`` where ``allowed_images`` is set. Without ``profile`` the
+default one is meant; without an option, its default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
+from . import overrides
 from .errors import OptionsError
 from .images import AllowedImages
+from .overrides import Layer, Vocabulary
+from .profileconfig import form_field
+from .profiles import UNLISTED, UNLISTED_MARKS, Catalogue, Number, Option, Profile, exact, simple
 
 IMAGE = "image"
+PROFILE = "profile"
+_PROFILE_FIELDS = "profile-option-"
+_COMMON_FIELDS = "common-option--"
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -25,16 +39,16 @@ class Choice:
     """What a user chose, checked.
 
     Attributes:
-        image: the reference to run, or None when the setting ``image`` decides.
-        overrides: settings to override, by name, merged in order of application. A value may be a
-            callable that takes the spawner.
+        image: the reference from ``allowed_images`` to run; None: what the layers and the setting
+            ``image`` say. It comes last, after the layers.
+        layers: settings to override, in order of application: the profile's, then each option's.
         options: the ``user_options`` in their normal form: what to remember for the next start.
         profile: slug of the profile, or None when there are no profiles.
         label: the choice in words, for logs and pages; "" for the default.
     """
 
     image: str | None = None
-    overrides: dict[str, object] = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
     options: dict[str, object] = field(default_factory=dict)
     profile: str | None = None
     label: str = ""
@@ -42,14 +56,54 @@ class Choice:
 
 @dataclass(frozen=True)
 class Menu:
-    """What one user may choose, made anew for each request from settings already evaluated."""
+    """What one user may choose, made anew for each request from settings already evaluated.
+
+    Attributes:
+        images: the images this user may name.
+        catalogue: the profiles and options this user may choose (`Catalogue.seen_by`).
+        vocabulary: what overrides may name, and which of it are templates.
+        image_labels: choice → how pages call it, where that is not the choice itself.
+    """
 
     images: AllowedImages = field(default_factory=lambda: AllowedImages(None))
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary(frozenset()))
+    image_labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys that this user may send."""
-        return (IMAGE,) if self.images.choices or self.images.wildcard else ()
+    def default_profile(self) -> Profile | None:
+        """The profile that stands when none is sent; None without profiles."""
+        profiles = (self.catalogue.profiles or {}).values()
+        first = next(iter(profiles), None)
+        return next((profile for profile in profiles if profile.default), first)
+
+    @property
+    def empty(self) -> bool:
+        """There is nothing to choose, so no form to show."""
+        catalogue = self.catalogue
+        return not (self.picks_image or catalogue.profiles is not None or catalogue.common)
+
+    @property
+    def picks_image(self) -> bool:
+        """The plain key ``image`` may be sent."""
+        return bool(self.images.wildcard or self.images.choices)
+
+    def options_of(self, profile: Profile | None) -> Mapping[str, Option]:
+        """The options that go with a profile, or with none."""
+        return self.catalogue.common if profile is None else profile.options
+
+    def keys_of(self, profile: Profile | None) -> list[str]:
+        """The keys that may be sent together with a profile, or with none."""
+        keys = [] if self.catalogue.profiles is None else [PROFILE]
+        options = self.options_of(profile)
+        for option in options.values():
+            if option.picks or option.number:
+                keys.append(option.key)
+            if option.unlisted:
+                keys.append(option.key + UNLISTED)
+        if self.picks_image and IMAGE not in options:
+            keys.append(IMAGE)
+        return keys
 
 
 def parse(user_options: object, menu: Menu) -> Choice:
@@ -63,12 +117,48 @@ def parse(user_options: object, menu: Menu) -> Choice:
         OptionsError: an unknown key, an unknown choice, a wrong type; it lists the valid ones.
     """
     sent = _as_object(user_options)
-    check_keys(sent, menu.keys)
-    if IMAGE not in sent:
-        return Choice()
-    wanted = sent[IMAGE]
-    image = menu.images.resolve(wanted)
-    return Choice(image=image, options={IMAGE: wanted}, label=str(wanted))
+    profile = _profile(sent, menu)
+    keys = menu.keys_of(profile)
+    for key, value in sent.items():
+        if key not in keys:
+            raise OptionsError(str(key), value, _unknown(key, value, profile, menu), keys)
+    layers: list[Layer] = []
+    kept: dict[str, object] = {}
+    words: list[str] = []
+    if profile:
+        layers.append(Layer(f"profile {profile.slug!r}", profile.override))
+        if PROFILE in sent:
+            kept[PROFILE] = profile.slug
+            words.append(profile.display_name)
+    for option in menu.options_of(profile).values():
+        layer, answer = _answer(option, sent, menu.vocabulary)
+        layers.append(layer)
+        kept |= answer
+        words += [f"{option.display_name}: {value}" for value in answer.values()]
+    image = None
+    if IMAGE in sent and IMAGE not in kept:
+        image = menu.images.resolve(sent[IMAGE])
+        kept[IMAGE] = sent[IMAGE]
+        words.append(str(sent[IMAGE]))
+    return Choice(
+        image=image,
+        layers=tuple(layer for layer in layers if layer.settings),
+        options=kept,
+        profile=profile.slug if profile else None,
+        label=", ".join(words),
+    )
+
+
+def recall(saved: object, menu: Menu) -> tuple[dict[str, object], str]:
+    """Options saved at an earlier start, for the form to begin with.
+
+    Returns:
+        The options in their normal form and ""; or, when they are no longer valid, ``{}`` and why.
+    """
+    try:
+        return parse(saved, menu).options, ""
+    except OptionsError as error:
+        return {}, str(error)
 
 
 def _as_object(user_options: object) -> Mapping[str, object]:
@@ -79,43 +169,155 @@ def _as_object(user_options: object) -> Mapping[str, object]:
     return user_options
 
 
-def check_keys(sent: Mapping[str, object], known: Sequence[str]) -> None:
-    """Refuse the first key that is not known.
+def _profile(sent: Mapping[str, object], menu: Menu) -> Profile | None:
+    profiles = menu.catalogue.profiles
+    if profiles is None:
+        return None
+    if not profiles:
+        raise OptionsError(PROFILE, sent.get(PROFILE), "no profile here is open to you", ())
+    if PROFILE not in sent:
+        return menu.default_profile
+    slug = sent[PROFILE]
+    if not isinstance(slug, str):
+        raise OptionsError(PROFILE, slug, "expected the name of a profile as text", profiles)
+    if slug not in profiles:
+        raise OptionsError(PROFILE, slug, "not a profile that you may choose", profiles)
+    return profiles[slug]
 
-    Raises:
-        OptionsError: naming the key, its value and the keys that are known.
-    """
-    for key, value in sent.items():
-        if key in known:
-            continue
-        if key == "user_options" and isinstance(value, Mapping):
-            hint = (
-                "this JupyterHub takes the options themselves as the body of the request: send "
-                "the inner object alone"
-            )
-        elif key == "display_name":
-            hint = "this JupyterHub takes no display_name with the options: leave it out"
-        else:
-            hint = "unknown option"
-        raise OptionsError(str(key), value, hint, known)
+
+def _unknown(key: object, value: object, profile: Profile | None, menu: Menu) -> str:
+    """Why a key is refused, with the likeliest misunderstanding in mind."""
+    if key == "user_options" and isinstance(value, Mapping):
+        return (
+            "this JupyterHub takes the options themselves as the body of the request: send the "
+            "inner object alone"
+        )
+    if key == "display_name":
+        return "this JupyterHub takes no display_name with the options: leave it out"
+    if key == PROFILE:
+        return "there are no profiles to choose from"
+    if isinstance(key, str) and menu.options_of(profile).get(key):
+        return f"there is no list to choose from: send {key + UNLISTED!r}"
+    if profile:
+        return f"not an option of the profile {profile.slug!r}"
+    return "unknown option"
+
+
+def _answer(
+    option: Option, sent: Mapping[str, object], vocabulary: Vocabulary
+) -> tuple[Layer, dict[str, object]]:
+    """What one option does, and what to remember of it: nothing where its default stands."""
+    if option.number:
+        return _number_answer(option.key, option.number, sent, vocabulary)
+    name = f"option {option.key!r}"
+    pick = option.default
+    answer: dict[str, object] = {}
+    if option.key in sent and option.picks:
+        value = sent[option.key]
+        if not isinstance(value, str) or value not in option.picks:
+            raise OptionsError(option.key, value, _not_listed(option, value), option.picks)
+        pick = option.picks[value]
+        answer = {option.key: value}
+    free = option.key + UNLISTED
+    if option.unlisted and free in sent:
+        text = sent[free]
+        problem = option.unlisted.problem(text)
+        if problem or not isinstance(text, str):
+            raise OptionsError(free, text, problem)
+        override = overrides.filled(option.unlisted.override, text, vocabulary)
+        return Layer(name, override, free, text), {free: text}
+    if pick is None:
+        hint = f"there is no default for {option.display_name!r}: an answer is needed"
+        raise OptionsError(free, None, hint)
+    return Layer(f"{name} = {pick.key!r}", pick.override), answer
+
+
+def _not_listed(option: Option, value: object) -> str:
+    hint = "not a choice" if isinstance(value, str) else "expected the name of a choice as text"
+    if option.unlisted:
+        hint += f" (any other goes in {option.key + UNLISTED!r})"
+    return hint
+
+
+def _number_answer(
+    key: str, number: Number, sent: Mapping[str, object], vocabulary: Vocabulary
+) -> tuple[Layer, dict[str, object]]:
+    value = sent.get(key, number.default)
+    problem = number.problem(value)
+    if problem or not isinstance(value, (int, float)):
+        raise OptionsError(key, value, problem)
+    amount = simple(exact(value))
+    override = overrides.filled(number.override, amount, vocabulary)
+    return Layer(f"option {key!r}", override, key, amount), {key: amount} if key in sent else {}
 
 
 def from_form(form: Mapping[str, object], menu: Menu) -> dict[str, object]:
     """Turn form fields (or the query of a link) into the ``user_options`` of a REST call.
 
-    Nothing is judged here, and nothing is left out that `parse` should see. A field left empty
-    counts as not given.
+    The fields are KubeSpawner's: ``profile``, ``profile-option-{slug}--{option}`` and the same with
+    ``--unlisted-choice``; ``common-option--{option}`` for what is asked once for all profiles; and
+    names as over REST. Fields of the profiles that were not chosen are left aside. Nothing is
+    judged here, and nothing is left out that `parse` should see. A field left empty counts as not
+    given; a free text wins over the list beside it, as in KubeSpawner.
 
     Args:
         form: field → list of strings, as JupyterHub hands it over.
         menu: what this user may choose.
     """
-    options: dict[str, object] = {}
-    for name, values in form.items():
-        value = _single(values)
-        if name != "_xsrf" and value != "":
-            options[name] = value
-    return options
+    given = {name: _single(values) for name, values in form.items() if name != "_xsrf"}
+    given = {name: value for name, value in given.items() if value != ""}
+    profiles = menu.catalogue.profiles
+    slug = given.get(PROFILE)
+    profile = menu.default_profile
+    if profiles and slug is not None:
+        profile = profiles.get(slug) if isinstance(slug, str) else None
+    if profiles and profile is None:
+        return {PROFILE: slug}  # nothing else can be read without it
+    answers = _fields(given, profile, menu)
+    for option in menu.options_of(profile).values():
+        _convert(option, answers)
+    return answers
+
+
+def _fields(given: Mapping[str, object], profile: Profile | None, menu: Menu) -> dict[str, object]:
+    """The fields by option: the chosen profile's own before those common to all."""
+    mine = form_field(profile.slug, "") if profile else None
+    others: list[str] = []
+    if profile:
+        longer = (one for one in menu.catalogue.profiles or () if one.startswith(profile.slug))
+        others = [form_field(slug, "") for slug in longer if slug != profile.slug]
+    options = menu.options_of(profile)
+    answers: dict[str, object] = {}
+    for name, value in given.items():
+        if mine and name.startswith(mine) and not any(map(name.startswith, others)):
+            answers[name[len(mine) :]] = value
+        elif name.startswith(_COMMON_FIELDS):
+            key = name[len(_COMMON_FIELDS) :]
+            option = options.get(key.removesuffix(UNLISTED))
+            if option is None or option.common:
+                answers.setdefault(key, value)
+        elif not (profile and name.startswith(_PROFILE_FIELDS)):
+            answers.setdefault(name, value)
+    return answers
+
+
+def _convert(option: Option, answers: dict[str, object]) -> None:
+    """From what a form can send to what REST takes, in place."""
+    key, free = option.key, option.key + UNLISTED
+    value, text = answers.get(key), answers.get(free)
+    if option.number:
+        if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+            answers[key] = simple(Fraction(value.strip()))
+    elif option.unlisted:
+        if isinstance(text, str):
+            text = answers[free] = text.strip()
+        if text:
+            answers.pop(key, None)
+        elif isinstance(value, str) and value in UNLISTED_MARKS:
+            del answers[key]
+            answers[free] = ""
+        else:
+            answers.pop(free, None)
 
 
 def _single(values: object) -> object:

@@ -7,13 +7,13 @@ Unlike there, nothing is changed in place, so that no override can leak into the
 
 from __future__ import annotations
 
-import copy
 import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
+from typing import Any
 
 from .errors import ConfigError, DockerNamedError, OptionsError
 
@@ -319,10 +319,10 @@ def _updated(current: Mapping[object, object], new: Mapping[object, object]) -> 
     return result
 
 
-def copied(value: object) -> object:
+def copied(value: Any) -> Any:
     """A copy of dicts, lists, tuples and sets at every depth; what is in them is shared."""
-    if type(value) is dict:
+    if isinstance(value, Mapping):
         return {key: copied(inner) for key, inner in value.items()}
     if type(value) in (list, tuple, set):
-        return type(value)(copied(inner) for inner in value)  # type: ignore[call-arg]
-    return copy.copy(value) if isinstance(value, Mapping) else value
+        return type(value)(map(copied, value))
+    return value

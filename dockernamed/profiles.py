@@ -180,8 +180,10 @@ class Option:
     @property
     def default(self) -> Pick | None:
         """The pick that stands when nothing is sent; None for a number, and where none is."""
-        first = next(iter(self.picks.values()), None)
-        return next((pick for pick in self.picks.values() if pick.default), first)
+        for pick in self.picks.values():
+            if pick.default:
+                return pick
+        return next(iter(self.picks.values()), None)
 
     @property
     def required(self) -> bool:

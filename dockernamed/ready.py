@@ -6,8 +6,6 @@ import asyncio
 import ssl
 from urllib.parse import urlsplit
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
-
 FIRST_STEP_S = 0.01
 LONGEST_STEP_S = 0.1
 STEP_GROWTH = 1.2
@@ -18,44 +16,38 @@ async def answers(url: str, ssl_context: ssl.SSLContext | None = None) -> None:
     """Return as soon as something below 500 comes back from ``GET url``.
 
     It waits without end: the caller races it against the container's death and its own deadline.
-    A closed port costs no HTTP client: most steps of a start are refused connections.
 
     Args:
         url: absolute http or https URL.
         ssl_context: for https.
     """
-    client = AsyncHTTPClient(force_instance=True)
-    try:
-        step = FIRST_STEP_S
-        while not await _answers_now(client, url, ssl_context):
-            await asyncio.sleep(step)
-            step = min(step * STEP_GROWTH, LONGEST_STEP_S)
-    finally:
-        client.close()
+    step = FIRST_STEP_S
+    while True:
+        try:
+            status = await asyncio.wait_for(_status(url, ssl_context), REQUEST_TIMEOUT_S)
+        except (OSError, ValueError, asyncio.TimeoutError):
+            # Refused; or Docker's port proxy accepted before the server listens, and hung up.
+            status = 599
+        if status < 500:
+            return
+        await asyncio.sleep(step)
+        step = min(step * STEP_GROWTH, LONGEST_STEP_S)
 
 
-async def _answers_now(
-    client: AsyncHTTPClient, url: str, ssl_context: ssl.SSLContext | None
-) -> bool:
+async def _status(url: str, ssl_context: ssl.SSLContext | None) -> int:
+    """The status of one request.
+
+    The first line is all we want, most tries end before it, and any of them may be cancelled at
+    any moment, which HTTP clients report as errors of their own.
+    """
     parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=ssl_context)
     try:
-        opening = asyncio.open_connection(parts.hostname, parts.port)
-        _, writer = await asyncio.wait_for(opening, REQUEST_TIMEOUT_S)
+        request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        writer.write(f"{request}Connection: close\r\nAccept: */*\r\n\r\n".encode())
+        version, status, *_ = (await reader.readline()).split(maxsplit=2)
+        if not version.startswith(b"HTTP/"):
+            raise ValueError("not HTTP")
+        return int(status)
+    finally:
         writer.close()
-    except (OSError, asyncio.TimeoutError):
-        return False
-    request = HTTPRequest(
-        url,
-        connect_timeout=REQUEST_TIMEOUT_S,
-        request_timeout=REQUEST_TIMEOUT_S,
-        follow_redirects=False,
-        ssl_options=ssl_context,
-    )
-    try:
-        await client.fetch(request)
-    except HTTPClientError as error:
-        return error.code < 500
-    except (OSError, ssl.SSLError):
-        # Docker's port proxy accepts before the server listens, and then resets.
-        return False
-    return True

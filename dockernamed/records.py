@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from sys import intern
 from typing import Any
@@ -108,6 +108,30 @@ def from_list(item: Mapping[str, Any]) -> Record | None:
         code = int(found[1]) if found else item.get("ExitCode")  # the latter is Podman's
     labels, image = item.get("Labels") or {}, str(item.get("Image", ""))
     return _labelled(id, names[0], labels, image, state, code)
+
+
+def updated(old: Record, listed: Record) -> Record:
+    """What is known of a container, put right by a list.
+
+    A list knows less than events and we do: nothing of memory, of some Engines no exit code, and
+    an image by another name once its tag has moved. It may also be a moment behind.
+    """
+    if listed.state is State.CREATED:
+        return old
+    code, same = listed.exit_code, old.state is listed.state
+    if same and code is None:
+        code = old.exit_code
+    oom = old.oom and same and code == old.exit_code
+    return replace(old, name=listed.name, state=listed.state, exit_code=code, oom=oom)
+
+
+def state_of(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record that tell its state, from an inspect."""
+    found = info.get("State") or {}
+    state = _STATES.get(str(found.get("Status", "")).lower(), State.RUNNING)
+    ended = state is State.EXITED
+    code = found.get("ExitCode") if ended else None
+    return {"state": state, "exit_code": code, "oom": ended and bool(found.get("OOMKilled"))}
 
 
 def exit_code_of(attributes: Mapping[str, str]) -> int | None:

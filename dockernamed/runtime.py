@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from . import hubaddress
+from . import credentials, hubaddress, images
 from .containers import Containers
 from .engine import Connection, Engine
-from .errors import NotFound
+from .errors import ConfigError, NotFound
 from .puller import Puller
 from .watcher import Watcher
 
-if TYPE_CHECKING:
-    Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
-
 #: Networks change rarely; a burst of starts asks for theirs once.
 NETWORK_FACTS_S = 30.0
+LOG = logging.getLogger("dockernamed")
 MOUNTINFO = Path("/proc/self/mountinfo")
 
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Connection, str], Runtime]]
@@ -30,8 +29,10 @@ _shared = WeakKeyDictionary()
 class Runtime:
     """One Engine as one Hub sees it."""
 
-    def __init__(self, connection: Connection, hub: str, log: Log) -> None:
-        self.engine = Engine(connection)
+    def __init__(self, connection: Connection, hub: str, log: logging.Logger, workers: int) -> None:
+        # As JupyterHub does with tornado's loggers: ours speak in the Hub's log.
+        LOG.parent, LOG.propagate = log, True
+        self.engine = Engine(connection, workers=workers)
         self.watcher = Watcher(self.engine, hub)
         self.puller = Puller(self.engine, self.watcher)
         self.backend = Containers(self.engine, self.watcher, log)
@@ -40,12 +41,21 @@ class Runtime:
         self.watcher.start()
 
     @classmethod
-    def shared(cls, connection: Connection, hub: str, log: Log) -> Runtime:
-        """The one of this event loop, Engine and Hub; made at the first call."""
+    def shared(
+        cls, connection: Connection, hub: str, log: logging.Logger, workers: int = 16
+    ) -> Runtime:
+        """The one of this event loop, Engine and Hub; made at the first call.
+
+        Args:
+            connection: where the Engine is.
+            hub: the Hub's id.
+            log: the Hub's log.
+            workers: short calls under way at once; counts at the first call.
+        """
         runtimes = _shared.setdefault(asyncio.get_running_loop(), {})
         runtime = runtimes.get((connection, hub))
         if runtime is None:
-            runtime = runtimes[connection, hub] = cls(connection, hub, log)
+            runtime = runtimes[connection, hub] = cls(connection, hub, log, workers)
         return runtime
 
     @property
@@ -57,11 +67,15 @@ class Runtime:
         """``GET /networks/{name}``, up to half a minute old.
 
         Raises:
-            NotFound: there is no such network.
+            ConfigError: there is no such network.
         """
         known = self._networks.get(name)
         if known is None or known[0] < time.monotonic():
-            info = await self.engine.inspect_network(name)
+            try:
+                info = await self.engine.inspect_network(name)
+            except NotFound:
+                hint = f"the Engine has no such network; make it: docker network create {name}"
+                raise ConfigError("network_name", name, hint) from None
             known = self._networks[name] = (time.monotonic() + NETWORK_FACTS_S, info)
         return known[1]
 
@@ -70,6 +84,33 @@ class Runtime:
         if self._hub_container is None or self._failed(self._hub_container):
             self._hub_container = asyncio.ensure_future(self._find_hub_container())
         return await asyncio.shield(self._hub_container)
+
+    async def credentials_for(
+        self, image: str, setting: Any, spawner: object
+    ) -> dict[str, str] | None:
+        """Credentials to pull an image with.
+
+        Args:
+            image: its reference.
+            setting: the setting ``registry_credentials``: a dict, a path, or a callable.
+            spawner: what the callable is given.
+
+        Raises:
+            ConfigError: they have no known form.
+        """
+        if callable(setting):
+            setting = setting(spawner)
+            setting = await setting if inspect.isawaitable(setting) else setting
+        if isinstance(setting, str):
+            if not setting:
+                return None
+            try:
+                text = await asyncio.to_thread(Path(setting).read_text)
+            except OSError as error:
+                hint = f"cannot be read: {error.strerror}"
+                raise ConfigError(credentials.SETTING, setting, hint) from error
+            setting = credentials.from_file(text)
+        return credentials.for_image(setting, images.parse(image)) if setting else None
 
     async def close(self) -> None:
         """End the stream and the threads."""

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -22,8 +23,11 @@ from .containers import Reach, Running
 from .engine import Connection
 from .images import AllowedImages
 from .progress import Journal
+from .puller import Progress
 from .ready import answers
+from .redact import hidden
 from .runtime import Runtime
+from .storage import is_this_servers_alone
 from .traits import DockerNamedSettings
 from .watcher import State
 from .wish import Wish
@@ -36,6 +40,7 @@ STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
     (errors.ImageError, 500, "image"),
     (errors.ForeignObject, 409, "foreign"),
     (errors.ServerDied, 500, "died"),
+    (errors.ServerSilent, 500, "timeout"),
     (errors.EngineUnavailable, 503, "engine"),
     (errors.DockerNamedError, 500, "engine"),
 )
@@ -58,6 +63,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._certs: Mapping[str, str] = {}
         self._starting = False
         self._kept_failed = False
+        self._tried = False
+        self._deadline = 0.0
         self._found_hub_url = False
         self._journal = Journal()
         self._unwatch: Callable[[], None] | None = None
@@ -72,19 +79,25 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     @property
     def key(self) -> naming.Key:
         """Who this server is."""
-        return naming.Key(self.hub_id or self._derived_hub_id(), self.user.name, self.name)
+        hub = self.hub_id or self.derived_hub_id(self.user.settings["cookie_secret"])
+        return naming.Key(hub, self.user.name, self.name)
 
-    def _derived_hub_id(self) -> str:
-        secret: bytes = self.user.settings["cookie_secret"]
-        return hmac.new(secret, b"dockernamed hub id", hashlib.sha256).hexdigest()[:12]
+    @staticmethod
+    def derived_hub_id(cookie_secret: bytes) -> str:
+        """A Hub's id from what persists with it; the secret cannot be told from it."""
+        return hmac.new(cookie_secret, b"dockernamed hub id", hashlib.sha256).hexdigest()[:12]
 
     def _connection(self) -> Connection:
         return Connection(
             options=tuple(self.client_kwargs.items()), tls=tuple(self.tls_config.items())
         )
 
+    def runtime(self, hub_id: str) -> Runtime:
+        """The Engine as this Hub sees it, shared by all its spawners."""
+        return Runtime.shared(self._connection(), hub_id, self.log, self.max_parallel_calls)
+
     def _runtime(self) -> Runtime:
-        return Runtime.shared(self._connection(), self.key.hub, self.log)
+        return self.runtime(self.key.hub)
 
     def _wish(self) -> Wish:
         return Wish(self, self.key, self.template_namespace(), self._runtime())
@@ -153,6 +166,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def run_pre_spawn_hook(self) -> None:
         """The admin's hook, then everything that may take its time: the pull."""
+        self._tried = True
         result = super().run_pre_spawn_hook()
         if inspect.isawaitable(result):
             await result
@@ -165,13 +179,34 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         runtime = self._runtime()
         await self._find_hub(runtime, await self._wish().network())
         self._journal.tell(5, f"Looking for image {self.image}")
-        self._image_info = await runtime.puller.ensure(
-            self.image, self.pull_policy, timeout=self.pull_timeout, on_progress=self._pulling
+        self._image_info = await self._pull(runtime, self.image, self._pulling)
+
+    async def _pull(
+        self, runtime: Runtime, image: str, on_progress: Callable[[Progress], None] | None = None
+    ) -> Mapping[str, Any] | None:
+        credentials = await runtime.credentials_for(image, self.registry_credentials, self)
+        return await runtime.puller.ensure(
+            image,
+            self.pull_policy,
+            timeout=self.pull_timeout,
+            credentials=credentials,
+            on_progress=on_progress,
         )
 
-    def _pulling(self, progress: Any) -> None:
+    def _pulling(self, progress: Progress) -> None:
         percent = 5 + 45 * progress.done // max(progress.total, 1)
         self._journal.tell(int(percent), f"Pulling {self.image}: {progress.message}")
+
+    async def prepull_all(self, runtime: Runtime) -> None:
+        """Pull every image that can be chosen; what fails is logged, and pulled when needed."""
+        allowed = AllowedImages(self.allowed_images if not callable(self.allowed_images) else None)
+        wanted = {allowed.images.get(self.image, self.image), *allowed.images.values()}
+        results = await asyncio.gather(
+            *(self._pull(runtime, image) for image in sorted(wanted)), return_exceptions=True
+        )
+        for error in results:
+            if isinstance(error, BaseException):
+                self.log.warning("Prepull: %s", error)
 
     async def _find_hub(self, runtime: Runtime, network: str) -> None:
         """Set hub_connect_url where the admin left it to us."""
@@ -182,7 +217,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             hubaddress.check_reachable(hub.ip)
         if hub.ip not in ALL_INTERFACES or not runtime.engine_is_local:
             return
-        info = {} if network == "host" else await runtime.network(network)
+        info = await runtime.network(network)
         host = hubaddress.hub_host(network, info, await runtime.hub_container())
         self.hub_connect_url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
         self._found_hub_url = True
@@ -196,6 +231,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             web.HTTPError: with a message for the person who asked.
         """
         self._starting, self._kept_failed = True, False
+        self._deadline = asyncio.get_running_loop().time() + self.start_timeout
         try:
             return await self._start()
         except errors.DockerNamedError as error:
@@ -211,7 +247,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         storage = await wish.storage(image, self._volumes, self._volumes_of_others())
         spec = await wish.spec(image, storage, self.get_args())
         for note in storage.notes:
-            self.log.warning("%s: %s", self._log_name, note)
+            self.log.info("%s: %s", self._log_name, note)
         self._journal.tell(55, "Creating the container")
         container_id = await runtime.backend.start(
             spec,
@@ -241,19 +277,31 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             running = await runtime.backend.address(container_id, self.port, reach)
         except errors.ServerDied:
-            raise await runtime.backend.post_mortem(container_id, self.crash_log_lines) from None
+            raise await self._post_mortem(runtime, container_id) from None
         url = url_path_join(self._url(running), self.server.base_url, "api")
         ready = asyncio.ensure_future(answers(url, self._ssl_context()))
         dead = asyncio.ensure_future(runtime.watcher.wait_dead(container_id))
         try:
-            await asyncio.wait({ready, dead}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {ready, dead}, timeout=self._time_left(), return_when=asyncio.FIRST_COMPLETED
+            )
             if ready.done():
                 ready.result()
                 return running
-            raise await runtime.backend.post_mortem(container_id, self.crash_log_lines)
+            death = await self._post_mortem(runtime, container_id)
+            raise death if dead.done() else errors.ServerSilent(url, self.start_timeout, death.log)
         finally:
             ready.cancel()
             dead.cancel()
+
+    def _time_left(self) -> float:
+        """Seconds until we give up: a little before the Hub does, which could give no reason."""
+        margin: float = min(1.0, self.start_timeout / 10)
+        return max(0.0, self._deadline - margin - asyncio.get_running_loop().time())
+
+    async def _post_mortem(self, runtime: Runtime, container_id: str) -> errors.ServerDied:
+        death = await runtime.backend.post_mortem(container_id, self.crash_log_lines)
+        return errors.ServerDied(death.exit_code, death.oom, hidden(death.log, self._env()))
 
     def _ssl_context(self) -> Any:
         if not self.internal_ssl:
@@ -297,6 +345,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if self._starting:
             return None
         runtime = self._runtime()
+        if self._tried and not self.object_id and not runtime.watcher.connected:
+            # A start of ours that failed without the Engine: what it may have left is taken back
+            # when the Engine returns.
+            return 0
         # At the Hub's start this waits for the Engine rather than call every server dead.
         await runtime.watcher.synced()
         record = runtime.watcher.get(self.object_id) if self.object_id else None
@@ -355,7 +407,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         result = super().run_post_stop_hook()
         if inspect.isawaitable(result):
             await result
-        if not self._kept_failed:
+        if not self._kept_failed and self._runtime().watcher.connected:
             await self.stop()
 
     async def delete_forever(self) -> None:
@@ -364,11 +416,13 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         await runtime.backend.delete(self.user.name, self.name)
         if not self.delete_volumes:
             return
-        labels = naming.labels(self.key)
-        owned = await runtime.backend.owned_volumes(labels)
-        for name in {*owned, *self._volumes.values()}:
-            hub_only = {naming.LABEL_HUB: labels[naming.LABEL_HUB]}
-            await runtime.backend.remove_volume(name, hub_only if name in self._volumes else labels)
+        goes = partial(
+            is_this_servers_alone,
+            key=self.key,
+            remembered=set(self._volumes.values()),
+            taken=self._volumes_of_others(),
+        )
+        await runtime.backend.delete_volumes(self.key.hub, goes)
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""

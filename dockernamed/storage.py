@@ -93,6 +93,29 @@ def plan_storage(
     return Storage(labelled, planner.owners, planner.kept, tuple(planner.notes))
 
 
+def is_this_servers_alone(
+    name: str,
+    labels: Mapping[str, str],
+    key: naming.Key,
+    *,
+    remembered: Collection[str],
+    taken: Collection[str],
+) -> bool:
+    """Whether a volume goes when its server is deleted for good.
+
+    Args:
+        name: of a volume with these labels.
+        labels: as the Engine has them.
+        key: the server that is deleted.
+        remembered: names of this server's volumes, shared ones among them.
+        taken: names that other servers of the same user remember: one of them may have been
+            called as this one is when its volume was made.
+    """
+    if labels.get(naming.LABEL_HUB) != key.hub or naming.LABEL_SERVER not in labels:
+        return False
+    return name not in taken and (naming.key_of(labels) == key or name in remembered)
+
+
 class _Planner:
     """Names volumes and notes whose they are."""
 
@@ -122,8 +145,8 @@ class _Planner:
         own = self.remembered.get(place)
         if own is not None and own != name:
             self.notes.append(
-                f"{setting}: keeping volume {own!r} at {place}, where this server's files are; "
-                f"the template would now give {name!r}"
+                f"keeping volume {own!r}, where this server's files are, though {setting} would "
+                f"now give {name!r}"
             )
             name = own
         elif own is None and "server" in parts and name in self.taken:

@@ -63,6 +63,22 @@ class DockerNamedSettings(Configurable):
         Example: `3600.0`.""",
     ).tag(config=True)
 
+    registry_credentials = Union(
+        [Dict(), Unicode(), Callable()],
+        default_value={},
+        help="""Credentials of private registries: registry host with its port → a dict of username
+        and password (or identitytoken); or the path of a JSON file of that form or of Docker's
+        config.json, read at each pull; or a callable that takes the spawner and returns the dict
+        (it may be async). Never logged or stored. Example:
+        `{"registry.example:5000": {"username": "hub", "password": "secret"}}`.""",
+    ).tag(config=True)
+
+    prepull = Bool(
+        False,
+        help="""Pull every image that can be chosen when the Hub starts, in the background, as
+        `pull_policy` says. Example: `True`.""",
+    ).tag(config=True)
+
     # --- identity --------------------------------------------------------------------------
 
     prefix = Unicode(
@@ -245,6 +261,26 @@ class DockerNamedSettings(Configurable):
         help="""Seconds between SIGTERM and SIGKILL when a server is stopped. Example: `30.0`.""",
     ).tag(config=True)
 
+    orphans = CaselessStrEnum(
+        ["remove", "report", "off"],
+        default_value="remove",
+        help="""What to do with containers of this Hub on the Engine for which the Hub has no
+        running server (it was killed, or restored from a backup): `remove`, `report` in the log,
+        or `off`. Looked for at the Hub's start and every `orphan_interval`. Volumes are never
+        touched. Example: `"report"`.""",
+    ).tag(config=True)
+
+    orphan_grace = Float(
+        10.0,
+        help="""Seconds that a container must have been an orphan before it is removed.
+        Example: `60.0`.""",
+    ).tag(config=True)
+
+    orphan_interval = Float(
+        300.0,
+        help="""Seconds between two searches for orphans. Example: `3600.0`.""",
+    ).tag(config=True)
+
     crash_log_lines = Integer(
         10,
         help="""How many of its last log lines a user is shown when a server dies at its start; 0:
@@ -264,6 +300,13 @@ class DockerNamedSettings(Configurable):
         help="""Arguments for docker-py's `docker.tls.TLSConfig`.
         Example: `{"client_cert": ("cert.pem", "key.pem"), "ca_cert": "ca.pem", "verify": True}`.
         """,
+    ).tag(config=True)
+
+    max_parallel_calls = Integer(
+        16,
+        min=1,
+        help="""How many short calls to the Engine may be under way at once; more wait in turn.
+        Example: `4`, for a slow Engine.""",
     ).tag(config=True)
 
     extra_create_kwargs = Union(

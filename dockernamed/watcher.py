@@ -6,6 +6,9 @@ nothing else: `Watcher.get` reads the table. How the table stays true:
 - Events are subscribed to before the list is asked for, so nothing falls in between. What was
   heard since the list was asked for, from the stream or from ourselves (``note_…``), is newer than
   the list and wins over it.
+- Docker tells of an end some milliseconds before its lists do. So a list alone brings nothing back
+  to life: that is looked at singly. And each stream's list is followed by a second one, which
+  finds what had ended in just those milliseconds before the stream began.
 - A lost stream is taken up again after a growing, random pause. What ended meanwhile is found by
   the new list, and told as any death. Until then the table says what it last knew, and
   `Watcher.connected` is False.
@@ -22,13 +25,13 @@ import contextlib
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from . import records
 from .engine import Engine
-from .errors import EngineError, EngineUnavailable
+from .errors import EngineError, EngineUnavailable, NotFound
 from .lanes import Feed
 from .naming import LABEL_HUB
 from .records import Record, State
@@ -40,6 +43,7 @@ LOG = logging.getLogger("dockernamed.watcher")
 OPEN_PATIENCE = 2.0  # seconds for an Engine to begin its answer; Podman may wait for an event
 OOM_SECONDS = 10.0  # an end so soon after the kernel killed in the container is laid to that
 MAX_GONE = 10_000  # ids remembered, of removed containers that late events may still speak of
+STARTING_SECONDS = 60.0  # at most, between note_starting and what comes of it
 _CHUNK = 500  # table rows handled between two looks at the event loop
 DeathCallback = Callable[[Record], None]
 ImageCallback = Callable[[Mapping[str, Any] | None], None]
@@ -52,6 +56,7 @@ class Watcher:
         engine: whose containers.
         hub: value of the label that ours have.
         resync: seconds after which stream and list are begun anew.
+        confirm: seconds after each first list of a stream until the second.
         backoff: seconds of the first pause after a loss; it doubles up to ``max_backoff``.
         max_backoff: longest pause.
     """
@@ -62,15 +67,19 @@ class Watcher:
         hub: str,
         *,
         resync: float = 300.0,
+        confirm: float = 2.0,
         backoff: float = 0.1,
         max_backoff: float = 5.0,
     ) -> None:
-        self._engine, self._hub, self._resync = engine, hub, resync
+        self._engine, self._hub = engine, hub
+        self._resync, self._confirm = resync, confirm
         self._backoff, self._max_backoff = backoff, max_backoff
         self._table: dict[str, Record] = {}
         self._by_server: dict[tuple[str, str], tuple[str, ...]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._oom_times: dict[str, float] = {}
+        # Ids that are being started, and until when a list is not believed that says otherwise.
+        self._starting: dict[str, float] = {}
         # Ids heard of since a list was asked for; None when no list is under way.
         self._heard: set[str] | None = None
         self._deaths: dict[str, list[DeathCallback]] = {}
@@ -200,11 +209,14 @@ class Watcher:
     def note_starting(self, id: str) -> None:
         """We are about to start a container: how it ended before no longer counts."""
         self._hear(id)
-        self._change(id, State.CREATED)
+        if id in self._table:
+            self._starting[id] = asyncio.get_running_loop().time() + STARTING_SECONDS
+            self._change(id, State.CREATED)
 
     def note_started(self, id: str) -> None:
         """We started a container, which may have ended since: then its event is the newer word."""
         self._hear(id)
+        self._starting.pop(id, None)
         record = self._table.get(id)
         if record is not None and record.state is State.CREATED:
             self._change(id, State.RUNNING)
@@ -242,19 +254,18 @@ class Watcher:
         async with self._engine.events(self._is_ours) as feed:
             await feed.opened(OPEN_PATIENCE)
             self._tell_images(None)  # events from before this stream are lost
-            reading = self._read_list(forgettable)
-            async with _both(self._follow(feed), reading) as (following, listing):
-                await asyncio.wait({following, listing}, return_when=asyncio.FIRST_COMPLETED)
-                if not following.done():
-                    await listing
-                    if not self.connected:
-                        LOG.info("Watching %d containers", len(self._table))
-                    self._in_sync.set()
-                    self._synced.set()
-                    await asyncio.wait({following}, timeout=self._resync)
-                if following.done():
-                    await following
-                    raise EngineUnavailable("watch events", "the stream ended")
+            following = asyncio.ensure_future(self._follow(feed))
+            try:
+                await _unless_ended(following, self._read_list(forgettable))
+                if not self.connected:
+                    LOG.info("Watching %d containers", len(self._table))
+                self._in_sync.set()
+                self._synced.set()
+                await _unless_ended(following, asyncio.sleep(self._confirm))
+                await _unless_ended(following, self._read_list(set()))
+                await _unless_ended(following, asyncio.sleep(self._resync))
+            finally:
+                await _end(following)
 
     async def _follow(self, feed: Feed[dict[str, Any]]) -> None:
         async for batch in feed:
@@ -264,29 +275,57 @@ class Watcher:
                 await asyncio.sleep(0)
 
     async def _read_list(self, forgettable: set[str]) -> None:
+        """Ask for all containers and put the table right.
+
+        Args:
+            forgettable: ids of removed containers that the stream cannot speak of any more.
+        """
         heard = self._heard = set()
         try:
             label = f"{LABEL_HUB}={self._hub}"
             listed = await self._engine.list_containers([label], records.from_list)
-            await self._apply(listed, heard)
+            for id in await self._apply(listed, heard):
+                await self._look_at(id, heard)
         finally:
             self._heard = None
         for id in forgettable - heard:
             self._gone.pop(id, None)
 
-    async def _apply(self, listed: Sequence[Record], heard: set[str]) -> None:
-        """Put the table right, where nothing newer was heard, also while we do."""
-        missing = set(self._table)
+    async def _apply(self, listed: Sequence[Record], heard: set[str]) -> list[str]:
+        """Take a list over, where nothing newer was heard, also while we do.
+
+        Returns:
+            Ids of containers that run again, by the list alone.
+        """
+        missing, risen = set(self._table), []
         for start in range(0, len(listed), _CHUNK):
             for record in listed[start : start + _CHUNK]:
                 missing.discard(record.id)
-                if record.id not in heard and record.id not in self._gone:
-                    self._put_listed(record)
+                if record.id in heard or record.id in self._gone or self._is_starting(record.id):
+                    continue
+                old = self._table.get(record.id)
+                if old is not None and old.ended and not record.ended:
+                    risen.append(record.id)
+                else:
+                    self._put(record if old is None else records.updated(old, record))
             await asyncio.sleep(0)
         for id in missing - heard:
             self._remove(id)
         for id in [id for id in self._deaths if id not in self._table and id not in heard]:
             self._announce(records.unknown(id))
+        return risen
+
+    def _is_starting(self, id: str) -> bool:
+        return self._starting.get(id, 0) > asyncio.get_running_loop().time()
+
+    async def _look_at(self, id: str, heard: set[str]) -> None:
+        try:
+            info = await self._engine.inspect_container(id)
+        except NotFound:
+            self.note_removed(id)
+            return
+        if id not in heard and id in self._table:
+            self._put(replace(self._table[id], **records.state_of(info)))
 
     # --- events ----------------------------------------------------------------------------
 
@@ -323,8 +362,10 @@ class Watcher:
             code = records.exit_code_of(attributes)
             oom = time - self._oom_times.pop(id, -OOM_SECONDS) < OOM_SECONDS and code != 0
             self._change(id, state, code, oom)
-        elif not (state is State.CREATED and self._table[id].state is not State.CREATED):
+        elif state is State.RUNNING:
             self._change(id, state)
+        if state is not State.CREATED:
+            self._starting.pop(id, None)
 
     def _tell_images(self, event: Mapping[str, Any] | None) -> None:
         for callback in list(self._image_callbacks):
@@ -343,17 +384,6 @@ class Watcher:
         if record is not None:
             self._put(replace(record, state=state, exit_code=exit_code, oom=oom))
 
-    def _put_listed(self, record: Record) -> None:
-        """A list knows less than events and we ourselves do: no OOM, and images by other names."""
-        old = self._table.get(record.id)
-        if old is not None:
-            code, same = record.exit_code, old.state is record.state
-            if same and code is None:
-                code = old.exit_code
-            oom = old.oom and same and code == old.exit_code
-            record = replace(old, name=record.name, state=record.state, exit_code=code, oom=oom)
-        self._put(record)
-
     def _put(self, record: Record) -> None:
         if record.id not in self._table:
             key = (record.user, record.server)
@@ -368,6 +398,7 @@ class Watcher:
         while len(self._gone) > MAX_GONE:
             self._gone.popitem(last=False)
         self._oom_times.pop(id, None)
+        self._starting.pop(id, None)
         record = self._table.pop(id, None)
         if record is None:
             self._announce(records.unknown(id))
@@ -392,13 +423,19 @@ def _guarded(callback: Callable[[Any], None], argument: object) -> None:
         LOG.exception("A callback failed")  # the others, and the watch, must not suffer
 
 
-@contextlib.asynccontextmanager
-async def _both(first: Any, second: Any) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
-    """Two tasks that end with the block."""
-    tasks = (asyncio.ensure_future(first), asyncio.ensure_future(second))
+async def _unless_ended(stream: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:
+    """Do some work, but raise at once when the stream is lost meanwhile."""
+    task = asyncio.ensure_future(work)
     try:
-        yield tasks
+        await asyncio.wait({stream, task}, return_when=asyncio.FIRST_COMPLETED)
+        if stream.done():
+            await stream
+            raise EngineUnavailable("watch events", "the stream ended")
+        await task
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(task)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -25,6 +25,8 @@ PURE: dict[str, set[str]] = {
     "profiles": {"errors", "images", *OPTIONS},
     "schema": {"errors", "images", *OPTIONS},
     "spec": {"errors", "naming", "images"},
+    "credentials": {"errors", "images"},
+    "redact": set(),
     "storage": {"errors", "naming", "spec"},
     "plan": {"errors", "naming", "spec"},
     "records": {"errors", "naming"},
@@ -42,6 +44,7 @@ ACTING: dict[str, set[str]] = {
     "launch": {*PURE, "engine", "watcher"},
     "containers": {*PURE, "engine", "watcher", "launch"},
     "runtime": {*PURE, "engine", "watcher", "puller", "containers"},
+    "keeper": {"errors", "records", "containers", "watcher"},
     "certs": set(),
     "progress": {"errors"},
     "ready": {"errors"},
@@ -55,8 +58,9 @@ ROOMS: dict[str, set[str]] = (
     | {
         "handlers": ALL,
         "cli": ALL,
+        "hubstart": ALL | {"spawner"},
         "spawner": ALL | {"handlers"},
-        "__init__": {"spawner"},
+        "__init__": {"spawner", "hubstart"},
     }
 )
 
@@ -72,7 +76,7 @@ IMPURE_BUILTINS = {"open", "print", "input", "eval", "exec", "__import__", "brea
 # Who else may import these.
 ONLY = {
     "docker": {"engine"},
-    "jupyterhub": {"spawner", "traits", "handlers"},
+    "jupyterhub": {"spawner", "traits", "handlers", "hubstart"},
     "requests": {"engine", "wire"},
     "urllib3": {"engine", "wire"},
 }

@@ -1,0 +1,67 @@
+"""Credentials of private registries, from the setting; never logged, never in state. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import ConfigError
+from .images import ImageRef
+
+SETTING = "registry_credentials"
+_KEYS = frozenset({"username", "password", "email", "serveraddress", "identitytoken",
+                   "registrytoken"})  # fmt: skip
+_DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "https://index.docker.io/v1/"})
+_FORM = '{"registry.example": {"username": …, "password": …}}'
+
+
+def for_image(credentials: Mapping[str, Any], image: ImageRef) -> dict[str, str] | None:
+    """The credentials to pull an image with, or None where the setting names none.
+
+    Args:
+        credentials: registry host (with its port) → credentials.
+        image: what to pull.
+
+    Raises:
+        ConfigError: the entry has another form; the message has none of its values.
+    """
+    hosts = {image.registry_key}
+    if hosts & _DOCKER_HUB:
+        hosts |= _DOCKER_HUB
+    found = next((credentials[host] for host in sorted(hosts) if host in credentials), None)
+    if found is None:
+        return None
+    if not isinstance(found, Mapping) or not found or not set(found) <= _KEYS:
+        raise ConfigError(SETTING, f"<of {image.registry_key}>", f"use the form {_FORM}")
+    return {str(name): str(value) for name, value in found.items()}
+
+
+def from_file(text: str) -> dict[str, Any]:
+    """Read a file of credentials: the setting's own form in JSON, or Docker's config.json.
+
+    Raises:
+        ConfigError: neither of these; the message has nothing of the file's content.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError:
+        raise ConfigError(SETTING, "<file>", f"it is not JSON; use the form {_FORM}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(SETTING, "<file>", f"use the form {_FORM}")
+    auths = content.get("auths")
+    return content if auths is None else {host: _entry(auth) for host, auth in auths.items()}
+
+
+def _entry(auth: Mapping[str, str]) -> dict[str, str]:
+    """One entry of config.json: user and password may be joined in base64."""
+    entry = {name: value for name, value in auth.items() if name in _KEYS}
+    if "auth" in auth:
+        try:
+            joined = base64.b64decode(auth["auth"], validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise ConfigError(SETTING, "<file>", "an auth is not base64") from None
+        entry["username"], _, entry["password"] = joined.partition(":")
+    return entry

@@ -1,0 +1,92 @@
+"""What is done once for a whole Hub, when it starts, rather than for one server.
+
+JupyterHub makes a spawner only when a user's server is looked at, and has no hook for a spawner
+class at its start. So the package, when a Hub that reads its configuration asks it for the class,
+asks for a word as soon as that Hub runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from jupyterhub import orm
+from jupyterhub.app import JupyterHub
+
+from .keeper import Keeper, Known
+
+if TYPE_CHECKING:
+    from .spawner import DockerNamedSpawner
+
+_tasks: set[asyncio.Task[None]] = set()
+
+
+def when_hub_runs(spawner_class: type[DockerNamedSpawner]) -> None:
+    """Look after the Engine once the Hub that is starting in this process runs.
+
+    Does nothing outside of a starting Hub: on import in a test or a script.
+    """
+    if not JupyterHub.initialized() or _tasks:
+        return
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    _background(loop.create_task(_look_after(JupyterHub.instance(), spawner_class)))
+
+
+async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
+    # JupyterHub sets it before its start awaits anything, and so before this task runs.
+    await asyncio.shield(app._start_future)
+    if not issubclass(app.spawner_class, ours):
+        return
+    # One without a user, for its settings.
+    settings = app.spawner_class(config=app.config)
+    hub_id = settings.hub_id or ours.derived_hub_id(app.cookie_secret)
+    runtime = settings.runtime(hub_id)
+    if settings.prepull:
+        _background(asyncio.ensure_future(settings.prepull_all(runtime)))
+    if settings.orphans == "off":
+        return
+    keeper = Keeper(
+        runtime.watcher,
+        runtime.backend,
+        lambda: servers_of(app),
+        keep=settings.keep_failed or not settings.remove,
+        policy=settings.orphans,
+        grace=settings.orphan_grace,
+        interval=settings.orphan_interval,
+        log=settings.log,
+    )
+    _background(asyncio.ensure_future(keeper.run()))
+
+
+def servers_of(app: Any) -> Iterator[Known]:
+    """All servers that a Hub knows, running or not: one query, no wrapper is made for it."""
+    rows = app.db.query(
+        orm.User.id, orm.User.name, orm.Spawner.name, orm.Spawner.server_id, orm.Spawner.state
+    ).join(orm.Spawner, orm.Spawner.user_id == orm.User.id)
+    for user_id, user_name, server_name, server_id, state in rows:
+        # dict.get: UserDict's own makes a User for each one asked for.
+        user = dict.get(app.users, user_id)
+        spawner = user.spawners[server_name] if user and server_name in user.spawners else None
+        yield Known(
+            user=user_name,
+            server=server_name,
+            active=server_id is not None or (spawner is not None and spawner.active),
+            object_id=getattr(spawner, "object_id", "") or (state or {}).get("object_id", ""),
+        )
+
+
+def _background(task: asyncio.Task[None]) -> None:
+    _tasks.add(task)
+    task.add_done_callback(_ended)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    _tasks.discard(task)
+    if not task.cancelled() and task.exception() is not None:
+        JupyterHub.instance().log.error(
+            "dockernamed: looking after the Engine failed", exc_info=task.exception()
+        )
