@@ -25,7 +25,7 @@ EVENT_KINDS = ("container", "image")
 # Everything else (exec, attach, top, …) is left out by the Engine: health checks alone would
 # make several events a second and container.
 EVENT_ACTIONS = (
-    *("create", "start", "oom", "die", "destroy", "remove", "rename"),
+    *("create", "start", "kill", "oom", "die", "destroy", "remove", "rename"),
     *("pull", "tag", "untag", "delete", "import", "load"),
 )
 
@@ -34,8 +34,10 @@ def _any(event: object) -> bool:
     return True
 
 
-def _ignore(body: bytes) -> None:
-    return None
+def _expect_nothing(call: Call, body: bytes) -> None:
+    """A proxy's page with status 200 is no proof that the Engine did anything."""
+    if body.strip():
+        raise EngineFailed(call.action, f"unexpected answer: {body[:100]!r}")
 
 
 class Calls(ABC):
@@ -82,7 +84,7 @@ class Calls(ABC):
 
     async def version(self) -> dict[str, Any]:
         """``GET /version``: among others ``Version``, ``ApiVersion`` and ``Components``."""
-        return await self._json(Call("ask its version", "GET", "/version"), repeat=True)
+        return await self._get("ask its version", "/version")
 
     def events(self, keep: Callable[[dict[str, Any]], bool] = _any) -> Feed[dict[str, Any]]:
         """Events of containers and images from now on, as the Engine sends them, in batches.
@@ -138,7 +140,7 @@ class Calls(ABC):
             {"t": seconds},
             timeout=seconds + self.timeout,
         )
-        await self._fetch(call, _ignore, slow=True)
+        await self._fetch(call, functools.partial(_expect_nothing, call), slow=True)
 
     async def kill_container(self, id: str) -> None:
         """Send SIGKILL.
@@ -163,7 +165,8 @@ class Calls(ABC):
         action, path = f"remove container {_short(id)}", f"/containers/{_q(id)}"
         call = self._call(action, "DELETE", path, params)
         try:
-            await self._fetch(call, _ignore, slow=True, repeat=True)
+            nothing = functools.partial(_expect_nothing, call)
+            await self._fetch(call, nothing, slow=True, repeat=True)
         except NotFound:
             return
         except Conflict as error:
@@ -218,7 +221,8 @@ class Calls(ABC):
     async def put_archive(self, id: str, path: str, data: bytes) -> None:
         """Unpack a tar archive in a container's directory, which Docker wants to exist."""
         action, target = f"copy into container {_short(id)}", f"/containers/{_q(id)}/archive"
-        await self._fetch(self._call(action, "PUT", target, {"path": path}, data), _ignore)
+        call = self._call(action, "PUT", target, {"path": path}, data)
+        await self._fetch(call, functools.partial(_expect_nothing, call))
 
     # --- images ----------------------------------------------------------------------------
 
@@ -308,7 +312,8 @@ class Calls(ABC):
     async def _send(
         self, action: str, method: str, path: str, params: Mapping[str, Any] | None = None
     ) -> None:
-        await self._fetch(self._call(action, method, path, params), _ignore)
+        call = self._call(action, method, path, params)
+        await self._fetch(call, functools.partial(_expect_nothing, call))
 
     async def _get(self, action: str, path: str) -> dict[str, Any]:
         return await self._json(self._call(action, "GET", path), repeat=True)

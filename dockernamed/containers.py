@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from . import naming
 from .engine import Engine
 from .errors import (
+    ConfigError,
     Conflict,
-    EngineTimeout,
+    EngineError,
     EngineUnavailable,
     NotFound,
     ServerDied,
 )
 from .launch import Launch
+from .leftovers import Leftovers, persevere
 from .plan import Observed, Op, Step, plan_delete, plan_start, plan_stop
 from .spec import ServerSpec, spec_hash
 from .watcher import Record, State, Watcher
 
-#: How often a stop is tried again when the Engine goes away under it.
-STOP_TRIES = 5
+T = TypeVar("T")
+
+#: Seconds that an Engine which was never seen yet is waited for.
+PATIENCE_S = 20.0
+#: Seconds that the news of an end may take, after the Engine has said that it is done.
+NEWS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Containers:
 
     def __init__(self, engine: Engine, watcher: Watcher, log: logging.Logger) -> None:
         self._engine, self._watcher, self._log = engine, watcher, log
-        self._background: set[asyncio.Task[None]] = set()
+        self._leftovers = Leftovers(engine, watcher, log)
 
     # --- observing -------------------------------------------------------------------------
 
@@ -77,7 +83,7 @@ class Containers:
 
     async def running_id(self, user: str, server: str) -> str | None:
         """Id of a running container of this server, found by labels, or None."""
-        await self._watcher.synced()
+        await self._table_filled()
         found = (container.id for container in self.observed(user, server) if container.running)
         return next(found, None)
 
@@ -91,6 +97,14 @@ class Containers:
         """
         return running_from(await self._engine.inspect_container(container_id), port, reach)
 
+    async def _table_filled(self) -> None:
+        try:
+            await asyncio.wait_for(self._watcher.synced(), PATIENCE_S)
+        except asyncio.TimeoutError:
+            raise EngineUnavailable(
+                "look for containers", f"it could not be reached for {PATIENCE_S:g} seconds"
+            ) from None
+
     # --- starting --------------------------------------------------------------------------
 
     async def start(
@@ -100,8 +114,10 @@ class Containers:
         *,
         keep: bool,
         volume_owners: Mapping[str, Mapping[str, str]],
+        until_ready: Callable[[str], Awaitable[T]],
         before_start: Callable[[str], Awaitable[None]] | None = None,
-    ) -> str:
+        keep_failed: bool = False,
+    ) -> T:
         """Make one running container of the wanted spec, and no other of the same server.
 
         Args:
@@ -109,37 +125,56 @@ class Containers:
             env: the environment, tokens included.
             keep: whether a container of an earlier run may be used again.
             volume_owners: volume name → the labels that it must not contradict.
-            before_start: called with the id of a new container before it runs (certificates).
+            until_ready: called with the container's id once its process has been started; what it
+                raises ends the start.
+            before_start: called with the container's id before it runs (certificates).
+            keep_failed: leave a container in place that ends before it is ready.
 
         Returns:
-            The container's id; its process has been started, no more.
+            What ``until_ready`` does.
 
         Raises:
             ForeignObject: a name or volume belongs to somebody else.
-            EngineError: a step failed. Whatever is raised, nothing of this start is left.
+            EngineError: a step failed. Whatever is raised, nothing of this start is left: neither
+                a container nor a volume that it made. What the Engine cannot be asked to remove
+                now is removed as soon as it can. A kept container is stopped again.
         """
-        await self._watcher.synced()
+        await self._table_filled()
         wanted = spec_hash(spec, env)
-        launch = Launch(self._engine, self._watcher, self._log, spec, env)
-        container_id = ""
+        launch = Launch(self._engine, self._watcher, self._leftovers, self._log, spec, env)
         try:
             await launch.claim_volumes(volume_owners)
             observed = self.observed(spec.key.user, spec.key.server)
-            for step in plan_start(wanted, observed, keep=keep):
-                self._say(step, step.target or container_id, spec.key.user, spec.key.server)
-                if step.op is Op.REMOVE:
-                    await self._remove(step.target)
-                elif step.op is Op.CREATE:
-                    container_id = await launch.create()
-                    if before_start is not None:
-                        await before_start(container_id)
-                elif step.op is Op.REUSE:
-                    container_id = step.target
-                else:
-                    await launch.start(container_id)
-        except BaseException:
-            await self._finish(launch.undo())
+            steps = plan_start(wanted, observed, keep=keep)
+            container_id = await self._carry_out(steps, launch, spec.key, before_start)
+            answer = await until_ready(container_id)
+        except BaseException as error:
+            if keep_failed and isinstance(error, ServerDied):
+                launch.keep()
+            else:
+                await asyncio.shield(self._leftovers.spawn(launch.undo()))
             raise
+        launch.keep()
+        return answer
+
+    async def _carry_out(
+        self,
+        steps: list[Step],
+        launch: Launch,
+        key: naming.Key,
+        before_start: Callable[[str], Awaitable[None]] | None,
+    ) -> str:
+        container_id = ""
+        for step in steps:
+            self._say(step, step.target or container_id, key.user, key.server)
+            if step.op is Op.REMOVE:
+                await self._remove(step.target)
+            elif step.op is Op.START:
+                if before_start is not None:
+                    await before_start(container_id)
+                await launch.start(container_id)
+            else:
+                container_id = step.target if step.op is Op.REUSE else await launch.create()
         return container_id
 
     # --- ending ----------------------------------------------------------------------------
@@ -158,29 +193,34 @@ class Containers:
         Raises:
             EngineError: it could not be done, and trying again did not help.
         """
-        await self._watcher.synced()
-        for attempt in range(1, STOP_TRIES + 1):
-            try:
-                for step in plan_stop(self.observed(user, server), keep=keep):
-                    self._say(step, step.target, user, server)
-                    if step.op is Op.STOP:
-                        await self._stop(step.target, grace)
-                    else:
-                        await self._remove(step.target)
-            except (EngineUnavailable, EngineTimeout) as error:
-                if attempt == STOP_TRIES:
-                    raise
-                self._log.warning("Trying to stop %s/%s again: %s", user, server, error)
-                await self._watcher.in_sync()
-            else:
-                return
+        await self._table_filled()
+
+        async def stop() -> None:
+            for step in plan_stop(self.observed(user, server), keep=keep):
+                self._say(step, step.target, user, server)
+                if step.op is Op.STOP:
+                    await self._stop(step.target, grace)
+                    if keep:
+                        await self._news_of_the_end(step.target)
+                else:
+                    await self._remove(step.target)
+
+        await persevere(stop, self._watcher)
 
     async def delete(self, user: str, server: str) -> None:
-        """Remove every container of a server, whatever its state."""
-        await self._watcher.synced()
-        for step in plan_delete(self.observed(user, server)):
-            self._say(step, step.target, user, server)
-            await self._remove(step.target)
+        """Remove every container of a server, whatever its state.
+
+        Raises:
+            EngineError: as of `stop`.
+        """
+        await self._table_filled()
+
+        async def delete() -> None:
+            for step in plan_delete(self.observed(user, server)):
+                self._say(step, step.target, user, server)
+                await self._remove(step.target)
+
+        await persevere(delete, self._watcher)
 
     async def delete_volumes(
         self, hub: str, goes: Callable[[str, Mapping[str, str]], bool]
@@ -191,17 +231,23 @@ class Containers:
             hub: the Hub's id.
             goes: called with a volume's name and labels.
         """
-        for volume in await self._engine.list_volumes([f"{naming.LABEL_HUB}={hub}"]):
-            name = str(volume["Name"])
-            if not goes(name, volume.get("Labels") or {}):
-                continue
-            try:
-                await self._engine.remove_volume(name)
-                self._log.info("Removed volume %s: its server is deleted", name)
-            except NotFound:
-                continue
-            except Conflict as error:
-                self._log.warning("Keeping volume %s: %s", name, error)
+
+        async def delete() -> None:
+            for volume in await self._engine.list_volumes([f"{naming.LABEL_HUB}={hub}"]):
+                name = str(volume["Name"])
+                if goes(name, volume.get("Labels") or {}):
+                    await self._delete_volume(name)
+
+        await persevere(delete, self._watcher)
+
+    async def _delete_volume(self, name: str) -> None:
+        try:
+            await self._engine.remove_volume(name)
+            self._log.info("Removed volume %s: its server is deleted", name)
+        except NotFound:
+            self._log.debug("Volume %s is gone already", name)
+        except Conflict as error:
+            self._log.warning("Keeping volume %s: %s", name, error)
 
     async def post_mortem(self, container_id: str, lines: int) -> ServerDied:
         """What to say about a container that ended before it was ready.
@@ -212,24 +258,25 @@ class Containers:
         """
         try:
             state = (await self._engine.inspect_container(container_id))["State"]
-            log = await self._engine.logs(container_id, lines) if lines > 0 else ""
         except NotFound:
             return ServerDied(-1, False, "(its container was removed by somebody else)")
+        log = await self._last_words(container_id, lines) if lines > 0 else ""
         return ServerDied(int(state["ExitCode"]), bool(state.get("OOMKilled")), log.strip())
 
+    async def _last_words(self, container_id: str, lines: int) -> str:
+        try:
+            return await self._engine.logs(container_id, lines)
+        except EngineError as error:
+            # Not every log driver can be read; the exit code alone is worth telling.
+            return f"(its log cannot be read: {error.message})"
+
     async def discard(self, container_id: str) -> None:
-        """Remove a container whose start came to nothing, also if we are cancelled meanwhile."""
-        await self._finish(self._remove(container_id))
+        """Remove a container that no server stands for, also if we are cancelled meanwhile."""
+        await asyncio.shield(self._leftovers.spawn(self._remove(container_id)))
 
     def _say(self, step: Step, container_id: str, user: str, server: str) -> None:
         which = f" {container_id[:12]}" if container_id else ""
         self._log.info("%s/%s: %s container%s: %s", user, server, step.op.value, which, step.cause)
-
-    async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        await asyncio.shield(task)
 
     async def _stop(self, container_id: str, grace: float) -> None:
         try:
@@ -243,6 +290,13 @@ class Containers:
             # Docker's answer to killing what has ended by itself just now.
             self._log.debug("Container %s had ended already", container_id[:12])
 
+    async def _news_of_the_end(self, container_id: str) -> None:
+        """A start right after would otherwise find a kept container running, and replace it."""
+        try:
+            await asyncio.wait_for(self._watcher.wait_dead(container_id), NEWS_S)
+        except asyncio.TimeoutError:
+            self._log.warning("No news of the end of container %s", container_id[:12])
+
     async def _remove(self, container_id: str) -> None:
         await self._engine.remove_container(container_id, force=True, volumes=True)
         self._watcher.note_removed(container_id)
@@ -253,6 +307,7 @@ def running_from(info: Mapping[str, Any], port: int, reach: Reach) -> Running:
 
     Raises:
         ServerDied: the container does not run, and so has no address.
+        ConfigError: it has none though it runs, as in the network ``none``.
     """
     state = info["State"]
     if not state["Running"]:
@@ -270,14 +325,17 @@ def running_from(info: Mapping[str, Any], port: int, reach: Reach) -> Running:
         at_port = int(bindings[0].get("HostPort") or port)
         if host in ("0.0.0.0", "::"):
             host = reach.engine_host
+    if not host:
+        mode = info["HostConfig"].get("NetworkMode")
+        raise ConfigError("network_name", mode, "containers have no IP address of their own there")
     pairs = (entry.partition("=") for entry in info["Config"].get("Env") or [])
     return Running(str(info["Id"]), name, host, at_port, {key: value for key, _, value in pairs})
 
 
 def _ip(settings: Mapping[str, Any]) -> str:
-    networks = (settings.get("Networks") or {}).values()
-    found = (endpoint.get("IPAddress") for endpoint in networks)
-    return next((str(ip) for ip in found if ip), "") or str(settings.get("IPAddress") or "")
+    places = [*(settings.get("Networks") or {}).values(), settings]
+    found = [place.get(key) for key in ("IPAddress", "GlobalIPv6Address") for place in places]
+    return next((str(ip) for ip in found if ip), "")
 
 
 def _observed(record: Record) -> Observed:

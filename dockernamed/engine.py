@@ -158,13 +158,16 @@ class Engine(Calls):
         return await lane.run(work)
 
     def _stream(self, call: Call, keep: Callable[[dict[str, Any]], bool]) -> Feed[dict[str, Any]]:
-        return self._feed("dockernamed-events", JSONLines(self._connect, call, keep))
+        def connect() -> tuple[requests.Session, str]:
+            return self._connect(call.action)
+
+        return self._feed("dockernamed-events", JSONLines(connect, call, keep))
 
     def _pull(
         self, repository: str, auth: Mapping[str, str] | None, call: Call
     ) -> Feed[dict[str, Any]]:
         def connect() -> tuple[requests.Session, str]:
-            client, base = self._connect()
+            client, base = self._connect(call.action)
             if auth is None:
                 registry, _ = docker.auth.resolve_repository_name(repository)
                 header = docker.auth.get_config_header(client, registry)
@@ -184,12 +187,16 @@ class Engine(Calls):
     # --- clients; in threads only ----------------------------------------------------------
 
     def _ask(self, call: Call) -> bytes:
+        version = self._version or self._agree_on_version(call.action)
+        return self._ask_at(f"/v{version}", call)
+
+    def _ask_at(self, prefix: str, call: Call) -> bytes:
         try:
             client = self._idle.pop()
         except IndexError:
             client = self._make_client()
         try:
-            body = wire.fetch(client, self._base(client), call)
+            body = wire.fetch(client, client.base_url + prefix, call)
         except (EngineUnavailable, EngineTimeout) as error:
             client.close()  # a broken connection is not used again
             raise type(error)(call.action, f"{error.message} ({self.base_url})") from error
@@ -199,29 +206,22 @@ class Engine(Calls):
         self._put_back(client)
         return body
 
+    def _agree_on_version(self, action: str) -> str:
+        call = Call(action, "GET", "/version", timeout=self.timeout)
+        self._version = version = _agree(wire.parse_object(call, self._ask_at("", call)))
+        return version
+
     def _put_back(self, client: docker.APIClient) -> None:
         if self._closed or len(self._idle) >= MAX_IDLE_CLIENTS:
             client.close()
         else:
             self._idle.append(client)
 
-    def _connect(self) -> tuple[docker.APIClient, str]:
+    def _connect(self, action: str) -> tuple[docker.APIClient, str]:
         """A client for an answer that takes long; the caller closes it."""
+        version = self._version or self._agree_on_version(action)
         client = self._make_client()
-        try:
-            return client, self._base(client)
-        except BaseException:
-            client.close()
-            raise
-
-    def _base(self, client: docker.APIClient) -> str:
-        """The base of URLs; asks which version this Engine speaks, when that isn't known yet."""
-        version = self._version
-        if version is None:
-            call = Call("ask its version", "GET", "/version", timeout=self.timeout)
-            found = wire.parse_object(call, wire.fetch(client, client.base_url, call))
-            self._version = version = _agree(found)
-        return f"{client.base_url}/v{version}"
+        return client, f"{client.base_url}/v{version}"
 
     def _make_client(self) -> docker.APIClient:
         if self._settings is None:
@@ -280,6 +280,9 @@ def _client_settings(connection: Connection) -> dict[str, Any]:
             settings["base_url"] = connection.base_url
         if connection.tls:
             settings["tls"] = docker.tls.TLSConfig(**dict(connection.tls))  # type: ignore[arg-type]
+        authority = getattr(settings.get("tls"), "ca_cert", None)
+        if authority:
+            os.stat(authority)  # the SDK itself looks only when it connects
     except (docker.errors.DockerException, TypeError, ValueError, OSError) as error:
         hint = f"the Docker SDK cannot use it: {error}"
         raise ConfigError("tls_config", dict(connection.tls), hint) from error

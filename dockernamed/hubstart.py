@@ -64,18 +64,19 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
 
 def servers_of(app: Any) -> Iterator[Known]:
     """All servers that a Hub knows, running or not: one query, no wrapper is made for it."""
-    rows = app.db.query(
-        orm.User.id, orm.User.name, orm.Spawner.name, orm.Spawner.server_id, orm.Spawner.state
-    ).join(orm.Spawner, orm.Spawner.user_id == orm.User.id)
-    for user_id, user_name, server_name, server_id, state in rows:
+    rows = app.db.query(orm.User.id, orm.User.name, orm.Spawner).join(
+        orm.Spawner, orm.Spawner.user_id == orm.User.id
+    )
+    for user_id, user_name, found in rows:
         # dict.get: UserDict's own makes a User for each one asked for.
         user = dict.get(app.users, user_id)
-        spawner = user.spawners[server_name] if user and server_name in user.spawners else None
+        spawner = user.spawners[found.name] if user and found.name in user.spawners else None
+        state = found.state or {}
         yield Known(
             user=user_name,
-            server=server_name,
-            active=server_id is not None or (spawner is not None and spawner.active),
-            object_id=getattr(spawner, "object_id", "") or (state or {}).get("object_id", ""),
+            server=found.name,
+            active=found.server_id is not None or (spawner is not None and spawner.active),
+            object_id=getattr(spawner, "object_id", "") or state.get("object_id", ""),
         )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from collections.abc import AsyncIterator, Callable
 from queue import Empty, SimpleQueue
@@ -90,10 +91,11 @@ class Lane:
                 return
             if job is None:
                 return
-            job.do()
-            del job  # an idle thread must not keep the last answer alive
+            tell = job.do()
             with self._lock:
-                self._free += 1
+                self._free += 1  # before who waits can make the next call
+            tell()
+            del job, tell  # an idle thread must not keep the last answer alive
 
 
 class _Job:
@@ -107,15 +109,15 @@ class _Job:
     ) -> None:
         self.call, self.loop, self.future = call, loop, future
 
-    def do(self) -> None:
+    def do(self) -> Callable[[], None]:
+        """Make the call; returns a function that tells who waits what came of it."""
         if self.future.done():  # cancelled while it waited for its turn
-            return
+            return lambda: None
         try:
             result = self.call()
         except BaseException as error:
-            self._tell(None, error)
-        else:
-            self._tell(result, None)
+            return functools.partial(self._tell, None, error)
+        return functools.partial(self._tell, result, None)
 
     def refuse(self, error: BaseException) -> None:
         self._tell(None, error)

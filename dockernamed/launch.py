@@ -1,32 +1,24 @@
 """One start's own objects: made under names that are free, proven ours, and taken back on failure.
 
-No answer from the Engine is no proof that nothing was done. Every object that a launch makes
-carries a label with a random value of that launch, so that what a lost answer left behind can be
-told from everybody else's.
+No answer from the Engine is no proof that nothing was done: what a call may have made is noted
+before the call, in `leftovers.Made`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 from . import naming
 from .engine import Engine
-from .errors import (
-    DockerNamedError,
-    EngineTimeout,
-    EngineUnavailable,
-    ForeignObject,
-    NameTaken,
-    NotFound,
-)
+from .errors import ForeignObject, NameTaken, NotFound
+from .leftovers import TRANSIENT, Leftovers
 from .spec import LABEL_START, Mount, ServerSpec, container_config, spec_hash
 from .watcher import Watcher
 
-Undo = Callable[[], Awaitable[None]]
+T = TypeVar("T")
 
 
 class Launch:
@@ -36,15 +28,15 @@ class Launch:
         self,
         engine: Engine,
         watcher: Watcher,
+        leftovers: Leftovers,
         log: logging.Logger,
         spec: ServerSpec,
         env: Mapping[str, str],
     ) -> None:
-        self._engine, self._watcher, self._log = engine, watcher, log
+        self._engine, self._watcher, self._leftovers, self._log = engine, watcher, leftovers, log
         self._spec, self._env = spec, env
-        self._id = secrets.token_hex(8)
-        self._undo_volumes: list[Undo] = []
-        self._undo_container: Undo | None = None
+        self._made = leftovers.begin(spec.key)
+        self._calls: set[asyncio.Task[Any]] = set()
 
     # --- volumes ---------------------------------------------------------------------------
 
@@ -59,33 +51,28 @@ class Launch:
             EngineError: the Engine refused one.
         """
         claims = [
-            asyncio.ensure_future(self._claim(mount, owners.get(mount.source, {})))
+            self._claim(mount, owners.get(mount.source, {}))
             for mount in self._spec.mounts
             if mount.kind == "volume" and mount.source
         ]
-        try:
-            await asyncio.gather(*claims)
-        finally:
-            # After a first error the others still run: their ends belong to this start.
-            await asyncio.gather(*claims, return_exceptions=True)
+        for error in await asyncio.gather(*claims, return_exceptions=True):
+            if isinstance(error, BaseException):
+                raise error
 
     async def _claim(self, mount: Mount, owner: Mapping[str, str]) -> None:
         """One call creates the volume or finds it there, and answers with its labels."""
-        creating = asyncio.ensure_future(
+        await self._leftovers.claim(self._made, mount.source)
+        volume = await self._to_its_end(
             self._engine.create_volume(
                 mount.source,
                 driver=mount.driver,
                 options=dict(mount.options),
-                labels={**mount.labels, LABEL_START: self._id},
+                labels={**mount.labels, LABEL_START: self._made.id},
             )
         )
-
-        async def undo() -> None:
-            if ((await creating).get("Labels") or {}).get(LABEL_START) == self._id:
-                await self._engine.remove_volume(mount.source)
-
-        self._undo_volumes.append(undo)
-        labels = (await asyncio.shield(creating)).get("Labels") or {}
+        labels = volume.get("Labels") or {}
+        if labels.get(LABEL_START) != self._made.id:
+            self._made.volumes.discard(mount.source)
         for label, value in owner.items():
             if labels.get(label, value) != value:
                 raise ForeignObject(
@@ -104,41 +91,49 @@ class Launch:
             ForeignObject: all its names belong to others.
             EngineError: the Engine refused.
         """
-        config = container_config(self._spec, self._env, start_id=self._id)
-        creating = asyncio.ensure_future(self._create_under_a_free_name(config))
-
-        async def undo() -> None:
-            # The call may still be in flight in its thread: only its end tells what to remove.
-            container_id = await creating
-            await self._engine.remove_container(container_id, force=True, volumes=True)
-            self._watcher.note_removed(container_id)
-
-        self._undo_container = undo
-        return await asyncio.shield(creating)
+        config = container_config(self._spec, self._env, start_id=self._made.id)
+        return await self._to_its_end(self._create_under_a_free_name(config))
 
     async def start(self, container_id: str) -> None:
-        """Start a container; from here on its volumes may hold files, and so stay."""
-        self._undo_volumes.clear()
+        """Start a container: the new one, or one that was kept from an earlier run."""
+        if container_id not in self._made.containers:
+            self._made.reused = container_id
         self._watcher.note_starting(container_id)
         try:
-            await self._engine.start_container(container_id)
-        except (EngineTimeout, EngineUnavailable):
-            info = await self._engine.inspect_container(container_id)
-            if not info["State"]["Running"]:
+            await self._to_its_end(self._engine.start_container(container_id))
+        except TRANSIENT:
+            if not await self._was_started(container_id):
                 raise
         self._watcher.note_started(container_id)
 
+    async def _was_started(self, container_id: str) -> bool:
+        state = (await self._engine.inspect_container(container_id))["State"]
+        # It may have ended by now: that is for others to find out and to say why. What was kept
+        # has run before, so there it proves nothing.
+        has_run = not str(state.get("StartedAt") or "0001").startswith("0001")
+        return bool(state["Running"]) or (has_run and not self._made.reused)
+
+    # --- the end ---------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Let all that was made stay."""
+        self._leftovers.keep(self._made)
+
     async def undo(self) -> None:
-        """Take back whatever this launch made, newest first. Never raises: it logs."""
-        undos = [*([self._undo_container] if self._undo_container else []), *self._undo_volumes]
-        for undo in undos:
-            try:
-                await undo()
-            except NotFound:
-                continue
-            except (DockerNamedError, asyncio.CancelledError) as error:
-                # What could not be created needs no removal: its own error is on its way.
-                self._log.debug("Nothing to take back, or it could not be: %s", error)
+        """Take back whatever this launch made. Never raises."""
+        if self._calls:
+            # Those still in flight in their threads: only their ends tell what there is.
+            await asyncio.wait(self._calls)
+        await self._leftovers.undo(self._made)
+
+    async def _to_its_end(self, call: Coroutine[Any, Any, T]) -> T:
+        """Await a call that goes on when we are cancelled, as the Engine's work would."""
+        task = asyncio.ensure_future(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return await asyncio.shield(task)
+
+    # --- names -----------------------------------------------------------------------------
 
     async def _create_under_a_free_name(self, config: dict[str, Any]) -> str:
         owner = ""
@@ -172,10 +167,11 @@ class Launch:
     async def _create_named(self, name: str, config: dict[str, Any]) -> str:
         try:
             container_id = await self._engine.create_container(name, config)
-        except (EngineTimeout, EngineUnavailable):
+        except TRANSIENT:
             container_id = await self._id_after_lost_answer(name)
             if not container_id:
                 raise
+        self._made.containers.add(container_id)
         key = self._spec.key
         self._watcher.note_created(
             container_id, name, key.user, key.server, spec_hash(self._spec, self._env),
@@ -184,12 +180,16 @@ class Launch:
         return container_id
 
     async def _id_after_lost_answer(self, name: str) -> str:
+        self._made.in_doubt = True
         try:
             holder = await self._engine.inspect_container(name)
         except NotFound:
             return ""
         labels = holder["Config"].get("Labels") or {}
-        return str(holder["Id"]) if labels.get(LABEL_START) == self._id else ""
+        if labels.get(LABEL_START) != self._made.id:
+            return ""
+        self._made.in_doubt = False
+        return str(holder["Id"])
 
 
 def describe_owner(labels: Mapping[str, str]) -> str:

@@ -136,7 +136,7 @@ def parse(user_options: object, menu: Menu) -> Choice:
         kept |= answer
         words += [f"{option.display_name}: {value}" for value in answer.values()]
     image = None
-    if IMAGE in sent and IMAGE not in kept:
+    if IMAGE in sent and IMAGE not in menu.options_of(profile):
         image = menu.images.resolve(sent[IMAGE])
         kept[IMAGE] = sent[IMAGE]
         words.append(str(sent[IMAGE]))

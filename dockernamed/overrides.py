@@ -70,13 +70,21 @@ KUBERNETES: Mapping[str, str] = MappingProxyType(
         "extra_resource_limits": _DEVICES,
         "fs_gid": _USER,
         "fs_group_id": _USER,
+        "get_pod_url": "",
         "gid": _USER,
         "handle_legacy_names": "",
+        "hub_connect_ip": "hub_connect_url",
+        "hub_connect_port": "hub_connect_url",
         "image_pull_policy": "pull_policy",
         "image_pull_secrets": "",
         "image_spec": "image",
         "init_containers": _HOOKS,
         "k8s_api_host": _PLACE,
+        "k8s_api_request_retry_timeout": "",
+        "k8s_api_request_timeout": "client_kwargs = {'timeout': ...}",
+        "k8s_api_ssl_ca_cert": "tls_config",
+        "k8s_api_threadpool_workers": "",
+        "k8s_api_verify_ssl": "tls_config",
         "lifecycle_hooks": _HOOKS,
         "modify_pod_hook": "pre_spawn_hook",
         "namespace": "prefix",
@@ -92,7 +100,6 @@ KUBERNETES: Mapping[str, str] = MappingProxyType(
         "pod_security_context": _SECURITY,
         "priority_class_name": "extra_host_config = {'cpu_shares': ..., 'oom_score_adj': ...}",
         "privileged": "extra_host_config = {'privileged': True}",
-        "profile_form_template": "",
         "pvc_name_template": "server_volume",
         "remember_pvc_name": "",
         "run_privileged": "extra_host_config = {'privileged': True}",
@@ -102,6 +109,9 @@ KUBERNETES: Mapping[str, str] = MappingProxyType(
         "service_account": "",
         "services_enabled": "",
         "singleuser_image_spec": "image",
+        "slow_spawn_message": "",
+        "slow_spawn_message_frequency": "",
+        "slow_spawn_message_threshold": "",
         "slug_scheme": "name_template",
         "storage_access_modes": "",
         "storage_capacity": _DRIVER,
@@ -311,7 +321,10 @@ def _updated(current: Mapping[object, object], new: Mapping[object, object]) -> 
     for key, value in new.items():
         if isinstance(value, Mapping):
             inner = current.get(key)
-            result[key] = _updated(inner if isinstance(inner, Mapping) else {}, value)
+            if isinstance(inner, Mapping):
+                result[key] = _updated(inner, value)
+            elif value or key not in current:
+                result[key] = _updated({}, value)
         elif value is None:
             result.pop(key, None)
         else:

@@ -32,6 +32,7 @@ from .profiles import (
     Pick,
     Profile,
     Unlisted,
+    Who,
     exact,
 )
 
@@ -58,6 +59,7 @@ _UNLISTED_KEYS = frozenset(
         "validation_message",
     )
 ).union(_OVERRIDES, _ACCESS)
+_IMAGE_KEYS = frozenset(("image", "display_name")).union(_ACCESS)
 _NUMBER_KEYS = frozenset(("min", "max", "step", "unit", "default")).union(_OVERRIDES)
 # What no name, path or variable has a use for: control characters.
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]*")
@@ -100,6 +102,41 @@ def check(catalogue: Catalogue) -> None:
     fields: dict[str, str] = {}
     for profile in (catalogue.profiles or {}).values():
         _claim_fields(profile, fields)
+
+
+def images_seen(allowed_images: object, who: Who) -> tuple[object, dict[str, str]]:
+    """Of the setting ``allowed_images``, any callable already called, what one user may choose.
+
+    A dict's values may be references, or dicts with ``image``, and maybe ``display_name``,
+    ``allowed_users`` and ``allowed_groups``.
+
+    Returns:
+        The setting as `AllowedImages` takes it, and choice → ``display_name``.
+
+    Raises:
+        ConfigError: an entry cannot be read.
+    """
+    if not isinstance(allowed_images, Mapping):
+        return allowed_images, {}
+    seen: dict[str, object] = {}
+    labels: dict[str, str] = {}
+    for choice, value in allowed_images.items():
+        where = f"allowed_images[{choice!r}]"
+        entry: Mapping[str, object] = value if isinstance(value, Mapping) else {"image": value}
+        _known(entry, where, _IMAGE_KEYS)
+        if _access(entry, where).permits(who):
+            seen[choice] = entry.get("image")
+            labels[choice] = _text(entry, "display_name", where)
+    return seen, {choice: label for choice, label in labels.items() if label}
+
+
+def image_aliases(allowed_images: object) -> dict[object, object]:
+    """Choice → reference of all entries of ``allowed_images``, whoever may choose them."""
+    entries = allowed_images.items() if isinstance(allowed_images, Mapping) else ()
+    return {
+        choice: value.get("image") if isinstance(value, Mapping) else value
+        for choice, value in entries
+    }
 
 
 def _entries(profile_list: object) -> list[tuple[str, Mapping[str, object]]]:

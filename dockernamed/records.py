@@ -58,6 +58,7 @@ class Record:
         state: see `State`.
         exit_code: None unless it ended, and also when the Engine has not told.
         oom: it ended because it needed more than its memory limit.
+        asked: it was asked to end before it did, as by ``docker stop`` and ``docker restart``.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Record:
     state: State
     exit_code: int | None = None
     oom: bool = False
+    asked: bool = False
 
     @property
     def ended(self) -> bool:

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from jupyterhub import spawner as hub_spawner
 from jupyterhub.spawner import Spawner
@@ -19,17 +19,16 @@ from traitlets import default, observe
 
 from . import errors, hubaddress, naming, options
 from .certs import CERTS_DIR, archive_of
-from .containers import Reach, Running
+from .debut import Debut, url_of
 from .engine import Connection
 from .images import AllowedImages
 from .progress import Journal
 from .puller import Progress
-from .ready import answers
-from .redact import hidden
 from .runtime import Runtime
 from .storage import is_this_servers_alone
 from .traits import DockerNamedSettings
-from .watcher import State
+from .vigil import Vigil
+from .watcher import Record, State
 from .wish import Wish
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
@@ -60,14 +59,13 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self.object_name = ""
         self._volumes: dict[str, str] = {}
         self._image_info: Mapping[str, Any] | None = None
-        self._certs: Mapping[str, str] = {}
+        self._certs = b""
         self._starting = False
         self._kept_failed = False
         self._tried = False
-        self._deadline = 0.0
         self._found_hub_url = False
         self._journal = Journal()
-        self._unwatch: Callable[[], None] | None = None
+        self._vigil: Vigil | None = None
         if self.user is not None:
             # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
             # share a client. A "!" never comes out of quote().
@@ -176,8 +174,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             raise self._refusal(error) from error
 
     async def _prepare(self) -> None:
-        runtime = self._runtime()
-        await self._find_hub(runtime, await self._wish().network())
+        runtime, wish = self._runtime(), self._wish()
+        for limit in ("mem_limit", "cpu_limit"):
+            setattr(self, limit, await wish.value_of(getattr(self, limit)))
+        await self._find_hub(runtime, await wish.network())
         self._journal.tell(5, f"Looking for image {self.image}")
         self._image_info = await self._pull(runtime, self.image, self._pulling)
 
@@ -231,38 +231,49 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             web.HTTPError: with a message for the person who asked.
         """
         self._starting, self._kept_failed = True, False
-        self._deadline = asyncio.get_running_loop().time() + self.start_timeout
+        debut = Debut(
+            self._runtime(),
+            seconds=self.start_timeout,
+            log_lines=self.crash_log_lines,
+            ssl_context=self._ssl_context(),
+        )
         try:
-            return await self._start()
+            return await self._start(debut)
         except errors.DockerNamedError as error:
             raise self._refusal(error) from error
+        except asyncio.CancelledError:
+            if debut.too_late is None:
+                raise
+            raise self._refusal(debut.too_late) from None
         finally:
             self._starting = False
 
-    async def _start(self) -> str:
+    async def _start(self, debut: Debut) -> str:
+        env = debut.env = self._env()
         runtime = self._runtime()
         wish, image = self._wish(), self._image_info or {}
-        for limit in ("mem_limit", "cpu_limit"):
-            setattr(self, limit, await wish.value_of(getattr(self, limit)))
         storage = await wish.storage(image, self._volumes, self._volumes_of_others())
         spec = await wish.spec(image, storage, self.get_args())
         for note in storage.notes:
             self.log.info("%s: %s", self._log_name, note)
-        self._journal.tell(55, "Creating the container")
-        container_id = await runtime.backend.start(
-            spec,
-            self._env(),
-            keep=not self.remove,
-            volume_owners=storage.owners,
-            before_start=self._upload_certs if self._certs else None,
-        )
-        self._journal.tell(70, "Waiting for the server to answer")
+        self._journal.tell(55, "Creating the container, and waiting for the server to answer")
         try:
-            running = await self._first_answer(runtime, container_id, await wish.reach())
-        except BaseException as error:
-            self._kept_failed = self.keep_failed and isinstance(error, errors.ServerDied)
-            if not self._kept_failed:
-                await runtime.backend.discard(container_id)
+            running = await runtime.backend.start(
+                spec,
+                env,
+                keep=not self.remove,
+                volume_owners=storage.owners,
+                until_ready=partial(
+                    debut.first_answer,
+                    self.port,
+                    await wish.reach(),
+                    url_path_join(self.server.base_url, "api"),
+                ),
+                before_start=self._upload_certs if self._certs else None,
+                keep_failed=self.keep_failed,
+            )
+        except errors.ServerDied:
+            self._kept_failed = self.keep_failed
             raise
         self.object_id, self.object_name = running.id, running.name
         self._volumes.update(storage.remembered)
@@ -270,38 +281,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self.api_token = running.env.get("JUPYTERHUB_API_TOKEN", self.api_token)
         self._watch(runtime)
         self._journal.tell(90, "The server answers")
-        return self._url(running)
-
-    async def _first_answer(self, runtime: Runtime, container_id: str, reach: Reach) -> Running:
-        """Race the first answer against the container's death."""
-        try:
-            running = await runtime.backend.address(container_id, self.port, reach)
-        except errors.ServerDied:
-            raise await self._post_mortem(runtime, container_id) from None
-        url = url_path_join(self._url(running), self.server.base_url, "api")
-        ready = asyncio.ensure_future(answers(url, self._ssl_context()))
-        dead = asyncio.ensure_future(runtime.watcher.wait_dead(container_id))
-        try:
-            await asyncio.wait(
-                {ready, dead}, timeout=self._time_left(), return_when=asyncio.FIRST_COMPLETED
-            )
-            if ready.done():
-                ready.result()
-                return running
-            death = await self._post_mortem(runtime, container_id)
-            raise death if dead.done() else errors.ServerSilent(url, self.start_timeout, death.log)
-        finally:
-            ready.cancel()
-            dead.cancel()
-
-    def _time_left(self) -> float:
-        """Seconds until we give up: a little before the Hub does, which could give no reason."""
-        margin: float = min(1.0, self.start_timeout / 10)
-        return max(0.0, self._deadline - margin - asyncio.get_running_loop().time())
-
-    async def _post_mortem(self, runtime: Runtime, container_id: str) -> errors.ServerDied:
-        death = await runtime.backend.post_mortem(container_id, self.crash_log_lines)
-        return errors.ServerDied(death.exit_code, death.oom, hidden(death.log, self._env()))
+        return url_of(running, secure=self.internal_ssl)
 
     def _ssl_context(self) -> Any:
         if not self.internal_ssl:
@@ -312,10 +292,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             settings.get("internal_ssl_cert"),
             cafile=settings.get("internal_ssl_ca"),
         )
-
-    def _url(self, running: Running) -> str:
-        host = f"[{running.host}]" if ":" in running.host else running.host
-        return f"{'https' if self.internal_ssl else 'http'}://{host}:{running.port}"
 
     # --- the environment -------------------------------------------------------------------
 
@@ -345,9 +321,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if self._starting:
             return None
         runtime = self._runtime()
-        if self._tried and not self.object_id and not runtime.watcher.connected:
-            # A start of ours that failed without the Engine: what it may have left is taken back
-            # when the Engine returns.
+        if self._nothing_made():
             return 0
         # At the Hub's start this waits for the Engine rather than call every server dead.
         await runtime.watcher.synced()
@@ -361,31 +335,65 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             # A Hub that was killed in the middle of a start left no state, but labels.
             self.object_id = found
         elif record.state is not State.RUNNING:
-            return record.exit_code or 0
-        self._watch(runtime)
+            restarting = self._vigil is not None and self._vigil.restarting
+            return None if restarting else record.exit_code or 0
+        if self._watch(runtime).outdated():
+            await self._moved()
         return None
 
-    def _watch(self, runtime: Runtime) -> None:
-        self._stop_watching()
-        self._unwatch = runtime.watcher.on_death(self.object_id, self._on_death)
+    def _nothing_made(self) -> bool:
+        """A start of ours came to nothing without an Engine to ask.
+
+        What it may have left all the same is taken back when the Engine is there again.
+        """
+        return self._tried and not self.object_id and not self._runtime().watcher.connected
+
+    def _watch(self, runtime: Runtime) -> Vigil:
+        if self._vigil is None or self._vigil.id != self.object_id:
+            self._stop_watching()
+            self._vigil = Vigil(runtime.watcher, self.object_id, self._ended, self._moved)
+        return self._vigil
 
     def _stop_watching(self) -> None:
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
+        if self._vigil is not None:
+            self._vigil.end()
+            self._vigil = None
 
-    def _on_death(self, record: Any) -> None:
+    async def _ended(self, record: Record) -> None:
         """Tell the Hub at once, if it listens yet: poll_and_notify asks its callbacks only once."""
-        self.log.warning("%s ended with exit code %s", self._log_name, record.exit_code)
+        how = "was stopped from outside, or with the Engine," if record.asked else "ended"
+        self.log.warning("%s %s with exit code %s", self._log_name, how, record.exit_code)
         if self._callbacks:
-            task = asyncio.ensure_future(self.poll_and_notify())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await self.poll_and_notify()
+
+    async def _moved(self) -> None:
+        """Lead the Hub and its proxy to where the server is now."""
+        try:
+            url = urlsplit(await self.get_url())
+        except errors.DockerNamedError as error:
+            self.log.warning("Could not find out where %s is now: %s", self._log_name, error)
+            return
+        server = self.server
+        if server is None or (server.ip, server.port) == (url.hostname, url.port):
+            return
+        self.log.warning("%s is at %s now, not at %s", self._log_name, url.netloc, server.host)
+        server.ip, server.port = url.hostname, url.port
+        self.user.db.commit()
+        proxy = self.user.settings.get("proxy")
+        if proxy is not None and not self.pending:
+            await proxy.add_user(self.user, self.name)
 
     async def get_url(self) -> str:
         """Where the server is now: published ports change when the Engine restarts."""
         runtime = self._runtime()
-        reach = await self._wish().reach()
-        return self._url(await runtime.backend.address(self.object_id, self.port, reach))
+        try:
+            reach = await self._wish().reach()
+            running = await runtime.backend.address(self.object_id, self.port, reach)
+            return url_of(running, secure=self.internal_ssl)
+        except errors.DockerNamedError as error:
+            # JupyterHub asks at its start, which must not fail because one server has just ended.
+            self.log.warning("%s: keeping the URL as it was: %s", self._log_name, error)
+            return str(self.server.url)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the start does, for the spawn page and the REST event stream."""
@@ -397,6 +405,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def stop(self, now: bool = False) -> None:
         """Stop the server, kill it when ``now``; remove its container unless it is kept."""
         self._stop_watching()
+        if self._nothing_made():
+            return
         grace = 0.0 if now else self.stop_timeout
         await self._runtime().backend.stop(
             self.user.name, self.name, grace=grace, keep=not self.remove
@@ -427,7 +437,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        await self._runtime().backend.delete(self.user.name, old_name)
+        try:
+            await self._runtime().backend.delete(self.user.name, old_name)
+        except errors.DockerNamedError as error:
+            raise self._refusal(error) from error
 
     # --- certificates ----------------------------------------------------------------------
 
@@ -439,13 +452,15 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return await super().create_certs()
 
     async def move_certs(self, paths: Mapping[str, str]) -> dict[str, str]:
-        """Note the files for the upload into the container, and say where they will be there."""
-        self._certs = dict(paths)
+        """Read the files, and say where they will be in the container.
+
+        At once: those of another server of this user will be written over them.
+        """
+        self._certs = archive_of(paths)
         return {name: f"{CERTS_DIR}/{name}" for name in paths}
 
     async def _upload_certs(self, container_id: str) -> None:
-        data = await asyncio.to_thread(archive_of, self._certs)
-        await self._runtime().engine.put_archive(container_id, "/", data)
+        await self._runtime().engine.put_archive(container_id, "/", self._certs)
 
     # --- errors ----------------------------------------------------------------------------
 

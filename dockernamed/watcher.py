@@ -42,6 +42,7 @@ LOG = logging.getLogger("dockernamed.watcher")
 
 OPEN_PATIENCE = 2.0  # seconds for an Engine to begin its answer; Podman may wait for an event
 OOM_SECONDS = 10.0  # an end so soon after the kernel killed in the container is laid to that
+KILLS = ("9", "KILL", "SIGKILL")  # signals that ask nothing
 MAX_GONE = 10_000  # ids remembered, of removed containers that late events may still speak of
 STARTING_SECONDS = 60.0  # at most, between note_starting and what comes of it
 _CHUNK = 500  # table rows handled between two looks at the event loop
@@ -83,7 +84,11 @@ class Watcher:
         # Ids heard of since a list was asked for; None when no list is under way.
         self._heard: set[str] | None = None
         self._deaths: dict[str, list[DeathCallback]] = {}
+        self._restarts: dict[str, list[asyncio.Future[None]]] = {}
+        #: How often the stream was lost: what was read from the Engine before may be outdated.
+        self.losses = 0
         self._image_callbacks: list[ImageCallback] = []
+        self._new_callbacks: list[Callable[[Record], None]] = []
         self._synced = asyncio.Event()
         self._in_sync = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -133,6 +138,10 @@ class Watcher:
     def records(self) -> list[Record]:
         """All containers of this Hub."""
         return list(self._table.values())
+
+    def on_new(self, callback: Callable[[Record], None]) -> None:
+        """Have ``callback`` called with the record of each container when it is first heard of."""
+        self._new_callbacks.append(callback)
 
     # --- deaths ----------------------------------------------------------------------------
 
@@ -184,6 +193,22 @@ class Watcher:
             return await dead
         finally:
             cancel()
+
+    async def wait_restarted(self, id: str) -> None:
+        """Wait until the container that has ended is started again by somebody."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        record = self._table.get(id)
+        if record is not None and record.state is State.RUNNING:
+            return
+        waiters = self._restarts.setdefault(id, [])
+        waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiters:
+                self._restarts.pop(id, None)
 
     # --- images ----------------------------------------------------------------------------
 
@@ -242,6 +267,7 @@ class Watcher:
                 elif self.connected or not failures:
                     LOG.warning("Lost sight of the Engine, will try again: %s", error)
                 self._in_sync.clear()
+                self.losses += 1
                 if asyncio.get_running_loop().time() - started > self._max_backoff:
                     failures = 0
                 pause = min(self._max_backoff, self._backoff * 2 ** min(failures, 20))
@@ -352,6 +378,8 @@ class Watcher:
             self._on_state(id, records.EVENT_STATES[action], attributes, records.time_of(event))
         elif id in self._table and action == "oom":
             self._oom_times[id] = records.time_of(event)
+        elif id in self._table and action == "kill" and attributes.get("signal") not in KILLS:
+            self._put(replace(self._table[id], asked=True))
         elif id in self._table and action == "rename":
             self._put(replace(self._table[id], name=attributes.get("name", "").lstrip("/")))
 
@@ -364,6 +392,9 @@ class Watcher:
             self._change(id, state, code, oom)
         elif state is State.RUNNING:
             self._change(id, state)
+            for waiter in self._restarts.pop(id, ()):
+                if not waiter.done():
+                    waiter.set_result(None)
         if state is not State.CREATED:
             self._starting.pop(id, None)
 
@@ -382,13 +413,17 @@ class Watcher:
     ) -> None:
         record = self._table.get(id)
         if record is not None:
-            self._put(replace(record, state=state, exit_code=exit_code, oom=oom))
+            asked = record.asked and state is State.EXITED
+            self._put(replace(record, state=state, exit_code=exit_code, oom=oom, asked=asked))
 
     def _put(self, record: Record) -> None:
-        if record.id not in self._table:
+        new = record.id not in self._table
+        self._table[record.id] = record
+        if new:
             key = (record.user, record.server)
             self._by_server[key] = (*self._by_server.get(key, ()), record.id)
-        self._table[record.id] = record
+            for callback in self._new_callbacks:
+                _guarded(callback, record)
         if record.ended:
             self._announce(record)
 

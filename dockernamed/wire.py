@@ -134,7 +134,7 @@ def parse_items(call: Call, body: bytes) -> Iterator[Any]:
             position = _skip(text, position)
         if position != end or text[end] != "]":
             raise _not_json(call, body)
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # the latter: it ends too soon
         raise _not_json(call, body) from error
 
 

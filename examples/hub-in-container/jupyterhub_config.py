@@ -1,0 +1,34 @@
+"""JupyterHub in a container: it starts its servers, through the mounted socket, beside itself.
+
+The servers join the Hub's own network and reach the Hub by its container name; dockernamed finds
+both out by itself.
+"""
+
+import os
+
+c = get_config()  # noqa: F821
+
+c.JupyterHub.spawner_class = "dockernamed"
+c.JupyterHub.allow_named_servers = True
+c.JupyterHub.hub_ip = "0.0.0.0"
+c.DockerNamedSpawner.image = os.environ.get("LAB_IMAGE", "quay.io/jupyter/base-notebook:latest")
+
+# What must outlive the Hub's container is in the volume at /data.
+c.JupyterHub.db_url = "sqlite:////data/jupyterhub.sqlite"
+c.JupyterHub.cookie_secret_file = "/data/jupyterhub_cookie_secret"
+
+# For a first try only: any name gets in with this password. Choose a real authenticator.
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = os.environ["HUB_PASSWORD"]
+c.Authenticator.allow_all = True
+
+# A token for the REST API, if one is given: openssl rand -hex 32
+if token := os.environ.get("HUB_TOKEN"):
+    c.JupyterHub.services = [{"name": "admin-script", "api_token": token}]
+    c.JupyterHub.load_roles = [
+        {
+            "name": "admin-script",
+            "services": ["admin-script"],
+            "scopes": ["admin:users", "admin:servers", "access:servers"],
+        }
+    ]

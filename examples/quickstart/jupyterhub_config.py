@@ -1,0 +1,36 @@
+# A JupyterHub on this machine whose servers are Docker containers, each from its own image:
+#
+#   pip install dockernamed && npm install -g configurable-http-proxy
+#   ADMIN_TOKEN=$(openssl rand -hex 32) jupyterhub -f jupyterhub_config.py
+import os
+
+c = get_config()  # noqa: F821
+
+# Each server is a container; a user may have many of them, by name.
+c.JupyterHub.spawner_class = "dockernamed"
+c.JupyterHub.allow_named_servers = True
+
+# What users may choose by {"image": "lab"}, and what they get if they don't.
+c.DockerNamedSpawner.allowed_images = {
+    "lab": "quay.io/jupyter/base-notebook:latest",
+    "scipy": "quay.io/jupyter/scipy-notebook:latest",
+}
+c.DockerNamedSpawner.image = "lab"
+
+# Browsers on this machine only; the Hub itself must be within reach of its containers.
+c.JupyterHub.ip = "127.0.0.1"
+c.JupyterHub.hub_ip = "0.0.0.0"
+
+# For a first try only: any name gets in, with any password. Choose a real authenticator.
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+
+# A token that may manage users and servers over the REST API, and use the servers.
+c.JupyterHub.services = [{"name": "script", "api_token": os.environ["ADMIN_TOKEN"]}]
+c.JupyterHub.load_roles = [
+    {
+        "name": "script",
+        "services": ["script"],
+        "scopes": ["admin:users", "admin:servers", "access:servers"],
+    }
+]

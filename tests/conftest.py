@@ -1,0 +1,94 @@
+"""What all the suites share: the run's name, and the check that the run leaves nothing behind.
+
+Every object that a test makes on an Engine begins with the run's name (`run_name()`), so that
+several runs can share an Engine and still tell whose the leftovers are.
+
+Environment:
+    DOCKERNAMED_ENGINE_OWNED: ``1`` where nobody else uses the Engine: everything on it is
+        compared before and after, whatever it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any
+
+import docker
+import pytest
+from docker.utils import kwargs_from_env
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no reason to fail: time is measured in benchmarks/.
+settings.register_profile(
+    "dockernamed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("dockernamed")
+
+RUN = "DOCKERNAMED_TEST_RUN"
+OWNED = "DOCKERNAMED_ENGINE_OWNED"
+_before = pytest.StashKey[set[str]]()
+_leaked = pytest.StashKey[list[str]]()
+
+
+def run_name() -> str:
+    """The run's name, which begins the names of all its objects; the same in all its workers."""
+    return os.environ[RUN]
+
+
+def _is_controller(config: pytest.Config) -> bool:
+    return not hasattr(config, "workerinput")
+
+
+def _engine_objects() -> set[str]:
+    """``kind name`` of everything on the Engine, named images included."""
+    client = docker.APIClient(**kwargs_from_env())
+    try:
+        containers: list[dict[str, Any]] = client.containers(all=True)
+        found = {f"container {c['Names'][0].lstrip('/')}" for c in containers if c["Names"]}
+        found |= {f"volume {v['Name']}" for v in client.volumes()["Volumes"] or ()}
+        found |= {f"network {n['Name']}" for n in client.networks()}
+        for image in client.images():
+            found |= {f"image {tag}" for tag in image["RepoTags"] or ()}
+        return found
+    finally:
+        client.close()
+
+
+def _engine_objects_if_any() -> set[str]:
+    """Like `_engine_objects`; empty without an Engine, as the unit tests run."""
+    try:
+        return _engine_objects()
+    except docker.errors.DockerException:
+        return set()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the run before any worker starts, and look at the Engine as it was."""
+    if _is_controller(config):
+        os.environ[RUN] = f"t{secrets.token_hex(3)}"
+        config.stash[_before] = _engine_objects_if_any() if os.environ.get(OWNED) == "1" else set()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run when it leaves containers, volumes, networks or images behind."""
+    if not _is_controller(session.config):
+        return
+    after = _engine_objects_if_any()
+    leaked = {thing for thing in after if thing.split(" ", 1)[1].startswith(run_name())}
+    if os.environ.get(OWNED) == "1":
+        before: set[str] = session.config.stash[_before]
+        leaked |= {thing for thing in after - before if not thing.startswith("image ")}
+    session.config.stash[_leaked] = sorted(leaked)
+    if leaked and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was left behind."""
+    leaked = terminalreporter.config.stash.get(_leaked, [])
+    if leaked:
+        terminalreporter.section("left behind on the Engine", red=True)
+        for thing in leaked:
+            terminalreporter.line(thing)

@@ -1,0 +1,72 @@
+"""Tests of the Engine room, over the fake Engine and over a real one.
+
+Environment:
+    DOCKER_HOST and friends: the real Engine. When none answers, its tests fail: a run that tested
+        nothing must not look like a pass.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import docker
+import pytest
+from blockbuster import blockbuster_ctx
+from docker.utils import kwargs_from_env
+from fake_engine import FakeEngine
+
+from dockernamed.engine import Engine
+
+from .worlds import FakeWorld, RealWorld, World, connect
+
+
+@pytest.fixture(autouse=True)
+def _loop_never_blocked() -> Iterator[None]:
+    """Fail a test in which dockernamed blocks the event loop."""
+    with blockbuster_ctx("dockernamed"):
+        yield
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeEngine]:
+    """A fake Engine."""
+    with FakeEngine() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def real_world() -> Iterator[RealWorld]:
+    """The real Engine; fails when a module leaves anything of its own there."""
+    settings = kwargs_from_env()
+    url = str(settings.get("base_url", "unix:///var/run/docker.sock"))
+    client = docker.APIClient(timeout=60, **settings)
+    try:
+        client.ping()
+    except Exception as error:
+        client.close()
+        pytest.fail(f"no Docker Engine answers at {url}: {error}", pytrace=False)
+    run = os.environ.get("DOCKERNAMED_TEST_RUN", "dockernamed-test")
+    world = RealWorld(client, url, f"{run}-e{secrets.token_hex(3)}")
+    yield world
+    left = world.leftovers()
+    client.close()
+    assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(params=["fake", "real"])
+def world(request: pytest.FixtureRequest) -> World:
+    """Each kind of Engine in turn."""
+    if request.param == "fake":
+        return FakeWorld(request.getfixturevalue("fake"), f"fake-{secrets.token_hex(3)}")
+    found: World = request.getfixturevalue("real_world")
+    return found
+
+
+@pytest.fixture
+def engine(world: World) -> Iterator[Engine]:
+    """Our way to the Engine."""
+    engine = connect(world.url)
+    yield engine
+    engine.close()

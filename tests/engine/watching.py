@@ -1,0 +1,67 @@
+"""What the tests of the watcher share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fake_engine import FakeEngine
+
+from dockernamed.engine import Engine
+from dockernamed.watcher import Record, Watcher
+
+HUB = "hub-1"
+LABELS = {"dockernamed.hub": HUB, "dockernamed.user": "ann", "dockernamed.server": "x"}
+IMAGE = "lab:latest"
+
+
+@asynccontextmanager
+async def watching(engine: Engine, hub: str = HUB, **options: Any) -> AsyncIterator[Watcher]:
+    """A watcher in sync, that takes up lost streams at once."""
+    watcher = Watcher(engine, hub, **{"backoff": 0.001, "max_backoff": 0.01, **options})
+    watcher.start()
+    try:
+        await asyncio.wait_for(watcher.in_sync(), 30)
+        yield watcher
+    finally:
+        await watcher.close()
+
+
+async def create(engine: Engine, name: str = "c1", **labels: str) -> str:
+    """A container with our labels."""
+    return await engine.create_container(name, {"Image": IMAGE, "Labels": {**LABELS, **labels}})
+
+
+async def run(engine: Engine, name: str = "c1", **labels: str) -> str:
+    """A started container with our labels."""
+    id = await create(engine, name, **labels)
+    await engine.start_container(id)
+    return id
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until something is true."""
+
+    async def wait() -> None:
+        while not condition():  # noqa: ASYNC110  what is waited for has no event
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(wait(), 30)
+
+
+async def dead(watcher: Watcher, id: str) -> Record:
+    """How it ended, soon."""
+    return await asyncio.wait_for(watcher.wait_dead(id), 30)
+
+
+async def heard(fake: FakeEngine, watcher: Watcher) -> None:
+    """Wait until the watcher has heard of all that the Engine has told so far."""
+    told = asyncio.Event()
+    stop = watcher.on_image_event(
+        lambda event: told.set() if event and event["Actor"]["ID"] == "marker" else None
+    )
+    fake.emit("image", "tag", "marker", {})
+    await asyncio.wait_for(told.wait(), 30)
+    stop()

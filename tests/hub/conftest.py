@@ -1,0 +1,111 @@
+"""Tests with a real JupyterHub process and a real Docker Engine.
+
+Environment:
+    DOCKER_HOST and friends: the Engine.
+    DOCKERNAMED_CHP: path of configurable-http-proxy, where it is not in PATH.
+    DOCKERNAMED_TEST_IMAGE_LAB, …_LAB2: two images with JupyterLab.
+    DOCKERNAMED_TEST_IMAGE_BUSYBOX: a small image with a web server on port 8888.
+
+A missing Engine or image fails the tests: a run that tested nothing must not look like a pass.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+
+import docker
+import pytest
+
+from .dockerview import BUSYBOX, LAB, LAB2, connect
+from .hubproc import HUB6, Hubs
+
+_hubs = pytest.StashKey[Hubs]()
+_users = count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers."""
+    config.addinivalue_line(
+        "markers", "jupyterhub6: about an API that JupyterHub 6 has and 5 has not"
+    )
+    config.addinivalue_line("markers", "jupyterhub5: about what JupyterHub 6 no longer allows")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests that are about the other JupyterHub line."""
+    other = "jupyterhub5" if HUB6 else "jupyterhub6"
+    deselected = [item for item in items if item.get_closest_marker(other)]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show a failed test together with its Hubs' logs and their containers."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    hubs = item.session.stash.get(_hubs, None)
+    if report.failed and hubs is not None:
+        described = [*hubs.fallen, *((hub.prefix, hub.describe()) for hub in hubs.alive)]
+        report.sections += [(f"Hub {prefix}", text) for prefix, text in described]
+        hubs.fallen.clear()
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.APIClient]:
+    """A client for the Engine."""
+    client = connect()
+    yield client
+    client.close()
+
+
+def _require(engine: docker.APIClient, *images: str) -> None:
+    for image in images:
+        try:
+            engine.inspect_image(image)  # type: ignore[no-untyped-call]
+        except docker.errors.ImageNotFound:
+            pytest.fail(
+                f"the Engine has no image {image}; scripts/images.py builds the tests' images",
+                pytrace=False,
+            )
+
+
+@pytest.fixture(scope="session")
+def hubs(
+    engine: docker.APIClient,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Hubs:
+    """Makes Hubs; the busybox image, their default, is there."""
+    _require(engine, BUSYBOX)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    name = f"{os.environ['DOCKERNAMED_TEST_RUN']}-{worker}a"
+    made = Hubs(engine, tmp_path_factory.mktemp("hubs"), name)
+    request.session.stash[_hubs] = made
+    return made
+
+
+@pytest.fixture(scope="session")
+def lab_images(engine: docker.APIClient) -> tuple[str, str]:
+    """Two different images with JupyterLab."""
+    _require(engine, LAB, LAB2)
+    return LAB, LAB2
+
+
+@pytest.fixture
+def user() -> str:
+    """The name of a user whom no other test has."""
+    return f"user{next(_users)}"
+
+
+@pytest.fixture(autouse=True)
+def no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test during which a Hub's event loop was blocked or an exception was lost."""
+    yield
+    hubs = request.session.stash.get(_hubs, None)
+    for hub in hubs.alive if hubs is not None else ():
+        complaints = hub.complaints()
+        assert not complaints, complaints

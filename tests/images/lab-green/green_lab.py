@@ -1,0 +1,3 @@
+"""A Python package that only the green image has."""
+
+COLOUR = "green"

@@ -1,0 +1,178 @@
+"""JupyterHub's own User, Server and Spawner over a database in memory, without a Hub around them.
+
+`Hub.spawn`, `Hub.stop` and `Hub.delete` call what the Hub's handlers call, so that a spawner is
+driven in the order that JupyterHub drives it, cancelled and cleaned up after as it does that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fake_engine import Container, FakeEngine
+from jupyterhub import orm, roles
+from jupyterhub.objects import Hub as HubInfo
+from jupyterhub.user import User
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+from sqlalchemy.pool import StaticPool
+from traitlets.config import Config
+
+from dockernamed import DockerNamedSpawner
+from dockernamed.naming import LABEL_SERVER, LABEL_USER
+from dockernamed.runtime import Runtime, _shared
+
+IMAGE = "lab:latest"
+SECRET = b"a cookie secret"
+
+
+class Hub:
+    """One Hub on one Engine; may be killed and started again over the same database.
+
+    Args:
+        url: of the Engine.
+        settings: of DockerNamedSpawner.
+    """
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.url = url
+        self.config: Mapping[str, Any] = settings
+        engine = create_engine("sqlite://", poolclass=StaticPool)
+        orm.Base.metadata.create_all(engine)
+        self.db = sessionmaker(bind=engine)()
+        for role in roles.get_default_roles():
+            roles.create_role(self.db, role)
+        self.db.add(orm.OAuthClient(identifier="jupyterhub"))
+        self.db.commit()
+        self.info = HubInfo(ip="0.0.0.0", port=8081, base_url="/hub/", public_host="")
+        self.extra: dict[str, Any] = {}
+        self.users: dict[str, User] = {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What JupyterHub hands to its users."""
+        client = {"base_url": self.url, **self.config.get("client_kwargs", {})}
+        quick = {"start_timeout": 60, "http_timeout": 60, "network_name": "bridge"}
+        config = Config()
+        config.DockerNamedSpawner.update({"image": IMAGE, **quick, **self.config})
+        config.DockerNamedSpawner.client_kwargs = client
+        return {
+            "base_url": "/",
+            "allow_named_servers": True,
+            "cookie_secret": SECRET,
+            "spawner_class": DockerNamedSpawner,
+            "config": config,
+            "hub": self.info,
+            **self.extra,
+        }
+
+    def user(self, name: str = "ann") -> User:
+        """A user, added when there is none of this name."""
+        if name not in self.users:
+            found = orm.User.find(self.db, name)
+            if found is None:
+                found = orm.User(name=name)
+                self.db.add(found)
+                self.db.commit()
+                roles.assign_default_roles(self.db, entity=found)
+            self.users[name] = User(found, self.settings, self.db)
+        return self.users[name]
+
+    def spawner(self, server: str = "", user: str = "ann") -> DockerNamedSpawner:
+        """The spawner of a server, made when there is none."""
+        owner = self.user(user)
+        if server not in owner.orm_spawners:
+            row = orm.Spawner(name=server)
+            self.db.add(row)
+            row.user = owner.orm_user
+            self.db.commit()
+        found: DockerNamedSpawner = owner.spawners[server]
+        return found
+
+    def spawning(self, server: str = "", user: str = "ann", options: Any = None) -> asyncio.Task[Any]:
+        """Begin to start a server as a request does."""
+        spawner = self.spawner(server, user)
+        owner = self.user(user)
+        if spawner._failed:
+            owner.spawners.pop(server)
+            spawner = owner.spawners[server]
+        spawner._spawn_pending = True
+        task = asyncio.ensure_future(owner.spawn(server, options=options))
+        spawner._spawn_future = task
+
+        def over(_: object) -> None:
+            spawner._spawn_pending = False
+
+        task.add_done_callback(over)
+        return task
+
+    async def spawn(
+        self, server: str = "", user: str = "ann", options: Any = None
+    ) -> DockerNamedSpawner:
+        """Start a server, and return its spawner."""
+        await self.spawning(server, user, options)
+        return self.spawner(server, user)
+
+    async def stop(self, server: str = "", user: str = "ann") -> None:
+        """Stop a server."""
+        await self.user(user).stop(server)
+
+    async def delete(self, server: str, user: str = "ann") -> None:
+        """Delete a server for good, as ``{"remove": true}`` does."""
+        owner = self.user(user)
+        await owner._delete_spawner(self.spawner(server, user))
+        owner.spawners.pop(server, None)
+        self.db.delete(owner.orm_spawners[server])
+        self.db.commit()
+
+    async def rename(self, old: str, new: str, user: str = "ann") -> None:
+        """Rename a server."""
+        owner = self.user(user)
+        await self.spawner(old, user).rename(old, new)
+        owner.orm_spawners[old].name = new
+        self.db.commit()
+        owner.spawners.pop(old)
+
+    async def restart(self, **settings: Any) -> None:
+        """Come up again with nothing but the database, perhaps with other settings."""
+        await close_runtimes()
+        self.db.expire_all()
+        self.users.clear()
+        self.config = {**self.config, **settings}
+
+    def close(self) -> None:
+        """Let go of the database."""
+        engine = self.db.get_bind()
+        self.db.close()
+        engine.dispose()
+
+
+def runtimes() -> list[Runtime]:
+    """Those of this event loop."""
+    return list(_shared.get(asyncio.get_running_loop(), {}).values())
+
+
+def runtime() -> Runtime:
+    """The one of this event loop."""
+    (found,) = runtimes()
+    return found
+
+
+async def close_runtimes() -> None:
+    """End all threads and streams; calls under way are refused from now on."""
+    for one in _shared.pop(asyncio.get_running_loop(), {}).values():
+        await one.close()
+
+
+def of_server(fake: FakeEngine, server: str = "", user: str = "ann") -> list[Container]:
+    """The containers of a server, by their labels."""
+    return [
+        one
+        for one in fake.containers
+        if (one.labels.get(LABEL_USER), one.labels.get(LABEL_SERVER)) == (user, server)
+    ]
+
+
+LOG = logging.getLogger("test")
