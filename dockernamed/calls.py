@@ -230,6 +230,19 @@ class Calls(ABC):
         """All the Engine knows of an image that it has, by reference or id."""
         return await self._get(f"inspect image {ref}", f"/images/{_q(ref)}/json")
 
+    async def list_images(self) -> list[str]:
+        """References of all images that the Engine has, by tag and by digest."""
+        action = "list images"
+        found = await self._fetch(
+            self._call(action, "GET", "/images/json"), json.loads, repeat=True
+        )
+        return [
+            str(reference)
+            for image in found
+            for kind in ("RepoTags", "RepoDigests")
+            for reference in image.get(kind) or ()
+        ]
+
     async def pull(
         self,
         repository: str,

@@ -16,7 +16,7 @@ from traitlets import TraitError
 
 from . import options, overrides, profileconfig
 from .errors import EngineError
-from .form import Presence, presence, render
+from .form import Presence, images_of, presence, render
 from .images import AllowedImages
 from .overrides import OVERRIDE, Layer, Vocabulary
 from .profiles import Who
@@ -80,7 +80,9 @@ class Chooser:
         saved, note = options.recall(self._spawner.user_options, menu)
         if note:
             self._spawner.log.warning("Saved options of %s: %s", self._spawner._log_name, note)
-        return render(
+        # In a thread: templates are files.
+        return await asyncio.to_thread(
+            render,
             menu,
             user_options=saved,
             note=note,
@@ -171,6 +173,27 @@ class Chooser:
         if callable(value):
             value = value(self._spawner)
         return await value if inspect.isawaitable(value) else value
+
+
+def images(spawner: Any) -> list[str]:
+    """Every image that somebody can choose, and the default one, as far as that is known ahead.
+
+    Args:
+        spawner: one made of the Hub's configuration, with no user: callables are not asked.
+
+    Raises:
+        ConfigError: the settings cannot work.
+    """
+    profiles, common, allowed = (
+        None if callable(value) else value
+        for value in (spawner.profile_list, spawner.common_options, spawner.allowed_images)
+    )
+    vocabulary = Vocabulary(frozenset(spawner.trait_names(config=True)), TEMPLATED)
+    catalogue = profileconfig.read(profiles or [], common or {}, vocabulary)
+    aliases = profileconfig.image_aliases(allowed)
+    menu = options.Menu(AllowedImages(aliases or allowed), catalogue, vocabulary)
+    named = {spawner.image, *images_of(menu)}
+    return sorted(str(aliases.get(image, image)) for image in named)
 
 
 def check(spawner: Any) -> None:

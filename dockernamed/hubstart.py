@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
+from traitlets import TraitError
 
+from . import choosing, handlers
+from .errors import ConfigError
 from .keeper import Keeper, Known
 
 if TYPE_CHECKING:
@@ -33,7 +36,26 @@ def when_hub_runs(spawner_class: type[DockerNamedSpawner]) -> None:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return
-    _background(loop.create_task(_look_after(JupyterHub.instance(), spawner_class)))
+    app = JupyterHub.instance()
+    app.observe(lambda _change: _configured(app, spawner_class), ["spawner_class", "config"])
+    _background(loop.create_task(_look_after(app, spawner_class)))
+
+
+def _configured(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
+    """Refuse profiles that cannot work, and add our REST handlers, once the config is read.
+
+    Raises:
+        TraitError: which JupyterHub shows as bad config, and ends.
+    """
+    if not issubclass(app.spawner_class, ours):
+        return
+    try:
+        choosing.check(app.spawner_class(config=app.config))
+    except ConfigError as error:
+        raise TraitError(str(error)) from error
+    for handler in handlers.default_handlers:
+        if handler not in app.extra_handlers:
+            app.extra_handlers.append(handler)
 
 
 async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:

@@ -80,16 +80,11 @@ def slot(before: str, after: str) -> tuple[str, int]:
     """
     if not before and not after:
         return REFERENCE, 1024
-    text = f"{before}{{value}}{after}"
-    for sample in ("a", f"sha256:{'0' * 64}"):
-        try:
-            parse(f"{before}{sample}{after}")
-        except ImageError as error:
-            problem = error.message
-        else:
-            break
-    else:
-        raise ImageError(text, problem)
+    sample = f"sha256:{'0' * 64}" if before.endswith("@") else "a"
+    try:
+        parse(f"{before}{sample}{after}")
+    except ImageError as error:
+        raise ImageError(f"{before}{{value}}{after}", error.message) from None
     if before.endswith("@") and not after:
         return _DIGEST, 1024
     room = MAX_REPOSITORY - len(before) - len(after)

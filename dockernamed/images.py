@@ -152,6 +152,7 @@ class AllowedImages:
     Attributes:
         images: choice → reference, in the admin's order; empty for ``"*"``.
         wildcard: any well-formed reference is accepted.
+        aliased: choices are names of their own, not references.
 
     Raises:
         ConfigError: another type, or something in it that is not a reference.
@@ -162,7 +163,7 @@ class AllowedImages:
         self.images: Mapping[str, str] = MappingProxyType(
             {} if self.wildcard else _read_setting(setting)
         )
-        self._aliased = isinstance(setting, Mapping)
+        self.aliased = isinstance(setting, Mapping)
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -190,7 +191,7 @@ class AllowedImages:
                 raise OptionsError("image", choice, error.message) from None
         if choice in self.images:
             return self.images[choice]
-        same = None if self._aliased else self._same_image(choice)
+        same = None if self.aliased else self._same_image(choice)
         if same is None:
             raise OptionsError("image", choice, "not an image that you may choose", counted)
         return same

@@ -25,7 +25,17 @@ from .errors import OptionsError
 from .images import AllowedImages
 from .overrides import Layer, Vocabulary
 from .profileconfig import form_field
-from .profiles import UNLISTED, UNLISTED_MARKS, Catalogue, Number, Option, Profile, exact, simple
+from .profiles import (
+    MAX_TEXT,
+    UNLISTED,
+    UNLISTED_MARKS,
+    Catalogue,
+    Number,
+    Option,
+    Profile,
+    exact,
+    simple,
+)
 
 IMAGE = "image"
 PROFILE = "profile"
@@ -121,7 +131,7 @@ def parse(user_options: object, menu: Menu) -> Choice:
     keys = menu.keys_of(profile)
     for key, value in sent.items():
         if key not in keys:
-            raise OptionsError(str(key), value, _unknown(key, value, profile, menu), keys)
+            raise OptionsError(_shown(key), value, _unknown(key, value, profile, menu), keys)
     layers: list[Layer] = []
     kept: dict[str, object] = {}
     words: list[str] = []
@@ -167,6 +177,12 @@ def _as_object(user_options: object) -> Mapping[str, object]:
     if not isinstance(user_options, Mapping):
         raise OptionsError("user_options", user_options, "expected an object (key → value)")
     return user_options
+
+
+def _shown(key: object) -> str:
+    """A key that anybody may have made up, fit for a message and a log."""
+    text = str(key)
+    return text if text.isprintable() and len(text) <= MAX_TEXT else ascii(text[:MAX_TEXT])
 
 
 def _profile(sent: Mapping[str, object], menu: Menu) -> Profile | None:
@@ -258,7 +274,7 @@ def from_form(form: Mapping[str, object], menu: Menu) -> dict[str, object]:
     ``--unlisted-choice``; ``common-option--{option}`` for what is asked once for all profiles; and
     names as over REST. Fields of the profiles that were not chosen are left aside. Nothing is
     judged here, and nothing is left out that `parse` should see. A field left empty counts as not
-    given; a free text wins over the list beside it, as in KubeSpawner.
+    given; a free text counts unless a choice stands in the list beside it.
 
     Args:
         form: field → list of strings, as JupyterHub hands it over.
@@ -311,7 +327,9 @@ def _convert(option: Option, answers: dict[str, object]) -> None:
     elif option.unlisted:
         if isinstance(text, str):
             text = answers[free] = text.strip()
-        if text:
+        if text and isinstance(value, str) and value in option.picks:
+            del answers[free]  # a page without scripts shows, and sends, both
+        elif text:
             answers.pop(key, None)
         elif isinstance(value, str) and value in UNLISTED_MARKS:
             del answers[key]

@@ -276,7 +276,9 @@ def options_seen(options: Mapping[str, Option], who: Who) -> dict[str, Option]:
 
 def exact(number: int | float) -> Fraction:
     """The number as it is written: 0.1 is a tenth."""
-    return Fraction(number) if isinstance(number, int) else Fraction(repr(number))
+    if isinstance(number, int) or number.is_integer():
+        return Fraction(number)
+    return Fraction(repr(number))
 
 
 def simple(number: Fraction) -> int | float:

@@ -109,7 +109,7 @@ def _image(menu: Menu) -> Schema:
         {"const": choice} | _words(menu.image_labels.get(choice, ""), "")
         for choice in menu.images.choices
     ]
-    if menu.images._aliased:
+    if menu.images.aliased:
         return made | {"oneOf": listed}
     # Of a list, any way to write the same image is accepted.
     same = [{"pattern": whole(same_image(parse(image)))} for image in menu.images.images.values()]

@@ -8,7 +8,7 @@ import hmac
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from jupyterhub import spawner as hub_spawner
@@ -17,11 +17,11 @@ from jupyterhub.utils import make_ssl_context, url_path_join
 from tornado import web
 from traitlets import default, observe
 
-from . import errors, hubaddress, naming, options
+from . import choosing, errors, hubaddress, naming
 from .certs import CERTS_DIR, archive_of
+from .choosing import Chooser
 from .debut import Debut, url_of
 from .engine import Connection
-from .images import AllowedImages
 from .progress import Journal
 from .puller import Progress
 from .runtime import Runtime
@@ -30,6 +30,8 @@ from .traits import DockerNamedSettings
 from .vigil import Vigil
 from .watcher import Record, State
 from .wish import Wish
+
+T = TypeVar("T")
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
 #: HTTP status of an error at start, by the first class that fits.
@@ -141,6 +143,25 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def _remember_earlier_options(self, change: Any) -> None:
         self._options_before = change.old if isinstance(change.old, dict) else {}
 
+    @property
+    def chooser(self) -> Chooser:
+        """What may be chosen for this server."""
+        return Chooser(self, self._runtime().engine.list_images)
+
+    @default("options_form")
+    def _default_options_form(self) -> Callable[..., Awaitable[str]]:
+        return type(self)._form
+
+    async def _form(self) -> str:
+        return await self._told(self.chooser.form())
+
+    @default("options_from_form")
+    def _default_options_from_form(self) -> Callable[..., Awaitable[dict[str, object]]]:
+        return self._from_form
+
+    async def _from_form(self, form_data: Mapping[str, object]) -> dict[str, object]:
+        return await self._told(self.chooser.from_form(form_data))
+
     @default("apply_user_options")
     def _default_apply_user_options(self) -> Callable[..., Awaitable[None]]:
         return type(self)._apply_choice
@@ -148,17 +169,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def _apply_choice(self, user_options: dict[str, Any]) -> None:
         """Check what the user asked for before anything is made; JupyterHub saved it already."""
         try:
-            choice = options.parse(user_options, await self._menu())
-        except errors.DockerNamedError as error:
+            choice = await self._told(self.chooser.apply(user_options))
+        except web.HTTPError:
             self.user_options = self.orm_spawner.user_options = self._options_before
-            raise self._refusal(error) from error
-        if choice.image is not None:
-            self.image = choice.image
-
-    async def _menu(self) -> options.Menu:
-        allowed = AllowedImages(await self._wish().value_of(self.allowed_images))
-        self.image = allowed.images.get(self.image, self.image)
-        return options.Menu(images=allowed)
+            raise
+        self.log.info("%s: %s", self._log_name, choice.label or "default options")
 
     # --- before the start's clock runs -----------------------------------------------------
 
@@ -168,10 +183,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         result = super().run_pre_spawn_hook()
         if inspect.isawaitable(result):
             await result
-        try:
-            await self._prepare()
-        except errors.DockerNamedError as error:
-            raise self._refusal(error) from error
+        await self._told(self._prepare())
 
     async def _prepare(self) -> None:
         runtime, wish = self._runtime(), self._wish()
@@ -199,10 +211,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def prepull_all(self, runtime: Runtime) -> None:
         """Pull every image that can be chosen; what fails is logged, and pulled when needed."""
-        allowed = AllowedImages(self.allowed_images if not callable(self.allowed_images) else None)
-        wanted = {allowed.images.get(self.image, self.image), *allowed.images.values()}
+        wanted = choosing.images(self)
         results = await asyncio.gather(
-            *(self._pull(runtime, image) for image in sorted(wanted)), return_exceptions=True
+            *(self._pull(runtime, image) for image in wanted), return_exceptions=True
         )
         for error in results:
             if isinstance(error, BaseException):
@@ -363,6 +374,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """Tell the Hub at once, if it listens yet: poll_and_notify asks its callbacks only once."""
         how = "was stopped from outside, or with the Engine," if record.asked else "ended"
         self.log.warning("%s %s with exit code %s", self._log_name, how, record.exit_code)
+        # A death found by a new list is told before all of the list is read; poll() wants it all.
+        await self._runtime().watcher.in_sync()
         if self._callbacks:
             await self.poll_and_notify()
 
@@ -437,10 +450,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        try:
-            await self._runtime().backend.delete(self.user.name, old_name)
-        except errors.DockerNamedError as error:
-            raise self._refusal(error) from error
+        await self._told(self._runtime().backend.delete(self.user.name, old_name))
 
     # --- certificates ----------------------------------------------------------------------
 
@@ -463,6 +473,13 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         await self._runtime().engine.put_archive(container_id, "/", self._certs)
 
     # --- errors ----------------------------------------------------------------------------
+
+    async def _told(self, work: Awaitable[T]) -> T:
+        """Do it, and tell what goes wrong to the one who asked."""
+        try:
+            return await work
+        except errors.DockerNamedError as error:
+            raise self._refusal(error) from error
 
     def _refusal(self, error: errors.DockerNamedError) -> web.HTTPError:
         """The error as JupyterHub shows it to the one who asked, in pages and over REST."""

@@ -40,13 +40,46 @@ class DockerNamedSettings(Configurable):
     ).tag(config=True)
 
     allowed_images = Union(
-        [Unicode(), List(Unicode()), Dict(value_trait=Unicode()), Callable()],
+        [Unicode(), List(Unicode()), Dict(), Callable()],
         default_value=[],
         help="""The images a user may choose for a server, by form or REST (`{"image": "lab"}`):
         a list of references, a dict of alias → reference, `"*"` for any image, or a callable
-        that takes the spawner and returns one of these (it may be async). Empty: no choice.
+        that takes the spawner and returns one of these (it may be async). Empty: no choice. A
+        dict's values may also be dicts with `image`, `display_name`, `allowed_users` and
+        `allowed_groups`.
         Example: `{"lab": "quay.io/jupyter/base-notebook", "r": "quay.io/jupyter/r-notebook"}`.
         """,
+    ).tag(config=True)
+
+    profile_list = Union(
+        [List(Dict()), Dict(), Callable()],
+        default_value=[],
+        help="""The profiles a user may choose from, as KubeSpawner 7 defines them: a list of dicts,
+        a dict of dicts (sorted by its keys), or a callable that takes the spawner and returns one
+        of these (it may be async). See docs/profiles.md. Example:
+        `[{"display_name": "Small", "spawner_override": {"mem_limit": "1G"}}]`.""",
+    ).tag(config=True)
+
+    common_options = Union(
+        [Dict(), Callable()],
+        help="""Options asked for every profile, or on their own without profiles: a dict like a
+        profile's `profile_options`, or a callable that takes the spawner and returns one (it may be
+        async). A profile's option of the same name replaces it there. Example:
+        `{"cpu": {"display_name": "CPUs", "number": {"min": 1, "max": 4, "step": 1,
+        "spawner_override": {"cpu_limit": "{value}"}}}}`.""",
+    ).tag(config=True)
+
+    profile_form_template = Unicode(
+        "",
+        help="""Text of a Jinja2 template for the options form, instead of any file. Its variables
+        are KubeSpawner's: profile_list, user_options. Example:
+        `"{% for profile in profile_list %}…{% endfor %}"`.""",
+    ).tag(config=True)
+
+    additional_profile_form_template_paths = List(
+        Unicode(),
+        help="""Directories searched before the package's own for `form.html`, the template of the
+        options form. Example: `["/etc/jupyterhub/templates"]`.""",
     ).tag(config=True)
 
     pull_policy = CaselessStrEnum(

@@ -132,6 +132,7 @@ def parse_items(call: Call, body: bytes) -> Iterator[Any]:
             item, position = decode(text, position)
             yield item
             position = _skip(text, position)
+            time.sleep(0)  # lets the event loop have its turn now, not at the next switch
         if position != end or text[end] != "]":
             raise _not_json(call, body)
     except (ValueError, IndexError) as error:  # the latter: it ends too soon

@@ -233,8 +233,12 @@ async def test_size_of_ten_thousand(engine: Engine) -> None:
     body = json.dumps([row(number) for number in range(10_000)]).encode()
     gc.collect()
     tracemalloc.start()
-    items = parse_items(Call("list", "GET", "/"), body)
-    await watcher._apply([record for item in items if (record := from_list(item))], set())
+
+    def read() -> list[Record]:
+        items = parse_items(Call("list", "GET", "/"), body)
+        return [record for item in items if (record := from_list(item))]
+
+    await watcher._apply(await asyncio.to_thread(read), set())
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()

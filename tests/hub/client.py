@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+    def answers(self, url: str | None = None) -> bool:
+        """Whether the Hub's API is there, at its own URL or another one of the same Hub."""
+        with suppress(requests.RequestException):
+            return self._session.get(f"{url or self.url}/hub/api/", timeout=5).status_code == 200
+        return False
 
     # --- asking
 

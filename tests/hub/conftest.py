@@ -5,6 +5,7 @@ Environment:
     DOCKERNAMED_CHP: path of configurable-http-proxy, where it is not in PATH.
     DOCKERNAMED_TEST_IMAGE_LAB, …_LAB2: two images with JupyterLab.
     DOCKERNAMED_TEST_IMAGE_BUSYBOX: a small image with a web server on port 8888.
+    DOCKERNAMED_TEST_IMAGE_HUB: the image of examples/hub-in-container.
 
 A missing Engine or image fails the tests: a run that tested nothing must not look like a pass.
 """
@@ -62,17 +63,6 @@ def engine() -> Iterator[docker.APIClient]:
     client.close()
 
 
-def _require(engine: docker.APIClient, *images: str) -> None:
-    for image in images:
-        try:
-            engine.inspect_image(image)  # type: ignore[no-untyped-call]
-        except docker.errors.ImageNotFound:
-            pytest.fail(
-                f"the Engine has no image {image}; scripts/images.py builds the tests' images",
-                pytrace=False,
-            )
-
-
 @pytest.fixture(scope="session")
 def hubs(
     engine: docker.APIClient,
@@ -80,18 +70,18 @@ def hubs(
     request: pytest.FixtureRequest,
 ) -> Hubs:
     """Makes Hubs; the busybox image, their default, is there."""
-    _require(engine, BUSYBOX)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     name = f"{os.environ['DOCKERNAMED_TEST_RUN']}-{worker}a"
     made = Hubs(engine, tmp_path_factory.mktemp("hubs"), name)
+    made.require(BUSYBOX)
     request.session.stash[_hubs] = made
     return made
 
 
 @pytest.fixture(scope="session")
-def lab_images(engine: docker.APIClient) -> tuple[str, str]:
+def lab_images(hubs: Hubs) -> tuple[str, str]:
     """Two different images with JupyterLab."""
-    _require(engine, LAB, LAB2)
+    hubs.require(LAB, LAB2)
     return LAB, LAB2
 
 

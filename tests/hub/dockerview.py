@@ -21,6 +21,8 @@ LAB = os.environ.get("DOCKERNAMED_TEST_IMAGE_LAB", "dockernamed/lab:latest")
 LAB2 = os.environ.get("DOCKERNAMED_TEST_IMAGE_LAB2", "dockernamed/lab-green:latest")
 BUSYBOX = os.environ.get("DOCKERNAMED_TEST_IMAGE_BUSYBOX", "dockernamed-test/busybox:latest")
 
+HUB_IMAGE = os.environ.get("DOCKERNAMED_TEST_IMAGE_HUB", "dockernamed/hub:latest")
+
 HUB, USER, SERVER = "dockernamed.hub", "dockernamed.user", "dockernamed.server"
 
 

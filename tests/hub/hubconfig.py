@@ -39,3 +39,22 @@ def settings_of_this_user(spawner, auth_state):
 
 c.Spawner.auth_state_hook = settings_of_this_user
 """
+
+#: The same around a config of examples/: all of it counts but ports, images and the prefix.
+EXAMPLE_CONFIG = """\
+import sys
+sys.path.insert(0, {here!r})
+import loopguard
+loopguard.install({blocking!r})
+
+load_subconfig("jupyterhub_config.py", path="EXAMPLE")
+
+c.JupyterHub.port = {port}
+c.JupyterHub.hub_port = {hub_port}
+c.ConfigurableHTTPProxy.command = [{proxy!r}]
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
+c.ConfigurableHTTPProxy.auth_token = {proxy_token!r}
+c.ConfigurableHTTPProxy.pid_file = {proxy_pid_file!r}
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 90}}
+c.DockerNamedSpawner.prefix = {prefix!r}
+"""

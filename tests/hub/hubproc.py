@@ -17,7 +17,7 @@ from typing import Any
 
 import docker
 import jupyterhub
-import requests
+import pytest
 
 from .client import Client
 from .dockerview import BUSYBOX, Docker
@@ -186,10 +186,7 @@ class Hub(Client):
             self._process = None
             raise AssertionError(f"the Hub ended with {code} at its start:\n{self.tail()}")
         # The Hub itself first: asking by the proxy fills the log while the Hub is not there yet.
-        ways = (f"http://127.0.0.1:{self.hub_port}/hub/api/", f"{self.api_url}/")
-        with suppress(requests.RequestException):
-            return all(self._session.get(url, timeout=5).status_code == 200 for url in ways)
-        return False
+        return self.answers(f"http://127.0.0.1:{self.hub_port}") and self.answers()
 
     def _end_proxy(self) -> None:
         """End the proxy that a killed Hub left; by its pid, if that is still a proxy's."""
@@ -259,6 +256,17 @@ class Hubs:
         #: (prefix, description) of Hubs that a failing test took down with itself.
         self.fallen: list[tuple[str, str]] = []
         self._made = 0
+
+    def require(self, *images: str) -> None:
+        """Fail a test whose images are not there."""
+        for image in images:
+            try:
+                self.client.inspect_image(image)  # type: ignore[no-untyped-call]
+            except docker.errors.ImageNotFound:
+                pytest.fail(
+                    f"the Engine has no image {image}; scripts/images builds the tests' images",
+                    pytrace=False,
+                )
 
     def make(self, config: str = "", *, prefix: str | None = None, **settings: Any) -> Hub:
         """A Hub that has not been started; `Hub`'s arguments."""

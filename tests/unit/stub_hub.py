@@ -91,7 +91,9 @@ class Hub:
         found: DockerNamedSpawner = owner.spawners[server]
         return found
 
-    def spawning(self, server: str = "", user: str = "ann", options: Any = None) -> asyncio.Task[Any]:
+    def spawning(
+        self, server: str = "", user: str = "ann", options: Any = None
+    ) -> asyncio.Task[Any]:
         """Begin to start a server as a request does."""
         spawner = self.spawner(server, user)
         owner = self.user(user)

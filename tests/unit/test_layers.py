@@ -13,7 +13,7 @@ import pytest
 MAX_LINES = 500
 
 # The pure rooms: data in, data out, so that they are tested without an Engine or a Hub.
-OPTIONS = {"options", "overrides", "profiles", "schema", "imagepatterns"}
+OPTIONS = {"options", "overrides", "profiles", "profileconfig", "schema", "imagepatterns"}
 PURE: dict[str, set[str]] = {
     "errors": set(),
     "naming": {"errors"},
@@ -23,6 +23,7 @@ PURE: dict[str, set[str]] = {
     "options": {"errors", "images", *OPTIONS},
     "overrides": {"errors"},
     "profiles": {"errors", "images", *OPTIONS},
+    "profileconfig": {"errors", "images", *OPTIONS},
     "schema": {"errors", "images", *OPTIONS},
     "spec": {"errors", "naming", "images"},
     "credentials": {"errors", "images"},
@@ -46,6 +47,8 @@ ACTING: dict[str, set[str]] = {
     "containers": {*PURE, "engine", "watcher", "launch", "leftovers"},
     "runtime": {*PURE, "engine", "watcher", "puller", "containers"},
     "keeper": {"errors", "records", "containers", "watcher"},
+    "form": {"errors", "images", *OPTIONS},
+    "choosing": {"errors", "images", "form", *OPTIONS},
     "certs": set(),
     "vigil": {"errors", "records", "watcher"},
     "progress": {"errors"},
@@ -71,7 +74,7 @@ ROOMS: dict[str, set[str]] = (
 PURE_LIBRARY = {
     "__future__", "base64", "collections", "copy", "dataclasses", "decimal", "difflib", "enum",
     "fractions", "functools", "hashlib", "html", "ipaddress", "itertools", "json", "math",
-    "operator", "posixpath", "re", "shlex", "string", "sys", "types", "typing", "unicodedata",
+    "operator", "posixpath", "re", "shlex", "slugify", "string", "sys", "types", "typing", "unicodedata",
     "urllib.parse",
 }  # fmt: skip
 IMPURE_BUILTINS = {"open", "print", "input", "eval", "exec", "__import__", "breakpoint"}

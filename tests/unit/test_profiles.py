@@ -52,7 +52,7 @@ def test_common_options_stand_first_and_give_way() -> None:
     """They come before a profile's own; its own of the same name replaces the common one."""
     common = {"cpu": X, "mem": X}
     own = {"tool": X, "mem": {"display_name": "Mine", **X}}
-    catalogue = read(profile(profile_options=own) + [{"display_name": "B"}], common)
+    catalogue = read([*profile(profile_options=own), {"display_name": "B"}], common)
     options = (catalogue.profiles or {})["a"].options
     assert [(one.key, one.common) for one in options.values()] == [
         ("cpu", True),
@@ -219,9 +219,8 @@ def test_keys_of_fancy_profiles_are_taken() -> None:
 
 def test_the_rest_of_a_profile_is_read_when_needed() -> None:
     """One request does not pay for the options of profiles that it leaves alone."""
-    profile_list = profile(profile_options={"o": X}) + [
-        {"display_name": "B", "profile_options": {"o": {"choices": "wrong"}}}
-    ]
+    wrong = {"display_name": "B", "profile_options": {"o": {"choices": "wrong"}}}
+    profile_list = [*profile(profile_options={"o": X}), wrong]
     catalogue = profileconfig.read(profile_list, None, WORDS).seen_by(ANN)
     profiles = catalogue.profiles or {}
     assert "o" in profiles["a"].options

@@ -1,0 +1,160 @@
+"""The rooms below the spawner, set up on a fake Engine, and what tests ask of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from fake_engine import Container, FakeEngine, Fault
+from fake_engine.faults import Handler
+
+from dockernamed import naming, wire
+from dockernamed.containers import Containers
+from dockernamed.engine import Connection, Engine
+from dockernamed.spec import Mount, ServerSpec
+from dockernamed.watcher import Watcher
+from dockernamed.wire import Call
+
+IMAGE = "lab:latest"
+HUB = "hub-1"
+KEY = naming.Key(HUB, "ann", "exp-1")
+NAMES = ("lab-ann--exp-1", f"lab-ann--exp-1--{HUB}")
+VOLUME = "files-ann"
+OWNER = naming.labels(KEY)
+MOUNT = Mount("volume", VOLUME, "/work", labels=OWNER)
+SPEC = ServerSpec(KEY, NAMES, IMAGE, mounts=(MOUNT,), publish_ip="127.0.0.1")
+
+CREATE = ("POST", "/containers/create")
+START = ("POST", "/containers/[^/]+/start")
+STOP = ("POST", "/containers/[^/]+/stop")
+KILL = ("POST", "/containers/[^/]+/kill")
+INSPECT = ("GET", "/containers/[^/]+/json")
+LOGS = ("GET", "/containers/[^/]+/logs")
+REMOVE = ("DELETE", "/containers/[^/]+")
+LIST = ("GET", "/containers/json")
+EVENTS = ("GET", "/events")
+VOLUME_CREATE = ("POST", "/volumes/create")
+VOLUME_INSPECT = ("GET", "/volumes/[^/]+")
+VOLUME_REMOVE = ("DELETE", "/volumes/[^/]+")
+VOLUME_LIST = ("GET", "/volumes")
+
+
+class Late(Fault):
+    """A call that is done when released, also when the client has hung up long before.
+
+    A plain stall ends with its client, as the Engine itself treats some calls, but not all.
+    """
+
+    _work: asyncio.Task[web.StreamResponse] | None = None
+
+    async def strike(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """See `Fault`."""
+        await request.read()
+        self._work = asyncio.ensure_future(super().strike(request, handler))
+        return await asyncio.shield(self._work)
+
+
+def late(fake: FakeEngine, method: str, path: str) -> Late:
+    """Have the next such call done when released, whoever waits for it by then."""
+    fault = Late("stall", method, path)
+    fake.gate.faults.append(fault)
+    return fault
+
+
+class Stage:
+    """Engine, watcher and backend of one Hub; an async context manager."""
+
+    def __init__(self, fake: FakeEngine, hub: str = HUB) -> None:
+        self.fake = fake
+        self.engine = Engine(Connection(fake.url, timeout=30.0))
+        self.watcher = Watcher(self.engine, hub, backoff=0.001, max_backoff=0.02)
+        self.backend = Containers(self.engine, self.watcher, logging.getLogger("stage"))
+
+    async def __aenter__(self) -> Stage:
+        self.watcher.start()
+        await asyncio.wait_for(self.watcher.in_sync(), 30)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.fake.well_again()
+        await self.watcher.close()
+        self.engine.close()
+
+    async def start(self, spec: ServerSpec = SPEC, **options: Any) -> str:
+        """Start a server; ready at once. Returns the container's id."""
+        owners = {mount.source: mount.labels for mount in spec.mounts if mount.kind == "volume"}
+        settings: dict[str, Any] = {
+            "keep": False, "volume_owners": owners, "until_ready": ready, **options
+        }  # fmt: skip
+        return await self.backend.start(spec, {"TOKEN": "t"}, **settings)
+
+    async def stop(self, *, grace: float = 1.0, keep: bool = False) -> None:
+        """Stop the server."""
+        await self.backend.stop(KEY.user, KEY.server, grace=grace, keep=keep)
+
+    async def stranger(self, name: str, labels: Mapping[str, str] | None = None) -> str:
+        """A running container that this Hub's watcher may or may not take for its own."""
+        body = {"Image": IMAGE, "Labels": dict(labels or {})}
+        container_id = await self.engine.create_container(name, body)
+        await self.engine.start_container(container_id)
+        return container_id
+
+    async def volume(self, name: str = VOLUME, labels: Mapping[str, str] | None = None) -> None:
+        """A volume that is there already."""
+        await self.engine.create_volume(name, labels=labels)
+
+
+async def ready(container_id: str) -> str:
+    """For ``until_ready``: it is."""
+    return container_id
+
+
+def failing(error: BaseException) -> Callable[[str], Awaitable[str]]:
+    """For ``until_ready``: it never will be."""
+
+    async def fail(container_id: str) -> str:
+        raise error
+
+    return fail
+
+
+def names(fake: FakeEngine) -> list[str]:
+    """Of all containers."""
+    return sorted(one.name for one in fake.containers)
+
+
+def running(fake: FakeEngine) -> list[Container]:
+    """The containers that run."""
+    return [one for one in fake.containers if one.running]
+
+
+async def reached(fault: Fault) -> None:
+    """Wait until a request meets the fault."""
+    assert await asyncio.to_thread(fault.reached.wait, 30)
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until something is true."""
+
+    async def wait() -> None:
+        while not condition():  # noqa: ASYNC110  what is waited for has no event
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(wait(), 30)
+
+
+def give_up_soon(monkeypatch: pytest.MonkeyPatch, fault: Fault, seconds: float = 0.05) -> None:
+    """Have the requests that a fault stalls, and no others, wait for an answer so long only."""
+    fetch = wire.fetch
+
+    def impatient(session: Any, base: str, call: Call) -> bytes:
+        if fault.matches(call.method, call.path):
+            call = replace(call, timeout=seconds)
+        return fetch(session, base, call)
+
+    monkeypatch.setattr(wire, "fetch", impatient)

@@ -1,0 +1,449 @@
+"""The backend over containers: which one is whose, where it is, how it ends, what goes with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fake_engine import Behaviour, FakeEngine
+from stage import (
+    CREATE,
+    HUB,
+    INSPECT,
+    KEY,
+    KILL,
+    LOGS,
+    OWNER,
+    REMOVE,
+    SPEC,
+    STOP,
+    VOLUME,
+    VOLUME_LIST,
+    VOLUME_REMOVE,
+    Stage,
+    eventually,
+    failing,
+    names,
+    reached,
+    ready,
+    running,
+)
+
+from dockernamed import containers as containers_module
+from dockernamed import naming
+from dockernamed.containers import Containers, Reach, Running, running_from
+from dockernamed.errors import (
+    BadRequest,
+    ConfigError,
+    EngineFailed,
+    EngineUnavailable,
+    NotFound,
+    ServerDied,
+)
+from dockernamed.watcher import Watcher
+
+# --- addresses ---------------------------------------------------------------------------------
+
+
+def inspected(**changes: Any) -> dict[str, Any]:
+    """A running container as the Engine shows it."""
+    return {
+        "Id": "abc",
+        "Name": "/lab-ann",
+        "State": {"Running": True, "ExitCode": 0},
+        "HostConfig": {"NetworkMode": "bridge"},
+        "NetworkSettings": {
+            "IPAddress": "",
+            "Networks": {"none": {"IPAddress": ""}, "hub": {"IPAddress": "172.18.0.5"}},
+            "Ports": {"8888/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32768"}]},
+        },
+        "Config": {"Env": ["A=1", "B=2=3", "C"]},
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("reach", "where"),
+    [
+        (Reach("published"), ("127.0.0.1", 32768)),
+        (Reach("ip"), ("172.18.0.5", 8888)),
+        (Reach("name"), ("lab-ann", 8888)),
+    ],
+)
+def test_where_a_server_is(reach: Reach, where: tuple[str, int]) -> None:
+    """By its published port, its address in the network, or its container's name."""
+    found = running_from(inspected(), 8888, reach)
+    assert found == Running("abc", "lab-ann", *where, {"A": "1", "B": "2=3", "C": ""})
+
+
+@pytest.mark.parametrize(
+    ("bindings", "where"),
+    [
+        ([{"HostIp": "0.0.0.0", "HostPort": "7"}], ("engine.example", 7)),
+        ([{"HostIp": "::", "HostPort": "7"}], ("engine.example", 7)),
+        ([{"HostIp": "", "HostPort": "7"}], ("engine.example", 7)),
+        ([{"HostIp": "10.0.0.5", "HostPort": "7"}], ("10.0.0.5", 7)),
+        ([], ("engine.example", 8888)),
+    ],
+)
+def test_published_at_which_address(bindings: list[Any], where: tuple[str, int]) -> None:
+    """A port published at every address is reached at the Engine's host."""
+    info = inspected(NetworkSettings={"Ports": {"8888/tcp": bindings}})
+    found = running_from(info, 8888, Reach("published", "engine.example"))
+    assert (found.host, found.port) == where
+
+
+def test_in_the_hosts_network() -> None:
+    """There it has the Engine's own address, whatever was asked for."""
+    info = inspected(HostConfig={"NetworkMode": "host"}, NetworkSettings={})
+    found = running_from(info, 9999, Reach("ip", "engine.example"))
+    assert (found.host, found.port) == ("engine.example", 9999)
+
+
+@pytest.mark.parametrize(
+    ("settings", "host"),
+    [
+        ({"IPAddress": "172.17.0.2", "Networks": None}, "172.17.0.2"),
+        ({"Networks": {"v6": {"IPAddress": "", "GlobalIPv6Address": "fd00::2"}}}, "fd00::2"),
+    ],
+)
+def test_other_places_of_an_address(settings: dict[str, Any], host: str) -> None:
+    """The default bridge's own field, and networks that have IPv6 alone."""
+    assert running_from(inspected(NetworkSettings=settings), 8888, Reach("ip")).host == host
+
+
+def test_no_address_at_all() -> None:
+    """A server that nobody could reach is an error of the setting, not a URL without a host."""
+    info = inspected(
+        HostConfig={"NetworkMode": "none"}, NetworkSettings={"Networks": {}}, Config={"Env": None}
+    )
+    with pytest.raises(ConfigError, match=r"network_name = 'none'"):
+        running_from(info, 8888, Reach("ip"))
+
+
+def test_no_address_when_it_has_ended() -> None:
+    """What does not run has none: the exit code is told instead."""
+    state = {"Running": False, "ExitCode": 137, "OOMKilled": True}
+    with pytest.raises(ServerDied) as died:
+        running_from(inspected(State=state), 8888, Reach("ip"))
+    assert (died.value.exit_code, died.value.oom) == (137, True)
+
+
+async def test_address_asks_the_engine(stage: Stage) -> None:
+    """One request; a container that is gone is NotFound."""
+    container_id = await stage.start()
+    found = await stage.backend.address(container_id, 8888, Reach("published"))
+    assert (found.id, found.host) == (container_id, "127.0.0.1")
+    assert found.env == {"TOKEN": "t"}
+    with pytest.raises(NotFound):
+        await stage.backend.address("0" * 64, 8888, Reach("published"))
+
+
+# --- which is whose ----------------------------------------------------------------------------
+
+
+async def test_one_container_a_server(stage: Stage) -> None:
+    """Whatever earlier runs have left, running or not, a start ends with exactly one."""
+    await stage.stranger("left-running", OWNER)
+    left = await stage.engine.create_container("left", {"Image": SPEC.image, "Labels": OWNER})
+    other = naming.labels(replace(KEY, server="exp-2"))
+    await stage.stranger("other", other)
+    await eventually(lambda: len(stage.watcher) == 3)
+    new = await stage.start()
+    assert names(stage.fake) == sorted(["other", SPEC.names[0]])
+    assert await stage.backend.running_id(KEY.user, KEY.server) == new != left
+
+
+async def test_a_running_one_is_found_by_labels(stage: Stage) -> None:
+    """As after a Hub that was killed: no id is known, but the labels are."""
+    assert await stage.backend.running_id(KEY.user, KEY.server) is None
+    container_id = await stage.stranger("one", OWNER)
+    await eventually(lambda: len(stage.watcher) == 1)
+    assert await stage.backend.running_id(KEY.user, KEY.server) == container_id
+    stage.fake.die(container_id)
+    await asyncio.wait_for(stage.watcher.wait_dead(container_id), 30)
+    assert await stage.backend.running_id(KEY.user, KEY.server) is None
+
+
+async def test_an_engine_that_was_never_seen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, but not without end: nobody's request should hang for ever."""
+    monkeypatch.setattr(containers_module, "PATIENCE_S", 0.01)
+    unwatched = Containers(stage.engine, Watcher(stage.engine, HUB), logging.getLogger("test"))
+    with pytest.raises(EngineUnavailable, match=r"0\.01 seconds"):
+        await unwatched.running_id(KEY.user, KEY.server)
+
+
+async def test_before_start(stage: Stage) -> None:
+    """Certificates come into the container before it runs, also into one that was kept."""
+    seen = []
+
+    async def look(container_id: str) -> None:
+        seen.append((container_id, stage.fake.container(container_id).running))
+
+    for _ in range(2):
+        container_id = await stage.start(keep=True, before_start=look)
+        await stage.stop(keep=True)
+    assert seen == [(container_id, False), (container_id, False)]
+
+
+async def test_before_start_fails(stage: Stage) -> None:
+    """Nothing is left of a start whose container could not be made ready to run."""
+
+    async def fail(container_id: str) -> None:
+        raise BadRequest("copy", "no")
+
+    with pytest.raises(BadRequest):
+        await stage.start(before_start=fail)
+    assert (stage.fake.containers, stage.fake.volumes) == ([], {})
+
+
+async def test_another_wish_replaces_a_kept_container(stage: Stage) -> None:
+    """Drift: a container of another image or other settings is not used again; its volume is."""
+    old = await stage.start(keep=True)
+    await stage.stop(keep=True)
+    new = await stage.start(replace(SPEC, mem_limit=1 << 30), keep=True)
+    assert [one.id for one in stage.fake.containers] == [new] != [old]
+    assert list(stage.fake.volumes) == [VOLUME]
+
+
+@pytest.mark.parametrize("keep_failed", [True, False])
+async def test_keep_failed(stage: Stage, keep_failed: bool) -> None:
+    """A container that ended at its start stays for ``docker logs`` where that is set."""
+    with pytest.raises(ServerDied):
+        await stage.start(keep_failed=keep_failed, until_ready=failing(ServerDied(1, False, "")))
+    assert len(stage.fake.containers) == len(stage.fake.volumes) == keep_failed
+    assert stage.backend._leftovers._open == {}
+
+
+async def test_keep_failed_is_for_deaths_alone(stage: Stage) -> None:
+    """A start that was cancelled leaves nothing all the same."""
+    with pytest.raises(asyncio.CancelledError):
+        await stage.start(keep_failed=True, until_ready=failing(asyncio.CancelledError()))
+    assert (stage.fake.containers, stage.fake.volumes) == ([], {})
+
+
+# --- stopping ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("grace", "call", "code"), [(3.0, STOP, 143), (0.0, KILL, 137)])
+async def test_stop(stage: Stage, grace: float, call: tuple[str, str], code: int) -> None:
+    """With grace a stop, without it a kill; the container goes, the volume stays."""
+    container = stage.fake.container(await stage.start())
+    await stage.stop(grace=grace)
+    assert stage.fake.count(*call) == 1
+    assert container.exit_code == code
+    assert (stage.fake.containers, list(stage.fake.volumes)) == ([], [VOLUME])
+
+
+async def test_stop_what_is_not_there(stage: Stage) -> None:
+    """Nothing to stop is no error, and costs no request."""
+    before = len(stage.fake.requests)
+    await stage.stop()
+    assert len(stage.fake.requests) == before
+
+
+async def test_stop_keeps(stage: Stage) -> None:
+    """``remove = False``: the container is stopped, and known to be when stop() returns."""
+    container_id = await stage.start(keep=True)
+    stage.fake.hold_events()
+    stopping = asyncio.ensure_future(stage.stop(keep=True))
+    await eventually(lambda: not running(stage.fake))
+    assert not stopping.done()
+    stage.fake.release_events()
+    await stopping
+    record = stage.watcher.get(container_id)
+    assert record is not None
+    assert record.ended
+
+
+async def test_stop_keeps_without_news(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lost event delays a stop for a while, not for ever."""
+    monkeypatch.setattr(containers_module, "NEWS_S", 0.01)
+    await stage.start(keep=True)
+    stage.fake.lose_events()
+    await stage.stop(keep=True)
+    assert "No news of the end" in caplog.text
+
+
+@pytest.mark.parametrize("grace", [0.0, 1.0])
+@pytest.mark.parametrize("what", ["gone", "ended"])
+async def test_stop_what_went_by_itself(stage: Stage, grace: float, what: str) -> None:
+    """The Engine's 404 or 409, where the watcher does not know yet, is what was wanted."""
+    container_id = await stage.start()
+    stage.fake.hold_events()
+    if what == "gone":
+        stage.fake.remove(container_id)
+    else:
+        stage.fake.die(container_id)
+    await stage.stop(grace=grace)
+    assert stage.fake.containers == []
+    assert stage.watcher.get(container_id) is None
+
+
+@pytest.mark.parametrize("call", [STOP, REMOVE], ids=lambda call: call[0])
+@pytest.mark.parametrize("kind", ["reset", "lost", 500, "garbage"])
+async def test_stop_is_tried_again(stage: Stage, call: tuple[str, str], kind: Any) -> None:
+    """The Hub forgets a server whose stop fails, so what may pass is tried again."""
+    await stage.start()
+    stage.fake.fault(kind, *call, times=2)
+    await stage.stop()
+    assert stage.fake.containers == []
+
+
+async def test_engine_away_while_stopping(stage: Stage) -> None:
+    """The Engine goes away in the middle: the stop waits for it, and is done then."""
+    await stage.start()
+    stalled = stage.fake.fault("stall", *STOP)
+    stopping = asyncio.ensure_future(stage.stop())
+    await reached(stalled)
+    stage.fake.down()
+    await eventually(lambda: not stage.watcher.connected)
+    assert not stopping.done()
+    stage.fake.up()
+    await asyncio.wait_for(stopping, 30)
+    assert stage.fake.containers == []
+
+
+async def test_stop_fails_in_the_end(stage: Stage) -> None:
+    """An Engine that cannot do it says so, after some tries."""
+    await stage.start()
+    stage.fake.fault(500, *REMOVE, times=1000, message="device busy")
+    with pytest.raises(EngineFailed, match="device busy"):
+        await stage.stop()
+    assert stage.fake.count(*REMOVE) == 5
+
+
+async def test_stop_is_refused(stage: Stage) -> None:
+    """What can never work is not tried again."""
+    await stage.start()
+    stage.fake.fault(400, *STOP)
+    with pytest.raises(BadRequest):
+        await stage.stop()
+    assert stage.fake.count(*STOP) == 1
+
+
+async def test_discard_goes_on_when_cancelled(stage: Stage) -> None:
+    """Who waits for the removal of an orphan may be cancelled: the orphan goes all the same."""
+    container_id = await stage.start()
+    stalled = stage.fake.fault("stall", *REMOVE)
+    task = asyncio.ensure_future(stage.backend.discard(container_id))
+    await reached(stalled)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    stalled.release()
+    await eventually(lambda: stage.fake.containers == [])
+
+
+# --- deleting ----------------------------------------------------------------------------------
+
+
+async def test_delete(stage: Stage) -> None:
+    """Every container of the server goes, whatever its state; another server's stays."""
+    await stage.start(keep=True)
+    await stage.stop(keep=True)
+    await stage.stranger("second", OWNER)
+    await stage.stranger("other", naming.labels(replace(KEY, server="exp-2")))
+    await eventually(lambda: len(stage.watcher) == 3)
+    stage.fake.fault("reset", *REMOVE, times=4)
+    await stage.backend.delete(KEY.user, KEY.server)
+    assert names(stage.fake) == ["other"]
+
+
+async def test_delete_volumes(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Those of this Hub that go: not another Hub's, not one in use; one that is gone is fine."""
+    caplog.set_level(logging.DEBUG)
+    await stage.start()
+    await stage.volume("mine", {naming.LABEL_HUB: HUB})
+    await stage.volume("stays", {naming.LABEL_HUB: HUB})
+    await stage.volume("vanishes", {naming.LABEL_HUB: HUB})
+    await stage.volume("another-hubs", {naming.LABEL_HUB: "physics"})
+    await stage.volume("nobodys")
+    stage.fake.fault("reset", *VOLUME_LIST, times=4)
+    stage.fake.fault(404, VOLUME_REMOVE[0], "/volumes/vanishes", message="no such volume")
+    asked = {}
+
+    def goes(name: str, labels: Any) -> bool:
+        asked[name] = dict(labels)
+        return name != "stays"
+
+    await stage.backend.delete_volumes(HUB, goes)
+    assert set(stage.fake.volumes) == {VOLUME, "stays", "vanishes", "another-hubs", "nobodys"}
+    assert asked["mine"] == {naming.LABEL_HUB: HUB}
+    assert set(asked) == {VOLUME, "mine", "stays", "vanishes"}
+    assert f"Keeping volume {VOLUME}" in caplog.text
+    assert "Volume vanishes is gone already" in caplog.text
+
+
+# --- why it ended ------------------------------------------------------------------------------
+
+
+async def test_post_mortem(stage: Stage) -> None:
+    """Exit code, memory, and the last lines alone."""
+    stage.fake.behave(Behaviour(exit_code=137, oom=True, log="one\ntwo\n!three\n"))
+    container_id = await stage.start()
+    death = await stage.backend.post_mortem(container_id, 2)
+    assert (death.exit_code, death.oom, death.log) == (137, True, "two\nthree")
+    death = await stage.backend.post_mortem(container_id, 0)
+    assert (death.log, stage.fake.count(*LOGS)) == ("", 1)
+
+
+async def test_post_mortem_without_a_body(stage: Stage) -> None:
+    """Somebody else has removed the container: that is the reason."""
+    death = await stage.backend.post_mortem("0" * 64, 2)
+    assert (death.exit_code, death.oom) == (-1, False)
+    assert "removed by somebody else" in death.log
+
+
+async def test_post_mortem_without_a_log(stage: Stage) -> None:
+    """Where the log driver cannot be read, the exit code is told all the same."""
+    stage.fake.behave(Behaviour(exit_code=3))
+    container_id = await stage.start()
+    stage.fake.fault(501, *LOGS, message="configured logging driver does not support reading")
+    death = await stage.backend.post_mortem(container_id, 2)
+    assert death.exit_code == 3
+    assert "does not support reading" in death.log
+
+
+async def test_post_mortem_without_an_engine(stage: Stage) -> None:
+    """Nothing can be told then: the error is the Engine's."""
+    container_id = await stage.start()
+    stage.fake.fault(500, *INSPECT)
+    with pytest.raises(EngineFailed):
+        await stage.backend.post_mortem(container_id, 2)
+
+
+async def test_steps_are_logged_with_their_cause(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whose container, which, what is done with it, and why."""
+    caplog.set_level(logging.INFO)
+    container_id = await stage.start()
+    await stage.stop()
+    short = container_id[:12]
+    assert [record.message for record in caplog.records if record.name == "stage"] == [
+        "ann/exp-1: create container: none exists",
+        f"ann/exp-1: start container {short}: requested",
+        f"ann/exp-1: stop container {short}: requested",
+        f"ann/exp-1: remove container {short}: containers are not kept",
+    ]
+
+
+async def test_thirty_at_once(stage: Stage, fake: FakeEngine) -> None:
+    """Servers do not wait for one another."""
+    specs = [
+        replace(SPEC, key=replace(KEY, server=f"s{n}"), names=(f"lab-{n}",), mounts=())
+        for n in range(30)
+    ]
+    stalled = fake.fault("stall", *CREATE)
+    tasks = [asyncio.ensure_future(stage.start(spec, until_ready=ready)) for spec in specs]
+    await reached(stalled)
+    await eventually(lambda: sum(task.done() for task in tasks) == 29)
+    stalled.release()
+    await asyncio.gather(*tasks)
+    assert len(running(fake)) == 30
