@@ -196,15 +196,11 @@ class Engine(Calls):
         except IndexError:
             client = self._make_client()
         try:
-            body = wire.fetch(client, client.base_url + prefix, call)
+            return wire.fetch(client, client.base_url + prefix, call)
         except (EngineUnavailable, EngineTimeout) as error:
-            client.close()  # a broken connection is not used again
             raise type(error)(call.action, f"{error.message} ({self.base_url})") from error
-        except BaseException:
-            self._put_back(client)
-            raise
-        self._put_back(client)
-        return body
+        finally:
+            self._put_back(client)  # a broken connection it has closed, and will replace
 
     def _agree_on_version(self, action: str) -> str:
         call = Call(action, "GET", "/version", timeout=self.timeout)

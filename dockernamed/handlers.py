@@ -1,9 +1,11 @@
-"""``GET {hub}/api/dockernamed/options/{user}``: what a user may send, as a JSON Schema.
+"""What the Hub's own pages and REST API get from us.
 
-For ``JupyterHub.extra_handlers``::
+- ``GET {hub}/api/dockernamed/options/{user}``: what a user may send, as a JSON Schema. A Hub whose
+  spawner is ours has it by itself.
+- The home page with the image of each server, where the config asks for it::
 
-    from dockernamed.handlers import default_handlers
-    c.JupyterHub.extra_handlers.extend(default_handlers)
+    from dockernamed.handlers import template_paths
+    c.JupyterHub.template_paths = template_paths
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from jupyterhub.scopes import needs_scope, scope_definitions
 from tornado import web
 
 from .errors import ConfigError
+from .form import TEMPLATES
 
 #: Whoever may start a user's servers may see what to start them with: users for themselves.
 START = "start:servers" if "start:servers" in scope_definitions else "servers"
@@ -47,3 +50,5 @@ class OptionsHandler(APIHandler):  # type: ignore[misc]
 
 #: For ``JupyterHub.extra_handlers``.
 default_handlers = [(r"/api/dockernamed/options/([^/]+)", OptionsHandler)]
+#: For ``JupyterHub.template_paths``.
+template_paths = [str(TEMPLATES)]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
-from traitlets import TraitError
 
 from . import choosing, handlers
 from .errors import ConfigError
@@ -37,34 +36,31 @@ def when_hub_runs(spawner_class: type[DockerNamedSpawner]) -> None:
     except RuntimeError:
         return
     app = JupyterHub.instance()
-    app.observe(lambda _change: _configured(app, spawner_class), ["spawner_class", "config"])
+    app.observe(lambda _change: _add_handlers(app, spawner_class), "spawner_class")
     _background(loop.create_task(_look_after(app, spawner_class)))
 
 
-def _configured(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
-    """Refuse profiles that cannot work, and add our REST handlers, once the config is read.
-
-    Raises:
-        TraitError: which JupyterHub shows as bad config, and ends.
-    """
+def _add_handlers(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
+    """Add our REST handlers to those that the Hub's configuration names."""
     if not issubclass(app.spawner_class, ours):
         return
-    try:
-        choosing.check(app.spawner_class(config=app.config))
-    except ConfigError as error:
-        raise TraitError(str(error)) from error
     for handler in handlers.default_handlers:
         if handler not in app.extra_handlers:
             app.extra_handlers.append(handler)
 
 
 async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
-    # JupyterHub sets it before its start awaits anything, and so before this task runs.
-    await asyncio.shield(app._start_future)
+    # This runs when the Hub's start first awaits something: by then its configuration is read.
     if not issubclass(app.spawner_class, ours):
         return
     # One without a user, for its settings.
     settings = app.spawner_class(config=app.config)
+    try:
+        choosing.check(settings)
+    except ConfigError as error:
+        app.log.critical("Bad config encountered during initialization: %s", error)
+        app.exit(1)
+    await asyncio.shield(app._start_future)
     hub_id = settings.hub_id or ours.derived_hub_id(app.cookie_secret)
     runtime = settings.runtime(hub_id)
     if settings.prepull:
@@ -109,7 +105,7 @@ def _background(task: asyncio.Task[None]) -> None:
 
 def _ended(task: asyncio.Task[None]) -> None:
     _tasks.discard(task)
-    if not task.cancelled() and task.exception() is not None:
+    if not task.cancelled() and isinstance(task.exception(), Exception):
         JupyterHub.instance().log.error(
             "dockernamed: looking after the Engine failed", exc_info=task.exception()
         )

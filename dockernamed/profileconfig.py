@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 from slugify import slugify
@@ -362,21 +362,21 @@ def _amount(value: object, where: str) -> int | float:
 
 
 def _access(entry: Mapping[str, object], where: str) -> Access:
-    if not any(key in entry for key in _ACCESS):
+    if "allowed_users" not in entry and "allowed_groups" not in entry:
         return EVERYBODY
-    users, groups = (_name_set(entry.get(key), f"{where}[{key!r}]") for key in _ACCESS)
-    return Access(users, groups)
+    users = _name_set(entry.get("allowed_users"), f"{where}['allowed_users']")
+    return Access(users, _name_set(entry.get("allowed_groups"), f"{where}['allowed_groups']"))
 
 
 def _name_set(value: object, where: str) -> frozenset[str] | None:
     if value is None:
         return None
-    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
+    if not isinstance(value, (list, tuple, set, frozenset)):
         raise ConfigError(where, value, "expected a list of names")
-    names = list(value)
-    if not all(isinstance(name, str) for name in names):
-        raise ConfigError(where, value, "expected a list of names")
-    return frozenset(names)
+    for name in value:
+        if not isinstance(name, str):
+            raise ConfigError(where, value, "expected a list of names")
+    return frozenset(value)
 
 
 def _known(entry: Mapping[str, object], where: str, keys: frozenset[str]) -> None:
@@ -387,7 +387,7 @@ def _known(entry: Mapping[str, object], where: str, keys: frozenset[str]) -> Non
 
 
 def _dict(value: object, where: str) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise ConfigError(where, value, "expected a dict")
     return value
 

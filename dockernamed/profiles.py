@@ -244,7 +244,16 @@ class Profile:
         """What this user may choose of it, or None."""
         if not self.access.permits(who):
             return None
-        return replace(self, options=Later(lambda: options_seen(self.options, who)))
+        return Profile(  # dataclasses.replace takes longer than all the rest of a request
+            self.slug,
+            self.display_name,
+            self.override,
+            Later(lambda: options_seen(self.options, who)),
+            self.default,
+            self.description,
+            self.access,
+            self.metadata,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,7 +337,7 @@ class Watcher:
             await asyncio.sleep(0)
         for id in missing - heard:
             self._remove(id)
-        for id in [id for id in self._deaths if id not in self._table and id not in heard]:
+        for id in [id for id in self._deaths if id not in self._table]:
             self._announce(records.unknown(id))
         return risen
 

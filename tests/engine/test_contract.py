@@ -341,13 +341,14 @@ async def test_watcher_follows_a_life(world: World, engine: Engine, make: Make) 
     name = world.name()
     async with watching(engine, world.prefix) as watcher:
         id = await make(Program(exit_code=5), labels=labels, name=name)
+        await eventually(lambda: watcher.get(id) is not None)
         await engine.start_container(id)
         dead = await asyncio.wait_for(watcher.wait_dead(id), 30)
         assert dead == watcher.get(id)
         assert (dead.name, dead.user, dead.server, dead.spec) == (name, "ann", "x", "abc")
         assert (dead.state, dead.exit_code, dead.oom) == (State.EXITED, 5, False)
         assert watcher.find("ann", "x") == [dead]
-    async with watching(engine, world.prefix) as later:
+    async with watching(engine, world.prefix, confirm=1) as later:
         # Docker's first list may be some milliseconds behind the event.
         assert await asyncio.wait_for(later.wait_dead(id), 30) == dead
         await engine.remove_container(id)
@@ -359,6 +360,7 @@ async def test_watcher_tells_out_of_memory(world: World, engine: Engine, make: M
     """A container killed for its memory ends with 137, and the table says why."""
     async with watching(engine, world.prefix) as watcher:
         id = await make(Program(oom=True), host={"Init": False})
+        await eventually(lambda: watcher.get(id) is not None)
         await engine.start_container(id)
         dead = await asyncio.wait_for(watcher.wait_dead(id), 60)
         assert (dead.exit_code, dead.oom) == (137, not world.podman)

@@ -407,7 +407,7 @@ async def test_connection_is_kept(fake: FakeEngine, engine: Engine) -> None:
         await engine.inspect_image(IMAGE)
         await engine.inspect_container("c1")
         await engine.list_containers([])
-    assert fake.connections == 1
+    assert fake.connections_made == fake.connections == 1
 
 
 async def test_connections_are_bounded(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def engine(fake: FakeEngine) -> Iterator[Engine]:
 @pytest.fixture
 async def watcher(engine: Engine) -> AsyncIterator[Watcher]:
     """Tells the puller of changed images."""
-    async with watching(engine, confirm=600) as watcher:
+    async with watching(engine) as watcher:
         yield watcher
 
 

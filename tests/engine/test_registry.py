@@ -123,12 +123,11 @@ async def test_missing(server: Registry, name: str, puller: Puller) -> None:
         await puller.ensure(image, "ifnotpresent", timeout=60, credentials=server.credentials)
 
 
+@pytest.mark.parametrize("server", ["private"], indirect=True)
 async def test_wrong_password(
     server: Registry, name: str, client: docker.APIClient, puller: Puller
 ) -> None:
     """A private registry takes its own credentials and no others, nor none."""
-    if not server.user:
-        pytest.skip("this one takes anybody")
     await asyncio.to_thread(server.push, client, name, "v1", 1000)
     image = f"{server.address}/{name}:v1"
     wrong = {"username": server.user, "password": "w" + server.password}

@@ -57,8 +57,8 @@ async def test_other_hubs_are_not_ours(fake: FakeEngine, engine: Engine) -> None
 
 async def test_table_without_requests(fake: FakeEngine, engine: Engine) -> None:
     """Whatever is asked of the table, the Engine is asked for nothing."""
-    async with watching(engine, confirm=600) as watcher:
-        ids = [await run(engine, f"c{number}") for number in range(3)]
+    async with watching(engine) as watcher:
+        ids = [await run(engine, f"c{number}", watcher) for number in range(3)]
         await heard(fake, watcher)
         before = len(fake.requests)
         for _ in range(100):
@@ -69,9 +69,9 @@ async def test_table_without_requests(fake: FakeEngine, engine: Engine) -> None:
 
 async def test_one_stream_and_one_list(fake: FakeEngine, engine: Engine) -> None:
     """Many servers that come and go cost no more lists and no more streams."""
-    async with watching(engine, confirm=600) as watcher:
+    async with watching(engine) as watcher:
         for number in range(20):
-            id = await run(engine, f"c{number}")
+            id = await run(engine, f"c{number}", watcher)
             await engine.remove_container(id, force=True)
         await heard(fake, watcher)
         assert fake.count("GET", "/containers/json") == 1
@@ -81,8 +81,8 @@ async def test_one_stream_and_one_list(fake: FakeEngine, engine: Engine) -> None
 async def test_find_by_labels(fake: FakeEngine, engine: Engine) -> None:
     """Containers are found by user and server, which are never mixed up with names."""
     async with watching(engine) as watcher:
-        one = await run(engine, "c-a")
-        two = await run(engine, "c-b")
+        one = await run(engine, "c-a", watcher)
+        two = await run(engine, "c-b", watcher)
         other = await run(engine, "c-c", **{"dockernamed.server": ""})
         await heard(fake, watcher)
         assert [record.id for record in watcher.find("ann", "x")] == [one, two]
@@ -96,7 +96,7 @@ async def test_find_by_labels(fake: FakeEngine, engine: Engine) -> None:
 async def test_rename(fake: FakeEngine, engine: Engine) -> None:
     """A container that is renamed is known by its new name."""
     async with watching(engine) as watcher:
-        id = await run(engine, "before")
+        id = await run(engine, "before", watcher)
         await engine.rename_container(id, "after")
         await eventually(lambda: (record := watcher.get(id)) and record.name == "after")
 
@@ -112,7 +112,7 @@ async def test_death_is_told_once(dialect: str, how: str) -> None:
         fake.add_image(IMAGE)
         engine = connect(fake.url)
         async with watching(engine) as watcher:
-            id = await run(engine)
+            id = await run(engine, watcher=watcher)
             deaths: list[Record] = []
             watcher.on_death(id, deaths.append)
             if how == "die":
@@ -131,7 +131,7 @@ async def test_death_is_told_once(dialect: str, how: str) -> None:
 async def test_out_of_memory(fake: FakeEngine, engine: Engine) -> None:
     """An ``oom`` event before the end is the reason for it."""
     async with watching(engine) as watcher:
-        id = await run(engine)
+        id = await run(engine, watcher=watcher)
         fake.die(id, 137, oom=True)
         assert (await dead(watcher, id)).oom is True
         assert (await dead(watcher, id)).exit_code == 137
@@ -140,7 +140,7 @@ async def test_out_of_memory(fake: FakeEngine, engine: Engine) -> None:
 async def test_killed_child_is_not_the_reason(fake: FakeEngine, engine: Engine) -> None:
     """A kernel's kill inside the container that ran on is not why it ended well later."""
     async with watching(engine) as watcher:
-        id = await run(engine)
+        id = await run(engine, watcher=watcher)
         fake.emit("container", "oom", id, LABELS)
         fake.die(id, 0)
         assert (await dead(watcher, id)).oom is False
@@ -149,7 +149,7 @@ async def test_killed_child_is_not_the_reason(fake: FakeEngine, engine: Engine) 
 async def test_death_before_anybody_asked(fake: FakeEngine, engine: Engine) -> None:
     """Who asks about a container that has ended, or that nobody knows, is told soon."""
     async with watching(engine) as watcher:
-        id = await run(engine)
+        id = await run(engine, watcher=watcher)
         fake.die(id, 9)
         await heard(fake, watcher)
         deaths: list[Record] = []
@@ -163,7 +163,7 @@ async def test_death_before_anybody_asked(fake: FakeEngine, engine: Engine) -> N
 async def test_unsubscribed(fake: FakeEngine, engine: Engine) -> None:
     """Who took it back is not called, even when the call was due already."""
     async with watching(engine) as watcher:
-        id = await run(engine)
+        id = await run(engine, watcher=watcher)
         deaths: list[Record] = []
         watcher.on_death(id, deaths.append)()
         fake.die(id)
@@ -178,7 +178,7 @@ async def test_failing_callback(
 ) -> None:
     """A callback that raises is logged; the others are called, and the watch goes on."""
     async with watching(engine) as watcher:
-        id, later = await run(engine, "c-a"), await run(engine, "c-b")
+        id, later = await run(engine, "c-a"), await run(engine, "c-b", watcher)
         watcher.on_death(id, lambda record: 1 / 0)  # type: ignore[arg-type]
         waiting = asyncio.ensure_future(dead(watcher, id))
         fake.die(id, 2)
@@ -192,7 +192,7 @@ async def test_failing_callback(
 async def test_cancelled_waiter_leaves_nothing(fake: FakeEngine, engine: Engine) -> None:
     """A waiter that is cancelled is forgotten."""
     async with watching(engine) as watcher:
-        id = await run(engine)
+        id = await run(engine, watcher=watcher)
         for _ in range(100):
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(watcher.wait_dead(id), 0)
@@ -224,16 +224,16 @@ async def test_note_started_after_the_end(fake: FakeEngine, engine: Engine) -> N
     """An end that was heard before our start call returned is not overruled by our note."""
     fake.behave(Behaviour(exit_code=6))
     async with watching(engine) as watcher:
-        id = await run(engine)
+        id = await run(engine, watcher=watcher)
         await heard(fake, watcher)
         watcher.note_started(id)
-        assert (await dead(watcher, id)).exit_code == 6
+        assert [(one.state, one.exit_code) for one in watcher.records()] == [(State.EXITED, 6)]
 
 
 async def test_starting_again(fake: FakeEngine, engine: Engine) -> None:
     """Once we are about to start a container again, its old end is nobody's death."""
-    async with watching(engine, confirm=600) as watcher:
-        id = await run(engine)
+    async with watching(engine) as watcher:
+        id = await run(engine, watcher=watcher)
         fake.die(id, 1)
         await dead(watcher, id)
         fake.hold_events()
@@ -256,8 +256,8 @@ async def test_starting_again(fake: FakeEngine, engine: Engine) -> None:
 @pytest.mark.parametrize("how", ["stale", "fresh"])
 async def test_note_during_a_list(fake: FakeEngine, engine: Engine, how: str) -> None:
     """What we did since a list was asked for is newer than that list."""
-    async with watching(engine, confirm=600) as watcher:
-        old = await run(engine, "old")
+    async with watching(engine) as watcher:
+        old = await run(engine, "old", watcher)
         await heard(fake, watcher)
         if how == "stale":
             fake.freeze_list()
@@ -276,8 +276,8 @@ async def test_note_during_a_list(fake: FakeEngine, engine: Engine, how: str) ->
 
 async def test_event_during_a_list(fake: FakeEngine, engine: Engine) -> None:
     """An event that came since a list was asked for is newer than that list."""
-    async with watching(engine, confirm=600) as watcher:
-        id = await run(engine)
+    async with watching(engine) as watcher:
+        id = await run(engine, watcher=watcher)
         await heard(fake, watcher)
         fake.freeze_list()
         stall = fake.fault("stall", "GET", "/containers/json")

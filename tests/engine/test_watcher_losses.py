@@ -39,7 +39,7 @@ def engine(fake: FakeEngine) -> Iterator[Engine]:
 async def test_lost_stream(fake: FakeEngine, engine: Engine, how: str) -> None:
     """What ended while the stream was lost is told as soon as it is back."""
     async with watching(engine) as watcher:
-        died, removed, lives = [await run(engine, name) for name in ("c-a", "c-b", "c-c")]
+        died, removed, lives = [await run(engine, name, watcher) for name in ("c-a", "c-b", "c-c")]
         await heard(fake, watcher)
         fake.lose_events()
         fake.die(died, 3)
@@ -60,7 +60,7 @@ async def test_engine_away(
 ) -> None:
     """While the Engine is away the table says what it last knew, and one warning is logged."""
     async with watching(engine) as watcher:
-        id = await run(engine)
+        id = await run(engine, watcher=watcher)
         await heard(fake, watcher)
         fake.down()
         await eventually(lambda: not watcher.connected)
@@ -112,15 +112,15 @@ async def test_fault_while_it_begins(
 
 async def test_silent_stall(fake: FakeEngine, engine: Engine) -> None:
     """A stream that stays open but tells nothing is found out by the timer."""
-    async with watching(engine, confirm=600) as watcher:
-        id = await run(engine)
+    async with watching(engine) as watcher:
+        id = await run(engine, watcher=watcher)
         await heard(fake, watcher)
         fake.stall_streams()
         fake.die(id, 4)
         assert (record := watcher.get(id)) is not None
         assert record.state is State.RUNNING
     async with watching(engine, confirm=0.01, resync=0.05) as watcher:
-        other = await run(engine, "other")
+        other = await run(engine, "other", watcher)
         await heard(fake, watcher)
         fake.stall_streams()
         fake.die(other, 5)
@@ -132,8 +132,8 @@ async def test_list_behind_the_event(fake: FakeEngine, engine: Engine) -> None:
 
     Docker sends ``die`` some milliseconds before its lists know.
     """
-    async with watching(engine, confirm=600) as watcher:
-        id = await run(engine)
+    async with watching(engine) as watcher:
+        id = await run(engine, watcher=watcher)
         await heard(fake, watcher)
         fake.freeze_list()
         fake.die(id, 3)
@@ -146,8 +146,8 @@ async def test_list_behind_the_event(fake: FakeEngine, engine: Engine) -> None:
 
 async def test_restarted_meanwhile(fake: FakeEngine, engine: Engine) -> None:
     """What had ended and runs again, unheard, is looked at singly and believed."""
-    async with watching(engine, confirm=600) as watcher:
-        id, gone = await run(engine, "c-a"), await run(engine, "c-b")
+    async with watching(engine) as watcher:
+        id, gone = await run(engine, "c-a"), await run(engine, "c-b", watcher)
         fake.die(id, 3)
         fake.die(gone, 3)
         await dead(watcher, gone)
@@ -191,7 +191,7 @@ async def test_memory_is_bounded_by_containers_not_events(
 ) -> None:
     """100,000 events of containers that come and go leave no memory behind."""
     monkeypatch.setattr("dockernamed.watcher.MAX_GONE", 500)
-    async with watching(engine, confirm=600) as watcher:
+    async with watching(engine) as watcher:
 
         def burst(start: int, count: int) -> None:
             for number in range(start, start + count):
@@ -249,7 +249,7 @@ async def test_size_of_ten_thousand(engine: Engine) -> None:
 async def test_ten_thousand(fake: FakeEngine, engine: Engine) -> None:
     """A list of 10,000 is taken over whole."""
     ids = fake.populate(10_000, lambda number: {**LABELS, "dockernamed.user": f"user-{number}"})
-    async with watching(engine, confirm=600) as watcher:
+    async with watching(engine) as watcher:
         assert len(watcher) == 10_000
         assert all(watcher.get(id) for id in ids)
         assert watcher.find("user-77", "x") == [watcher.get(ids[77])]

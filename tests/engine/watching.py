@@ -10,7 +10,7 @@ from typing import Any
 from fake_engine import FakeEngine
 
 from dockernamed.engine import Engine
-from dockernamed.watcher import Record, Watcher
+from dockernamed.watcher import Record, State, Watcher
 
 HUB = "hub-1"
 LABELS = {"dockernamed.hub": HUB, "dockernamed.user": "ann", "dockernamed.server": "x"}
@@ -19,8 +19,9 @@ IMAGE = "lab:latest"
 
 @asynccontextmanager
 async def watching(engine: Engine, hub: str = HUB, **options: Any) -> AsyncIterator[Watcher]:
-    """A watcher in sync, that takes up lost streams at once."""
-    watcher = Watcher(engine, hub, **{"backoff": 0.001, "max_backoff": 0.01, **options})
+    """A watcher in sync, that takes up lost streams at once, and nothing else in good time."""
+    quick = {"confirm": 600, "resync": 600, "backoff": 0.001, "max_backoff": 0.01}
+    watcher = Watcher(engine, hub, **{**quick, **options})
     watcher.start()
     try:
         await asyncio.wait_for(watcher.in_sync(), 30)
@@ -34,10 +35,14 @@ async def create(engine: Engine, name: str = "c1", **labels: str) -> str:
     return await engine.create_container(name, {"Image": IMAGE, "Labels": {**LABELS, **labels}})
 
 
-async def run(engine: Engine, name: str = "c1", **labels: str) -> str:
-    """A started container with our labels."""
+async def run(
+    engine: Engine, name: str = "c1", watcher: Watcher | None = None, **labels: Any
+) -> str:
+    """A started container with our labels; a watcher, if given, has heard of its start."""
     id = await create(engine, name, **labels)
     await engine.start_container(id)
+    if watcher is not None:
+        await eventually(lambda: (one := watcher.get(id)) and one.state is not State.CREATED)
     return id
 
 

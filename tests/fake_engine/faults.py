@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -100,6 +101,8 @@ class Gate:
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
+        self.connections = 0
+        self._seen: WeakSet[object] = WeakSet()
         self.log: deque[tuple[str, str]] = deque(maxlen=200_000)
 
     def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
@@ -109,6 +112,9 @@ class Gate:
         async def through(request: web.Request, handler: Handler) -> web.StreamResponse:
             path = re.sub(r"^/v\d+\.\d+(?=/)", "", request.path)
             self.log.append((request.method, path))
+            if request.protocol not in self._seen:
+                self._seen.add(request.protocol)
+                self.connections += 1
             for fault in list(self.faults):
                 if fault.matches(request.method, path):
                     return await fault.strike(request, handler)

@@ -110,6 +110,11 @@ class FakeEngine:
         self._set(api_version=api_version, min_api_version=min_api_version)
 
     @property
+    def connections_made(self) -> int:
+        """Connections that ever brought a request."""
+        return self.gate.connections
+
+    @property
     def connections(self) -> int:
         """Connections that are open."""
 

@@ -76,7 +76,7 @@ async def test_anything_below_500_counts(status: int) -> None:
     ],
 )
 async def test_what_is_not_an_answer(first: bytes) -> None:
-    """An error of a proxy, a hang-up, another protocol: it is asked again until the server is up."""
+    """An error of a proxy, a hang-up, another protocol: asked again until the server is up."""
     async with Server(first, first, OK).listening() as server:
         await answers(f"http://127.0.0.1:{server.port}")
     assert len(server.asked) == 3
@@ -119,6 +119,7 @@ async def test_cancelled() -> None:
 async def test_https(tmp_path: Path) -> None:
     """With a context for it, the server is asked over TLS; a stranger's certificate won't do."""
     certipy = Certipy(store_dir=str(tmp_path))
+    certipy.create_ca("ca")
     files = certipy.create_signed_pair("server", "ca", alt_names=["IP:127.0.0.1"])["files"]
     theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     theirs.load_cert_chain(files["cert"], files["key"])

@@ -135,7 +135,7 @@ async def test_spec() -> None:
         image="lab",
         port=8080,
         mem_limit="1K",
-        mem_guarantee="1",
+        mem_guarantee=1,
         cpu_limit=1.5,
         cpu_guarantee=0.5,
         extra_create_kwargs={"hostname": "{username}", "user": "root"},
