@@ -1,0 +1,132 @@
+"""Containers that no server of the Hub stands for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from dockernamed import keeper as keeper_module
+from dockernamed.errors import EngineFailed
+from dockernamed.keeper import Keeper, Known, orphans
+from dockernamed.records import Record, State
+
+
+def record(id, user="ann", server="", state=State.RUNNING):
+    return Record(id, f"name-{id}", user, server, "spec", "image", state)
+
+
+def ids(records):
+    return [one.id for one in records]
+
+
+def test_a_container_of_nobody_is_an_orphan():
+    """No such user, or no such server of a known user."""
+    records = [record("a", user="zed"), record("b", server="gone"), record("c")]
+    assert ids(orphans(records, [Known("ann", "", active=True)], keep=False)) == ["a", "b"]
+
+
+def test_a_container_of_a_stopped_server_is_an_orphan():
+    """The Hub was killed between its own stop and the container's: nobody would stop it."""
+    known = [Known("ann", "", active=False)]
+    assert ids(orphans([record("a"), record("b", state=State.EXITED)], known, keep=False)) == [
+        "a",
+        "b",
+    ]
+
+
+def test_kept_containers_of_known_servers_stay():
+    """With ``remove = False`` a stopped container is there on purpose; a running one is not."""
+    known = [Known("ann", "", active=False)]
+    found = orphans([record("a", state=State.EXITED), record("b")], known, keep=True)
+    assert ids(found) == ["b"]
+
+
+def test_a_running_server_of_a_renamed_user_is_no_orphan():
+    """Labels say the old name; the Hub knows the container by its id."""
+    known = [Known("bob", "", active=True, object_id="a")]
+    assert orphans([record("a", user="ann")], known, keep=False) == []
+
+
+class Backend:
+    def __init__(self):
+        self.removed = []
+
+    async def discard(self, container_id):
+        self.removed.append(container_id)
+
+
+class Watcher:
+    def __init__(self, records):
+        self._records = records
+
+    def records(self):
+        return self._records
+
+    async def in_sync(self):
+        return
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Pauses end at once, and are noted."""
+    pauses = []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) > 2:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(keeper_module.asyncio, "sleep", pause)
+    return pauses
+
+
+def make(records, policy="remove", grace=0.0, known=lambda: []):
+    backend = Backend()
+    keeper = Keeper(
+        Watcher(records),
+        backend,
+        known,
+        keep=False,
+        policy=policy,
+        grace=grace,
+        interval=300.0,
+        log=logging.getLogger("keeper"),
+    )
+    return keeper, backend
+
+
+async def test_an_orphan_is_removed_after_its_grace_period():
+    """Not at first sight: a start may be under way that is not in the Hub's database yet."""
+    keeper, backend = make([record("a")], grace=3600.0)
+    assert await keeper.round() is True
+    assert backend.removed == []
+    keeper, backend = make([record("a")], grace=0.0)
+    assert await keeper.round() is False
+    assert backend.removed == ["a"]
+
+
+async def test_report_only_tells(caplog):
+    """``orphans = "report"`` touches nothing."""
+    keeper, backend = make([record("a")], policy="report")
+    await keeper.round()
+    assert backend.removed == []
+    assert "name-a" in caplog.text
+
+
+async def test_rounds_go_on_after_a_failure(clock, caplog):
+    """An Engine that fails once does not end the housekeeping."""
+    known = iter([EngineFailed("list", "broken", 500), [], []])
+
+    def ask():
+        answer = next(known)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    keeper, _ = make([], grace=7.0, known=ask)
+    with pytest.raises(asyncio.CancelledError):
+        await keeper.run()
+    assert clock == [7.0, 300.0, 300.0]
+    assert "broken" in caplog.text

@@ -1,0 +1,120 @@
+"""Watching over one running container."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dockernamed import vigil as vigil_module
+from dockernamed.records import Record, State
+from dockernamed.vigil import Vigil
+
+
+class Watcher:
+    """Deaths and restarts when the test says so."""
+
+    def __init__(self):
+        self.losses = 0
+        self.deaths: asyncio.Queue[Record] = asyncio.Queue()
+        self.restarts: asyncio.Queue[None] = asyncio.Queue()
+
+    async def wait_dead(self, id):
+        return await self.deaths.get()
+
+    async def wait_restarted(self, id):
+        await self.restarts.get()
+
+
+def death(asked):
+    return Record("id", "name", "ann", "", "s", "i", State.EXITED, 143, asked=asked)
+
+
+@pytest.fixture
+async def stage():
+    """A vigil, and queues of what it tells."""
+    watcher = Watcher()
+    ended: asyncio.Queue[Record] = asyncio.Queue()
+    moved: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def on_moved():
+        moved.put_nowait(True)
+
+    vigil = Vigil(watcher, "id", ended.put, on_moved)
+    yield watcher, vigil, ended, moved
+    vigil.end()
+
+
+async def test_an_end_by_itself_is_told_at_once(stage):
+    """Nobody asked it to end, so nobody will start it again."""
+    watcher, _, ended, moved = stage
+    watcher.deaths.put_nowait(death(asked=False))
+    assert (await asyncio.wait_for(ended.get(), 10)).exit_code == 143
+    assert moved.empty()
+
+
+async def test_a_restart_is_no_end(stage):
+    """``docker restart`` moves the server, and the vigil goes on."""
+    watcher, vigil, ended, moved = stage
+    watcher.deaths.put_nowait(death(asked=True))
+    watcher.restarts.put_nowait(None)
+    assert await asyncio.wait_for(moved.get(), 10)
+    assert ended.empty()
+    assert not vigil.restarting
+    watcher.deaths.put_nowait(death(asked=False))
+    await asyncio.wait_for(ended.get(), 10)
+
+
+async def test_one_that_was_stopped_is_told_when_it_does_not_come_back(stage, monkeypatch):
+    """``docker stop`` looks like a restart at first."""
+    monkeypatch.setattr(vigil_module, "RESTART_S", 0.01)
+    watcher, _, ended, moved = stage
+    watcher.deaths.put_nowait(death(asked=True))
+    assert (await asyncio.wait_for(ended.get(), 10)).asked
+    assert moved.empty()
+
+
+async def test_between_end_and_restart_it_counts_as_restarting(stage):
+    """So that a poll at that moment does not call the server dead."""
+    watcher, vigil, _, moved = stage
+    watcher.deaths.put_nowait(death(asked=True))
+    while not vigil.restarting:
+        await asyncio.sleep(0)
+    watcher.restarts.put_nowait(None)
+    await asyncio.wait_for(moved.get(), 10)
+
+
+async def test_a_lost_stream_is_told_once(stage):
+    """After it, what was known of the container may be outdated."""
+    watcher, vigil, _, _ = stage
+    assert not vigil.outdated()
+    watcher.losses += 1
+    assert vigil.outdated()
+    assert not vigil.outdated()
+
+
+async def test_after_its_end_nothing_is_called(stage):
+    """A server that the Hub stops itself is no news."""
+    watcher, vigil, ended, _ = stage
+    vigil.end()
+    await asyncio.sleep(0)
+    watcher.deaths.put_nowait(death(asked=False))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert ended.empty()
+
+
+async def test_a_failing_callback_is_logged(caplog):
+    """An error in what the Hub does about it must not vanish."""
+    told = asyncio.Event()
+
+    async def fail(record):
+        told.set()
+        raise RuntimeError("hub broke")
+
+    watcher = Watcher()
+    Vigil(watcher, "id", fail, fail)
+    watcher.deaths.put_nowait(death(asked=False))
+    await asyncio.wait_for(told.wait(), 10)
+    while "Watching a container failed" not in caplog.text:
+        await asyncio.sleep(0)
