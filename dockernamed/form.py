@@ -64,7 +64,7 @@ def render(
     template_paths: Sequence[str] = (),
     template: str = "",
 ) -> str:
-    """The form's HTML; JupyterHub puts the ``<form>`` around it and the button under it.
+    """The form's HTML; JupyterHub puts the form element around it and the button under it.
 
     Our template gets ``profiles``, ``common`` and ``images``, made for it; any other gets
     KubeSpawner's ``profile_list`` (the common options are among each profile's) and

@@ -15,9 +15,7 @@ DOCKER = f"""\
 PODMAN = (
     f"99 1 0:2 /containers/overlay-containers/{ID}/userdata/hosts /etc/hosts rw - tmpfs tmpfs rw\n"
 )
-HOST_OF_CONTAINERS = (
-    f"70 28 0:3 / /var/lib/docker/containers/{ID}/mounts/shm rw - tmpfs shm rw\n"
-)
+HOST_OF_CONTAINERS = f"70 28 0:3 / /var/lib/docker/containers/{ID}/mounts/shm rw - tmpfs shm rw\n"
 HUB = {
     "Name": "/hub",
     "NetworkSettings": {"Networks": {"bridge": {"IPAddress": "172.17.0.9"}, "lab": {}, "abc": {}}},

@@ -64,7 +64,7 @@ ROOMS: dict[str, set[str]] = (
     | {
         "handlers": ALL,
         "cli": ALL,
-        "hubstart": ALL | {"spawner"},
+        "hubstart": ALL | {"spawner", "handlers"},
         "spawner": ALL | {"handlers"},
         "__init__": {"spawner", "hubstart"},
     }
@@ -74,8 +74,8 @@ ROOMS: dict[str, set[str]] = (
 PURE_LIBRARY = {
     "__future__", "base64", "collections", "copy", "dataclasses", "decimal", "difflib", "enum",
     "fractions", "functools", "hashlib", "html", "ipaddress", "itertools", "json", "math",
-    "operator", "posixpath", "re", "shlex", "slugify", "string", "sys", "types", "typing", "unicodedata",
-    "urllib.parse",
+    "operator", "posixpath", "re", "shlex", "slugify", "string", "sys", "types", "typing",
+    "unicodedata", "urllib.parse", "binascii",
 }  # fmt: skip
 IMPURE_BUILTINS = {"open", "print", "input", "eval", "exec", "__import__", "breakpoint"}
 
@@ -219,3 +219,19 @@ def test_html_is_seen(text: str) -> None:
 def test_what_is_no_html(text: str) -> None:
     """Comparisons and placeholders are no tags."""
     assert not HTML.search(text)
+
+
+TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_every_test_says_what_it_guards(path: Path) -> None:
+    """Each test function has a docstring."""
+    silent = [
+        node.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+    assert not silent

@@ -65,9 +65,7 @@ def test_a_changed_prefix_keeps_the_files():
 
 def test_a_volume_named_for_all_follows_the_setting():
     """Without a user in its name a volume is the admin's to change."""
-    storage = plan(
-        server_volume="", volumes={"course-26": "/c"}, remembered={"/c": "course-25"}
-    )
+    storage = plan(server_volume="", volumes={"course-26": "/c"}, remembered={"/c": "course-25"})
     assert storage.mounts[0].source == "course-26"
     assert storage.mounts[0].labels == {naming.LABEL_HUB: "hub"}
     assert storage.remembered == {}

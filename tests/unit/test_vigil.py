@@ -78,7 +78,7 @@ async def test_between_end_and_restart_it_counts_as_restarting(stage):
     """So that a poll at that moment does not call the server dead."""
     watcher, vigil, _, moved = stage
     watcher.deaths.put_nowait(death(asked=True))
-    while not vigil.restarting:
+    while not vigil.restarting:  # noqa: ASYNC110  it has no event
         await asyncio.sleep(0)
     watcher.restarts.put_nowait(None)
     await asyncio.wait_for(moved.get(), 10)
@@ -116,5 +116,5 @@ async def test_a_failing_callback_is_logged(caplog):
     Vigil(watcher, "id", fail, fail)
     watcher.deaths.put_nowait(death(asked=False))
     await asyncio.wait_for(told.wait(), 10)
-    while "Watching a container failed" not in caplog.text:
+    while "Watching a container failed" not in caplog.text:  # noqa: ASYNC110
         await asyncio.sleep(0)
