@@ -45,6 +45,7 @@ c.JupyterHub.load_roles = [
     {{"name": "bench", "services": ["bench"], "scopes": ["admin:users", "admin:servers", "tokens"]}}
 ]
 c.JupyterHub.cleanup_servers = False
+c.JupyterHub.db_url = "sqlite:///:memory:"
 {further}
 """
 

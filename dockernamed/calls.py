@@ -17,6 +17,7 @@ from urllib.parse import quote
 from . import wire
 from .errors import Conflict, EngineError, EngineFailed, EngineTimeout, NotFound
 from .lanes import Feed
+from .waiting import within
 from .wire import Call
 
 T = TypeVar("T")
@@ -346,7 +347,7 @@ class Calls(ABC):
                 await asyncio.sleep(0.05)
 
         try:
-            await asyncio.wait_for(gone(), self.timeout)
+            await within(self.timeout, gone())
         except asyncio.TimeoutError:
             raise EngineTimeout(error.action, error.message, error.status) from error
 

@@ -21,6 +21,7 @@ from .images import AllowedImages
 from .overrides import OVERRIDE, Layer, Vocabulary
 from .profiles import Who
 from .schema import schema
+from .waiting import within
 
 #: Settings whose text is a template: what a user typed must not be read as one there.
 TEMPLATED = frozenset(
@@ -135,7 +136,7 @@ class Chooser:
         if self._list_images is None:
             return lambda image: None
         try:
-            listed = await asyncio.wait_for(self._list_images(), LISTING_TIMEOUT)
+            listed = await within(LISTING_TIMEOUT, self._list_images())
         except (EngineError, asyncio.TimeoutError) as error:
             self._spawner.log.warning("The form cannot say which images are there: %s", error)
             return lambda image: None

@@ -26,6 +26,7 @@ from .launch import Launch
 from .leftovers import Leftovers, persevere
 from .plan import Observed, Op, Step, plan_delete, plan_start, plan_stop
 from .spec import ServerSpec, spec_hash
+from .waiting import within
 from .watcher import Record, State, Watcher
 
 T = TypeVar("T")
@@ -99,7 +100,7 @@ class Containers:
 
     async def _table_filled(self) -> None:
         try:
-            await asyncio.wait_for(self._watcher.synced(), PATIENCE_S)
+            await within(PATIENCE_S, self._watcher.synced())
         except asyncio.TimeoutError:
             raise EngineUnavailable(
                 "look for containers", f"it could not be reached for {PATIENCE_S:g} seconds"
@@ -293,7 +294,7 @@ class Containers:
     async def _news_of_the_end(self, container_id: str) -> None:
         """A start right after would otherwise find a kept container running, and replace it."""
         try:
-            await asyncio.wait_for(self._watcher.wait_dead(container_id), NEWS_S)
+            await within(NEWS_S, self._watcher.wait_dead(container_id))
         except asyncio.TimeoutError:
             self._log.warning("No news of the end of container %s", container_id[:12])
 

@@ -18,6 +18,8 @@ from collections.abc import AsyncIterator, Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
+from .waiting import within
+
 T = TypeVar("T")
 
 IDLE_SECONDS = 60.0  # a thread without work ends after so long
@@ -192,7 +194,7 @@ class Feed(Generic[T]):
             Exception: what kept the answer from being opened.
         """
         try:
-            await asyncio.wait_for(self._opened.wait(), patience)
+            await within(patience, self._opened.wait())
         except asyncio.TimeoutError:
             return False
         if self._error is not None:

@@ -6,6 +6,8 @@ import asyncio
 import ssl
 from urllib.parse import urlsplit
 
+from .waiting import within
+
 FIRST_STEP_S = 0.01
 LONGEST_STEP_S = 0.1
 STEP_GROWTH = 1.2
@@ -24,7 +26,7 @@ async def answers(url: str, ssl_context: ssl.SSLContext | None = None) -> None:
     step = FIRST_STEP_S
     while True:
         try:
-            status = await asyncio.wait_for(_status(url, ssl_context), REQUEST_TIMEOUT_S)
+            status = await within(REQUEST_TIMEOUT_S, _status(url, ssl_context))
         except (OSError, ValueError, asyncio.TimeoutError):
             # Refused; or Docker's port proxy accepted before the server listens, and hung up.
             status = 599

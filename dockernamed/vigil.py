@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .records import Record
+from .waiting import within
 from .watcher import Watcher
 
 LOG = logging.getLogger("dockernamed.vigil")
@@ -71,7 +72,7 @@ class Vigil:
             return False
         self._restarting = True
         try:
-            await asyncio.wait_for(self._watcher.wait_restarted(self.id), RESTART_S)
+            await within(RESTART_S, self._watcher.wait_restarted(self.id))
         except asyncio.TimeoutError:
             return False
         finally:

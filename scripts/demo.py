@@ -192,6 +192,7 @@ class Demo:
     def start(self) -> None:
         """Start the Hub and wait until its API answers through the proxy."""
         self.require_ports()
+        require_own_name()
         environment = {
             **os.environ,
             "ADMIN_TOKEN": self.token,
@@ -294,6 +295,18 @@ class Demo:
             names.append(name)
             thing.remove(**({"force": True} if name.startswith(("container", "volume")) else {}))
         return names
+
+
+def require_own_name() -> None:
+    """JupyterHub's proxy looks for its Hub at the machine's name, so that must be known."""
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError as error:
+        raise SystemExit(
+            f"demo: this machine's name, {name}, is not known to it, so that JupyterHub's proxy "
+            f"cannot find its Hub; add the line '127.0.1.1 {name}' to /etc/hosts"
+        ) from error
 
 
 def _send(pid: int, number: signal.Signals) -> None:

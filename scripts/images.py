@@ -103,6 +103,22 @@ def locked() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder to work in: in memory where there is plenty, since dpkg writes and syncs a lot."""
+    with tempfile.TemporaryDirectory(dir=CACHE / "images") as work:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        mount = ["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", work]
+        in_memory = (
+            free > 8 << 30 and not subprocess.run(mount, stderr=subprocess.DEVNULL).returncode
+        )
+        try:
+            yield Path(work)
+        finally:
+            if in_memory:
+                run("umount", work)
+
+
 def can_bootstrap() -> bool:
     """Root on Debian or the like, with mmdebstrap installed (scripts/lib.sh sees to that)."""
     if os.environ.get("DOCKERNAMED_NO_APT"):
@@ -289,6 +305,8 @@ def wheels(name: str, requirements: Sequence[str]) -> Path:
     if folder.is_dir():
         return folder
     say(f"{name}: fetching Python packages")
+    for old in folder.parent.glob(f"wheels-{name}-*"):
+        shutil.rmtree(old)
     with tempfile.TemporaryDirectory(dir=CACHE / "images") as work:
         run(python, "-m", "venv", f"{work}/venv")
         run(f"{work}/venv/bin/pip", "wheel", "--quiet", "--wheel-dir", f"{work}/out", *requirements)
@@ -314,8 +332,9 @@ def bootstrap(name: str, key: str, packages: Sequence[str], requirements: Sequen
     suite, sources = debian_sources()
     for old in tar.parent.glob(f"{name}-*.tar"):
         old.unlink()
-    with tempfile.TemporaryDirectory(dir=CACHE / "images") as work:
-        listing, part, script = Path(work, "sources.list"), Path(work, "out.tar"), Path(work, "s")
+    part = tar.with_suffix(".part")
+    with scratch() as work:
+        listing, script = work / "sources.list", work / "setup.sh"
         listing.write_text(sources)
         shutil.copy(RECIPES / "rootfs" / f"{name}.sh", script)
         words = " ".join(f"'{word}'" for word in requirements)
@@ -334,9 +353,9 @@ def bootstrap(name: str, key: str, packages: Sequence[str], requirements: Sequen
             suite,
             part,
             listing,
-            TMPDIR=work,
+            TMPDIR=str(work),
         )
-        part.rename(tar)
+    part.rename(tar)
     return tar
 
 

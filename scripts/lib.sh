@@ -41,8 +41,7 @@ can_apt() { is_root && have apt-get && [[ -z ${DOCKERNAMED_NO_APT:-} ]]; }
 
 # apt_lists: package lists are there (a fresh container image has none).
 apt_lists() {
-  compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || compgen -G '/var/lib/apt/lists/*.lz4' >/dev/null ||
-    quietly apt-update apt-get update
+  compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || quietly apt-update apt-get update
 }
 
 # apt_need PACKAGE...: install those that are missing. Services that come with them are not
@@ -104,12 +103,16 @@ venv() {
   python3_ready
   VENV=$CACHE/venv-$name
   key=$({ printf '%s\n' "$ROOT" "$CACHE" "$@"; python3 -VV; cat "$ROOT/pyproject.toml"; } | sha256sum | cut -c1-16)
-  [[ $(cat "$VENV/.key" 2>/dev/null) == "$key" ]] && return 0
-  step "Making the Python environment ${VENV#"$ROOT"/}"
-  rm -rf "$VENV"
-  quietly "venv-$name" python3 -m venv "$VENV"
-  quietly "venv-$name" "$VENV/bin/python" -m pip install "$@"
-  printf '%s\n' "$key" >"$VENV/.key"
+  # One script at a time; a second one waits and then finds it made.
+  (
+    if have flock; then flock 9; fi
+    [[ $(cat "$VENV/.key" 2>/dev/null) != "$key" ]] || exit 0
+    step "Making the Python environment ${VENV#"$ROOT"/}"
+    rm -rf "$VENV"
+    quietly "venv-$name" python3 -m venv "$VENV"
+    quietly "venv-$name" "$VENV/bin/python" -m pip install "$@"
+    printf '%s\n' "$key" >"$VENV/.key"
+  ) 9>"$CACHE/.lock"
 }
 
 # venv_hub LINE: the checkout, editable, with its test tools and this line of JupyterHub (6.1, 5.5).
@@ -194,7 +197,10 @@ engine_done() {
 
 # images NAME...: see scripts/images.py.
 images() {
-  if can_apt; then apt_need mmdebstrap busybox-static python3-venv ca-certificates; fi
+  if can_apt; then
+    apt_need mmdebstrap busybox-static python3-venv ca-certificates
+    apt_lists
+  fi
   step "Images: $*"
   "$VENV/bin/python" "$ROOT/scripts/images.py" "$@"
 }

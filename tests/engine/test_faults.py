@@ -504,6 +504,7 @@ async def test_closed(fake: FakeEngine) -> None:
     stall.release()
     await soon(first)
     await eventually(lambda: not threads("dockernamed"))
+    await eventually(lambda: fake.connections == 0)
 
 
 async def test_process_ends_though_the_engine_hangs(fake: FakeEngine) -> None:

@@ -70,6 +70,11 @@ def test_no_frames(text: str) -> None:
     assert demultiplex(text.encode(errors="replace")) == text.encode(errors="replace").decode()
 
 
+def test_broken_frame() -> None:
+    """What only begins like a frame is text too."""
+    assert demultiplex(b"\x01\0\0\0\0\0\0\x09abc") == "\x01\0\0\0\0\0\0\x09abc"
+
+
 @given(st.binary(max_size=60))
 def test_any_log(body: bytes) -> None:
     """No log raises, whatever a container writes."""

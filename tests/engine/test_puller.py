@@ -261,9 +261,10 @@ async def test_failing_listener(
 # --- what is remembered ------------------------------------------------------------------------
 
 
-async def test_one_look_for_many_starts(fake: FakeEngine, puller: Puller) -> None:
+async def test_one_look_for_many_starts(fake: FakeEngine, puller: Puller, watcher: Watcher) -> None:
     """The Engine is asked once for an image that stays, also when many ask at once."""
     fake.add_image(LAB)
+    await heard(fake, watcher)
     await asyncio.gather(*(ensure(puller) for _ in range(10)))
     await ensure(puller, "never")
     await ensure(puller, "skip")
@@ -287,6 +288,7 @@ async def test_forgotten_when_images_change(
         with pytest.raises(ImageMissing):
             await ensure(puller, "never")
     else:
+        fake.hold_events()  # our own pull needs no event
         fake.publish(LAB, RemoteImage(config={"User": "other"}))
         assert (await ensure(puller, "always"))["Config"]["User"] == "other"
         assert (await ensure(puller))["Config"]["User"] == "other"
@@ -405,6 +407,22 @@ def test_unknown_sizes_are_guessed() -> None:
     layers.take({"status": "Downloading", "progressDetail": detail, "id": "a"})
     progress = layers.take({"status": "Pull complete", "progressDetail": {}, "id": "a"})
     assert progress == Progress(10, 40, "1 of 4 layers, 10 B of 40 B")
+
+
+def test_wrong_guess() -> None:
+    """A layer far smaller than guessed takes back nothing, and nothing exceeds the whole."""
+    layers = Layers()
+    detail = {"current": 10, "total": 10}
+    layers.take({"status": "Downloading", "progressDetail": detail, "id": "a"})
+    layers.take({"status": "Pull complete", "id": "a"})
+    assert layers.take({"status": "Pulling fs layer", "id": "b"}) == Progress(
+        20, 20, "1 of 2 layers, 10 B of 20 B"
+    )
+    detail = {"current": 1, "total": 1}
+    layers.take({"status": "Downloading", "progressDetail": detail, "id": "b"})
+    last = layers.take({"status": "Pull complete", "id": "b"})
+    assert last is not None
+    assert (last.done, last.total) == (20, 20)
 
 
 def test_thousands_of_lines_are_told_as_percents() -> None:

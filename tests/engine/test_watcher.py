@@ -34,7 +34,7 @@ async def test_what_is_there_at_first(fake: FakeEngine, engine: Engine) -> None:
     exited = await run(engine, "c-b")
     fake.die(exited, 7)
     created = await create(engine, "c-c")
-    await run(engine, "c-d", **{"dockernamed.hub": "another"})
+    await run(engine, "c-d", labels={"dockernamed.hub": "another"})
     async with watching(engine) as watcher:
         states = {record.id: (record.state, record.exit_code) for record in watcher.records()}
     assert states == {
@@ -47,7 +47,7 @@ async def test_what_is_there_at_first(fake: FakeEngine, engine: Engine) -> None:
 async def test_other_hubs_are_not_ours(fake: FakeEngine, engine: Engine) -> None:
     """Events of containers with another Hub's label, or none, change nothing."""
     async with watching(engine) as watcher:
-        await run(engine, "c-a", **{"dockernamed.hub": "another"})
+        await run(engine, "c-a", labels={"dockernamed.hub": "another"})
         plain = await engine.create_container("c-b", {"Image": IMAGE})
         await engine.start_container(plain)
         fake.die(plain)
@@ -83,7 +83,7 @@ async def test_find_by_labels(fake: FakeEngine, engine: Engine) -> None:
     async with watching(engine) as watcher:
         one = await run(engine, "c-a", watcher)
         two = await run(engine, "c-b", watcher)
-        other = await run(engine, "c-c", **{"dockernamed.server": ""})
+        other = await run(engine, "c-c", labels={"dockernamed.server": ""})
         await heard(fake, watcher)
         assert [record.id for record in watcher.find("ann", "x")] == [one, two]
         assert [record.id for record in watcher.find("ann", "")] == [other]

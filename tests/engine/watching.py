@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -30,16 +30,20 @@ async def watching(engine: Engine, hub: str = HUB, **options: Any) -> AsyncItera
         await watcher.close()
 
 
-async def create(engine: Engine, name: str = "c1", **labels: str) -> str:
-    """A container with our labels."""
-    return await engine.create_container(name, {"Image": IMAGE, "Labels": {**LABELS, **labels}})
+async def create(engine: Engine, name: str = "c1", labels: Mapping[str, str] | None = None) -> str:
+    """A container with our labels, and others in their place."""
+    config = {"Image": IMAGE, "Labels": {**LABELS, **(labels or {})}}
+    return await engine.create_container(name, config)
 
 
 async def run(
-    engine: Engine, name: str = "c1", watcher: Watcher | None = None, **labels: Any
+    engine: Engine,
+    name: str = "c1",
+    watcher: Watcher | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> str:
-    """A started container with our labels; a watcher, if given, has heard of its start."""
-    id = await create(engine, name, **labels)
+    """The same, started; a watcher, if given, has heard of it."""
+    id = await create(engine, name, labels)
     await engine.start_container(id)
     if watcher is not None:
         await eventually(lambda: (one := watcher.get(id)) and one.state is not State.CREATED)

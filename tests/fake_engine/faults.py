@@ -112,8 +112,8 @@ class Gate:
         async def through(request: web.Request, handler: Handler) -> web.StreamResponse:
             path = re.sub(r"^/v\d+\.\d+(?=/)", "", request.path)
             self.log.append((request.method, path))
-            if request.protocol not in self._seen:
-                self._seen.add(request.protocol)
+            if request.transport is not None and request.transport not in self._seen:
+                self._seen.add(request.transport)
                 self.connections += 1
             for fault in list(self.faults):
                 if fault.matches(request.method, path):

@@ -53,7 +53,7 @@ class Client:
         self._session = requests.Session()
         self._session.trust_env = False
         (directory / ".curlrc").write_text(
-            'silent\nshow-error\nnoproxy = "*"\nmax-time = 100\nwrite-out = "\\n%{http_code}"\n'
+            'silent\nshow-error\nnoproxy = "*"\nmax-time = 150\nwrite-out = "\\n%{http_code}"\n'
         )
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class Client:
             json=body,
             params=params,
             headers={"Authorization": f"token {token or self.token}", **(headers or {})},
-            timeout=110,
+            timeout=150,
             allow_redirects=False,
         )
         return Answer(response.status_code, response.text)
@@ -134,7 +134,7 @@ class Client:
             cwd=self.directory,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=180,
             check=False,
         )
         assert done.returncode == 0, f"{line}\nended with {done.returncode}: {done.stderr}"
@@ -164,7 +164,7 @@ class Client:
         self.ready(user, server)
         return self.docker.one(user, server)
 
-    def ready(self, user: str, server: str = "", timeout: float = 90.0) -> None:
+    def ready(self, user: str, server: str = "", timeout: float = 120.0) -> None:
         """Wait until the Hub calls a server ready."""
         eventually(
             lambda: self.servers(user).get(server, {}),

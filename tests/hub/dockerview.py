@@ -83,10 +83,10 @@ class Docker:
         )
         return found[0]
 
-    def running(self) -> list[tuple[str, str]]:
-        """(user, server) of every running container of ours; doubles show twice."""
-        labels = [c["Config"]["Labels"] for c in self.containers() if c["State"]["Running"]]
-        return sorted((one.get(USER, "?"), one.get(SERVER, "?")) for one in labels)
+    def running(self, user: str) -> list[str]:
+        """The servers of a user's running containers; a double shows twice."""
+        found = [c for c in self.containers(user) if c["State"]["Running"]]
+        return sorted(container["Config"]["Labels"][SERVER] for container in found)
 
     def volumes(self) -> list[Any]:
         """``GET /volumes`` of ours, by name."""
@@ -136,7 +136,7 @@ class Docker:
         """Path in the container → its entry of ``Mounts``."""
         return {mount["Destination"]: mount for mount in container["Mounts"]}
 
-    def gone(self, user: str, server: str = "", timeout: float = 30.0) -> None:
+    def gone(self, user: str, server: str = "", timeout: float = 60.0) -> None:
         """Wait until a server has no container at all."""
         eventually(
             lambda: [c["Name"] for c in self.containers(user, server)],
@@ -214,7 +214,8 @@ class Docker:
         return full
 
     def remove_all(self) -> None:
-        """Remove our containers, volumes, networks and images."""
+        """Remove our containers, volumes, networks and images, whichever Hub's."""
+        self.hub = None
         for container in self.containers():
             with suppress(docker.errors.NotFound):
                 self.client.remove_container(container["Id"], v=True, force=True)

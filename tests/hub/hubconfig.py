@@ -19,7 +19,7 @@ c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
 c.ConfigurableHTTPProxy.auth_token = {proxy_token!r}
 c.ConfigurableHTTPProxy.pid_file = {proxy_pid_file!r}
 # Long enough for every start of a test: POST answers 201 when the server is ready.
-c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 90}}
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 120}}
 c.JupyterHub.services = [{{"name": "harness", "api_token": {token!r}}}]
 c.JupyterHub.load_roles = [
     {{
@@ -28,6 +28,9 @@ c.JupyterHub.load_roles = [
         "scopes": ["admin:users", "admin:groups", "admin:servers", "access:servers", "tokens"],
     }}
 ]
+# A busy machine is no reason to fail.
+c.Spawner.start_timeout = 120
+c.Spawner.http_timeout = 60
 c.DockerNamedSpawner.prefix = {prefix!r}
 c.DockerNamedSpawner.image = {image!r}
 
@@ -55,6 +58,6 @@ c.ConfigurableHTTPProxy.command = [{proxy!r}]
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
 c.ConfigurableHTTPProxy.auth_token = {proxy_token!r}
 c.ConfigurableHTTPProxy.pid_file = {proxy_pid_file!r}
-c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 90}}
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 120}}
 c.DockerNamedSpawner.prefix = {prefix!r}
 """

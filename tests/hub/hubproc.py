@@ -105,7 +105,7 @@ class Hub(Client):
         assert self._process is not None
         return self._process.pid
 
-    def start(self, timeout: float = 60.0) -> None:
+    def start(self, timeout: float = 120.0) -> None:
         """Start the Hub and wait until its API answers through the proxy."""
         assert self._process is None, "the Hub runs already"
         with self.log_file.open("ab") as log:

@@ -42,7 +42,7 @@ def test_hub_connect_ip_wins(hubs: Hubs, user: str) -> None:
         assert url == f"http://127.0.0.1:{hub.hub_port}/hub/api"
 
 
-@pytest.mark.parametrize("hub_ip", [None, "127.0.0.1", "localhost"])
+@pytest.mark.parametrize("hub_ip", [None, "localhost"])
 def test_a_hub_on_loopback_is_refused_at_once(hubs: Hubs, user: str, hub_ip: str | None) -> None:
     """The first start says which line to set, and nothing is created or waited for."""
     with hubs.running(hub_ip=hub_ip) as hub:

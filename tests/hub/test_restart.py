@@ -15,9 +15,9 @@ from .waiting import eventually
 SERVERS = ("", "a", "b")
 
 
-@pytest.fixture
-def hub(hubs: Hubs, user: str) -> Iterator[Hub]:
-    """A Hub that leaves its servers alone when it stops, with its user."""
+@pytest.fixture(scope="module")
+def the_hub(hubs: Hubs) -> Iterator[Hub]:
+    """A Hub that leaves its servers alone when it stops."""
     prefix = hubs.prefix()
     config = f"""
         c.JupyterHub.cleanup_servers = False
@@ -26,10 +26,20 @@ def hub(hubs: Hubs, user: str) -> Iterator[Hub]:
         c.DockerNamedSpawner.image = "web"
         c.Spawner.http_timeout = 15
     """
-    with hubs.running(config, prefix=prefix, leaves=[user]) as hub:
+    with hubs.running(config, prefix=prefix) as hub:
         hub.docker.flavour("slow", SLOW)
-        hub.add_user(user)
         yield hub
+
+
+@pytest.fixture
+def hub(the_hub: Hub, user: str) -> Iterator[Hub]:
+    """The Hub with its user, of whom nothing is left afterwards."""
+    the_hub.add_user(user)
+    yield the_hub
+    for server in the_hub.servers(user):
+        the_hub.halt(user, server)
+    assert the_hub.api("DELETE", f"/users/{user}").status == 204
+    the_hub.docker.nothing_of(user)
 
 
 def settled(hub: Hub, user: str) -> list[str]:
@@ -38,13 +48,13 @@ def settled(hub: Hub, user: str) -> list[str]:
     What the Hub calls running must then be exactly what runs on the Engine, once each.
     """
 
-    def look() -> tuple[dict[str, bool], list[tuple[str, str]]]:
+    def look() -> tuple[dict[str, bool], list[str]]:
         models = hub.servers(user)
-        return {name: model["ready"] for name, model in models.items()}, hub.docker.running()
+        return {name: model["ready"] for name, model in models.items()}, hub.docker.running(user)
 
     ready, _ = eventually(
         look,
-        lambda seen: all(seen[0].values()) and seen[1] == sorted((user, name) for name in seen[0]),
+        lambda seen: all(seen[0].values()) and seen[1] == sorted(seen[0]),
         what="the Hub's servers are the Engine's containers",
         timeout=60,
     )
@@ -60,7 +70,7 @@ def started_again(hub: Hub, user: str) -> None:
             assert "already running" in answer.message
         hub.ready(user, server)
         assert hub.docker.one(user, server)["State"]["Running"]
-    assert len(hub.docker.containers()) == len(SERVERS)
+    assert len(hub.docker.containers(user)) == len(SERVERS)
 
 
 @pytest.mark.parametrize("how", ["restart", "kill -9"])
@@ -81,7 +91,7 @@ def test_running_servers_are_found_again(hub: Hub, user: str, how: str) -> None:
     assert (again.status, "already running" in again.message) == (400, True)
     for server in SERVERS:
         hub.halt(user, server)
-    assert hub.docker.containers() == []
+    assert hub.docker.containers(user) == []
 
 
 def test_servers_that_died_meanwhile(hub: Hub, user: str) -> None:
@@ -113,7 +123,7 @@ def go(hub: Hub, user: str) -> None:
 def test_killed_while_servers_wait_for_their_first_answer(hub: Hub, user: str) -> None:
     """A Hub is killed while it waits; later the servers answer: none doubled, none lost."""
     starting(hub, user)
-    eventually(lambda: len(hub.docker.running()) == len(SERVERS), what="all containers run")
+    eventually(lambda: len(hub.docker.running(user)) == len(SERVERS), what="all containers run")
     hub.kill()
     go(hub, user)
     hub.start()
@@ -121,13 +131,13 @@ def test_killed_while_servers_wait_for_their_first_answer(hub: Hub, user: str) -
     started_again(hub, user)
     for server in SERVERS:
         hub.halt(user, server)
-    assert hub.docker.containers() == []
+    assert hub.docker.containers(user) == []
 
 
 def test_killed_while_servers_never_answer(hub: Hub, user: str) -> None:
     """A Hub is killed while it waits in vain: such containers don't stay as orphans."""
     starting(hub, user)
-    eventually(lambda: len(hub.docker.running()) == len(SERVERS), what="all containers run")
+    eventually(lambda: len(hub.docker.running(user)) == len(SERVERS), what="all containers run")
     hub.kill()
     hub.start()
     settled(hub, user)
@@ -138,7 +148,7 @@ def test_killed_while_servers_never_answer(hub: Hub, user: str) -> None:
 def test_killed_in_the_middle_of_creating(hub: Hub, user: str, made: int) -> None:
     """A Hub is killed as soon as none or the first of several containers is there."""
     starting(hub, user)
-    eventually(lambda: len(hub.docker.containers()) >= made, what="containers exist", every=0)
+    eventually(lambda: len(hub.docker.containers(user)) >= made, what="containers exist", every=0)
     hub.kill()
     go(hub, user)
     hub.start()
@@ -146,8 +156,7 @@ def test_killed_in_the_middle_of_creating(hub: Hub, user: str, made: int) -> Non
     started_again(hub, user)
     for server in SERVERS:
         hub.halt(user, server)
-    assert hub.docker.containers() == []
-    assert hub.docker.running() == []
+    assert hub.docker.containers(user) == []
 
 
 def test_killed_while_stopping(hub: Hub, user: str) -> None:

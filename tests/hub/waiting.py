@@ -16,7 +16,7 @@ def eventually(
     until: Callable[[T], object] = bool,
     *,
     what: str,
-    timeout: float = 30.0,
+    timeout: float = 60.0,
     every: float = 0.05,
 ) -> T:
     """Look until what is seen is what was waited for, and return it.

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ async def test_a_burst_of_starts_asks_once(
     for _ in range(3):
         assert (await runtime.network("bridge"))["Name"] == "bridge"
     assert fake.count("GET", "/networks/bridge") == 1
-    monkeypatch.setattr(runtime_module.time, "monotonic", lambda: 1e12)
+    monkeypatch.setattr(runtime_module, "time", SimpleNamespace(monotonic=lambda: 1e12))
     await runtime.network("bridge")
     assert fake.count("GET", "/networks/bridge") == 2
 

@@ -1,0 +1,34 @@
+"""Waiting for so long and no longer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """Await something that must end within so many seconds.
+
+    Unlike `asyncio.wait_for` before Python 3.12, this never swallows a cancel that comes just
+    when the work is done: who was cancelled would go on, and wait for ever somewhere else.
+
+    Raises:
+        asyncio.TimeoutError: it did not, and was cancelled.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except BaseException:
+        task.cancel()
+        # Its own end is nobody's business any more, and no news for the log either.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        raise
+    if not done:
+        task.cancel()
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise asyncio.TimeoutError
+    return task.result()
