@@ -7,8 +7,9 @@ is the least that a Spawner can cost.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,7 +32,8 @@ class BareEngine:
     """
 
     def __init__(self, url: str | None = None) -> None:
-        where = urlsplit(url or os.environ.get("DOCKER_HOST") or DEFAULT_URL)
+        self.url = url or os.environ.get("DOCKER_HOST") or DEFAULT_URL
+        where = urlsplit(self.url)
         connector: aiohttp.BaseConnector
         if where.scheme == "unix":
             self._base, connector = "http://engine", aiohttp.UnixConnector(where.path, limit=0)
@@ -61,12 +63,10 @@ class BareEngine:
             # Not all Engines name the type, but what has a body is JSON.
             return await answer.json(content_type=None) if answer.status in (200, 201) else None
 
-    async def create(
-        self, name: str, image: str, env: Mapping[str, str], cmd: Sequence[str] | None = None
-    ) -> str:
+    async def create(self, name: str, image: str, env: Mapping[str, str]) -> str:
         """Create a container with an init and its port published on loopback; its id."""
         port = f"{PORT}/tcp"
-        config: dict[str, Any] = {
+        config = {
             "Image": image,
             "Env": [f"{key}={value}" for key, value in env.items()],
             "ExposedPorts": {port: {}},
@@ -75,21 +75,13 @@ class BareEngine:
                 "PortBindings": {port: [{"HostIp": "127.0.0.1", "HostPort": ""}]},
             },
         }
-        if cmd is not None:
-            config["Cmd"] = list(cmd)
         return str((await self.call("POST", "/containers/create", config, name=name))["Id"])
 
     async def start(
-        self,
-        name: str,
-        image: str,
-        env: Mapping[str, str],
-        cmd: Sequence[str] | None = None,
-        *,
-        path: str = "/",
+        self, name: str, image: str, env: Mapping[str, str], path: str = "/"
     ) -> tuple[str, int]:
         """Create, start, inspect, wait for the first answer: a container's id and host port."""
-        container = await self.create(name, image, env, cmd)
+        container = await self.create(name, image, env)
         await self.call("POST", f"/containers/{container}/start")
         info = await self.call("GET", f"/containers/{container}/json")
         port = int(info["NetworkSettings"]["Ports"][f"{PORT}/tcp"][0]["HostPort"])
@@ -110,13 +102,25 @@ class BareEngine:
     async def stop(self, container: str, grace: int = 10) -> None:
         """Stop and remove a container."""
         await self.call("POST", f"/containers/{container}/stop", t=str(grace))
+        await self.remove(container)
+
+    async def remove(self, container: str) -> None:
+        """Remove a container, whatever its state."""
         await self.call("DELETE", f"/containers/{container}", force="true", v="true")
 
     async def is_running(self, container: str) -> bool:
         """Ask the Engine."""
         try:
-            return bool(
-                (await self.call("GET", f"/containers/{container}/json"))["State"]["Running"]
-            )
+            info = await self.call("GET", f"/containers/{container}/json")
         except RefusedError:
             return False
+        return bool(info["State"]["Running"])
+
+    async def ends_since(self, since: float, name: str) -> list[float]:
+        """When containers of this name ended, from a moment until now, as ``time.time()``."""
+        filters = json.dumps({"event": ["die"], "type": ["container"]})
+        now = (await self.call("GET", "/info"))["SystemTime"]
+        params = {"since": f"{since:.6f}", "until": str(now), "filters": filters}
+        async with self._engine.get(f"{self._base}/events", params=params) as answer:
+            events = [json.loads(line) for line in (await answer.text()).splitlines() if line]
+        return [e["timeNano"] / 1e9 for e in events if e["Actor"]["Attributes"]["name"] == name]

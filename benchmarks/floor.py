@@ -31,7 +31,7 @@ class FloorSpawner(Spawner):  # type: ignore[misc]
         env = {key: str(value) for key, value in self.get_env().items()}
         name = f"{self.prefix}-{self.user.name}--{self.name}"
         path = url_path_join(self.server.base_url, "api")
-        self.container, port = await self.engine().start(name, self.image, env, path=path)
+        self.container, port = await self.engine().start(name, self.image, env, path)
         return f"http://127.0.0.1:{port}"
 
     async def stop(self, now: bool = False) -> None:

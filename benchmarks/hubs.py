@@ -35,17 +35,16 @@ c.Authenticator.allow_all = True
 c.ConfigurableHTTPProxy.command = [{proxy!r}]
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
 c.ConfigurableHTTPProxy.auth_token = {proxy_token!r}
+# In memory: the time that a disk takes to write is nobody's merit.
+c.JupyterHub.db_url = "sqlite:///:memory:"
 # So long that no start is answered by 202: the answer 201 says "ready".
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 600, "slow_stop_timeout": 600}}
 c.Spawner.start_timeout = 600
-c.Spawner.http_timeout = 120
-c.Spawner.poll_interval = 30
 c.JupyterHub.services = [{{"name": "bench", "api_token": {token!r}}}]
 c.JupyterHub.load_roles = [
     {{"name": "bench", "services": ["bench"], "scopes": ["admin:users", "admin:servers", "tokens"]}}
 ]
 c.JupyterHub.cleanup_servers = False
-c.JupyterHub.db_url = "sqlite:///:memory:"
 {further}
 """
 
@@ -53,12 +52,14 @@ c.JupyterHub.db_url = "sqlite:///:memory:"
 CONTENDERS: Mapping[str, tuple[str, str]] = {
     "ours": (
         "dockernamed",
-        "c.DockerNamedSpawner.image = {image!r}\nc.DockerNamedSpawner.prefix = {prefix!r}\n",
+        "c.DockerNamedSpawner.image = {image!r}\nc.DockerNamedSpawner.prefix = {prefix!r}\n"
+        'c.DockerNamedSpawner.allowed_images = "*"\n',
     ),
     "dockerspawner": (
         "docker",
         "c.DockerSpawner.image = {image!r}\nc.DockerSpawner.prefix = {prefix!r}\n"
-        'c.DockerSpawner.remove = True\nc.DockerSpawner.network_name = "bridge"\n'
+        'c.DockerSpawner.allowed_images = "*"\nc.DockerSpawner.remove = True\n'
+        'c.DockerSpawner.network_name = "bridge"\n'
         'c.DockerSpawner.name_template = "{{prefix}}-{{username}}--{{servername}}"\n',
     ),
     "floor": (
@@ -134,6 +135,7 @@ class Hub:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is ours to handle
             )
         self._session = aiohttp.ClientSession(
             base_url=f"http://127.0.0.1:{self.port}",
@@ -162,6 +164,10 @@ class Hub:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def container(self, server: str) -> str:
+        """Name of a server's container, where it has none of ours' extras."""
+        return f"{self.prefix}-{USER}--{server}"
 
     @property
     def pid(self) -> int:
@@ -198,14 +204,19 @@ class Hub:
         async with self._session.request(method, f"/hub/api{path}", json=body) as answer:
             return answer.status, await answer.text()
 
-    async def spawn(self, server: str) -> float:
+    async def spawn(self, server: str, image: str | None = None) -> float:
         """POST until ready; seconds.
+
+        Args:
+            server: its name.
+            image: chosen for it, if not the default.
 
         Raises:
             HubError: it did not become ready.
         """
+        body = {"image": image} if image else None
         begin = time.perf_counter()
-        status, text = await self.ask("POST", f"/users/{USER}/servers/{server}")
+        status, text = await self.ask("POST", f"/users/{USER}/servers/{server}", body)
         took = time.perf_counter() - begin
         if status != 201:
             raise HubError(f"{self.contender}: start of {server}: {status} {text}\n{self.tail()}")

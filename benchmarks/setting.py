@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import secrets
+import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from .bare import BareEngine, RefusedError
 from .hubs import CONTENDERS, Hub
 
 BUSYBOX = "dockernamed-test/busybox:latest"
 LAB = "dockernamed/lab:latest"
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a program that tidies up after itself, also when it is told to end."""
+
+    async def guarded() -> None:
+        task = asyncio.ensure_future(main)
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(signum, task.cancel)
+        await task
+
+    try:
+        asyncio.run(guarded())
+    except asyncio.CancelledError:
+        raise SystemExit(130) from None
 
 
 @dataclass
@@ -25,6 +45,7 @@ class Setting:
     Attributes:
         name: begins the names of everything that is made on the Engine.
         gateway: this host's address in the containers' network.
+        folder: for files, while it lasts.
     """
 
     name: str = field(default_factory=lambda: f"bench{secrets.token_hex(3)}")
@@ -32,15 +53,13 @@ class Setting:
 
     async def __aenter__(self) -> Setting:
         self._stack = AsyncExitStack()
-        self._folder = Path(
-            self._stack.enter_context(tempfile.TemporaryDirectory(prefix=self.name))
-        )
+        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix=self.name)))
         self.engine = BareEngine()
         self._stack.push_async_callback(self.engine.close)
         self._stack.push_async_callback(self.tidy)
-        network = await self.engine.call("GET", "/networks/bridge")
-        config = network["IPAM"]["Config"][0]
-        self.gateway = config.get("Gateway") or _first_address(config["Subnet"])
+        config = (await self.engine.call("GET", "/networks/bridge"))["IPAM"]["Config"][0]
+        first = next(ipaddress.ip_network(config["Subnet"], strict=False).hosts())
+        self.gateway = config.get("Gateway") or str(first)
         return self
 
     async def __aexit__(
@@ -58,60 +77,73 @@ class Setting:
         contenders: Sequence[str] = tuple(CONTENDERS),
         *,
         further: str = "",
-        docker_host: str | None = None,
+        docker_host: Mapping[str, str] | None = None,
     ) -> AsyncIterator[list[Hub]]:
-        """One running Hub for each contender, alike but for the Spawner."""
+        """One running Hub for each contender, alike but for the Spawner.
+
+        Args:
+            image: of its servers.
+            contenders: whose Hubs.
+            further: more Python text for their config files.
+            docker_host: contender → Engine, if another one than ``DOCKER_HOST``.
+        """
         hubs = [
             Hub(
                 contender,
-                self._folder / f"{contender}-{secrets.token_hex(3)}",
+                self.folder / f"{contender}-{secrets.token_hex(3)}",
                 self.name,
                 image,
                 self.gateway,
                 further=further,
-                docker_host=docker_host,
+                docker_host=(docker_host or {}).get(contender),
             )
             for contender in contenders
         ]
         try:
-            for hub in hubs:
-                await hub.start()
+            await asyncio.gather(*(hub.start() for hub in hubs))
             yield hubs
         finally:
-            for hub in hubs:
-                await hub.stop()
+            await asyncio.gather(*(hub.stop() for hub in hubs))
             await self.tidy()
 
     async def tidy(self) -> None:
-        """Remove every container and volume that begins with our name."""
-        for container in await self.engine.call("GET", "/containers/json", all="true"):
-            if any(name.startswith(f"/{self.name}") for name in container["Names"]):
-                await self._remove(f"/containers/{container['Id']}", force="true", v="true")
-        for volume in (await self.engine.call("GET", "/volumes"))["Volumes"] or ():
-            if volume["Name"].startswith(self.name):
-                await self._remove(f"/volumes/{volume['Name']}", force="true")
+        """Remove every container, volume and image that begins with our name."""
+        containers = await self.engine.call("GET", "/containers/json", all="true")
+        await self._remove_all(
+            f"/containers/{container['Id']}"
+            for container in containers
+            if any(name.startswith(f"/{self.name}") for name in container["Names"])
+        )
+        volumes = (await self.engine.call("GET", "/volumes"))["Volumes"] or ()
+        await self._remove_all(
+            f"/volumes/{volume['Name']}"
+            for volume in volumes
+            if volume["Name"].startswith(self.name)
+        )
+        tags = [
+            t for i in await self.engine.call("GET", "/images/json") for t in i["RepoTags"] or ()
+        ]
+        await self._remove_all(f"/images/{tag}" for tag in tags if f"/{self.name}" in tag)
 
-    async def remove(self, name: str) -> None:
-        """Remove a container at once, without a stop."""
-        await self._remove(f"/containers/{name}", force="true", v="true")
+    async def _remove_all(self, paths: Any) -> None:
+        async def remove(path: str) -> None:
+            # Of what a Hub is removing at this moment, the Engine says so; it goes anyway.
+            with suppress(RefusedError):
+                await self.engine.call("DELETE", path, force="true")
 
-    async def _remove(self, path: str, **params: str) -> None:
-        try:
-            await self.engine.call("DELETE", path, **params)
-        except RefusedError as error:
-            print(f"left behind: {error}")
+        await asyncio.gather(*(remove(path) for path in paths))
 
     async def bare_start(
-        self, image: str, env: dict[str, str] | None = None, path: str = "/"
+        self, image: str, env: Mapping[str, str] | None = None, path: str = "/"
     ) -> tuple[str, float]:
         """A container's id, and the seconds from its create to its first answer."""
         name = f"{self.name}-bare-{secrets.token_hex(4)}"
         begin = time.perf_counter()
-        container, _ = await self.engine.start(name, image, env or {}, path=path)
+        container, _ = await self.engine.start(name, image, env or {}, path)
         return container, time.perf_counter() - begin
 
-
-def _first_address(subnet: str) -> str:
-    import ipaddress
-
-    return str(next(ipaddress.ip_network(subnet, strict=False).hosts()))
+    async def bare_stop(self, container: str) -> float:
+        """Seconds of a stop and removal."""
+        begin = time.perf_counter()
+        await self.engine.stop(container)
+        return time.perf_counter() - begin

@@ -307,6 +307,8 @@ def host_config(kwargs: Mapping[str, object]) -> dict[str, Any]:
     Raises:
         ConfigError: unknown, or of a value that cannot be read.
     """
+    if not kwargs:
+        return {}
     field = "extra_host_config"
     given: dict[str, Any] = dict(kwargs)
     _check_known(field, kwargs, inspect.signature(docker.types.HostConfig.__init__).parameters)
@@ -327,6 +329,8 @@ def create_config(kwargs: Mapping[str, object]) -> dict[str, Any]:
     Raises:
         ConfigError: unknown, ``image`` or ``name``, or of a value that cannot be read.
     """
+    if not kwargs:
+        return {}
     field = "extra_create_kwargs"
     given: dict[str, Any] = dict(kwargs)
     known = set(inspect.signature(docker.types.ContainerConfig.__init__).parameters)
@@ -354,6 +358,7 @@ def _check_known(field: str, kwargs: Mapping[str, object], known: Iterable[str])
     names = sorted(set(known) - {"self", "version"})
     for key in kwargs:
         if key not in names:
-            close = difflib.get_close_matches(str(key), names, 3) or names
-            hint = f"{key!r} is not an argument of the Docker SDK; known: {', '.join(close)}"
+            close = difflib.get_close_matches(str(key), names, 3)
+            meant = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+            hint = f"{key!r} is not an argument of the Docker SDK; {meant}"
             raise ConfigError(field, dict(kwargs), hint)

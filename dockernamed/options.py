@@ -41,6 +41,9 @@ IMAGE = "image"
 PROFILE = "profile"
 _PROFILE_FIELDS = "profile-option-"
 _COMMON_FIELDS = "common-option--"
+# What pages send besides choices: JupyterHub's, and the helpers of jupyterhub-fancy-profiles.
+_PAGE_FIELDS = ("_xsrf", "select-profile")
+_PAGE_SUFFIXES = (f"{UNLISTED}--repo", f"{UNLISTED}--ref")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 
 
@@ -280,8 +283,12 @@ def from_form(form: Mapping[str, object], menu: Menu) -> dict[str, object]:
         form: field → list of strings, as JupyterHub hands it over.
         menu: what this user may choose.
     """
-    given = {name: _single(values) for name, values in form.items() if name != "_xsrf"}
-    given = {name: value for name, value in given.items() if value != ""}
+    given = {
+        name: value
+        for name, values in form.items()
+        for value in [_single(values)]
+        if value != "" and name not in _PAGE_FIELDS and not name.endswith(_PAGE_SUFFIXES)
+    }
     profiles = menu.catalogue.profiles
     slug = given.get(PROFILE)
     profile = menu.default_profile

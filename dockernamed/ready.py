@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from .waiting import within
 
 FIRST_STEP_S = 0.01
-LONGEST_STEP_S = 0.1
-STEP_GROWTH = 1.2
+LONGEST_STEP_S = 0.5
+#: A step's share of the time waited so far: what waiting in steps can add to a start at most.
+SHARE = 0.02
 REQUEST_TIMEOUT_S = 5.0
 
 
@@ -23,7 +24,7 @@ async def answers(url: str, ssl_context: ssl.SSLContext | None = None) -> None:
         url: absolute http or https URL.
         ssl_context: for https.
     """
-    step = FIRST_STEP_S
+    began = asyncio.get_running_loop().time()
     while True:
         try:
             status = await within(REQUEST_TIMEOUT_S, _status(url, ssl_context))
@@ -32,8 +33,8 @@ async def answers(url: str, ssl_context: ssl.SSLContext | None = None) -> None:
             status = 599
         if status < 500:
             return
-        await asyncio.sleep(step)
-        step = min(step * STEP_GROWTH, LONGEST_STEP_S)
+        waited = asyncio.get_running_loop().time() - began
+        await asyncio.sleep(min(max(FIRST_STEP_S, SHARE * waited), LONGEST_STEP_S))
 
 
 async def _status(url: str, ssl_context: ssl.SSLContext | None) -> int:

@@ -382,7 +382,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def _moved(self) -> None:
         """Lead the Hub and its proxy to where the server is now."""
         try:
-            url = urlsplit(await self.get_url())
+            url = urlsplit(await self._url_now())
         except errors.DockerNamedError as error:
             self.log.warning("Could not find out where %s is now: %s", self._log_name, error)
             return
@@ -398,15 +398,17 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def get_url(self) -> str:
         """Where the server is now: published ports change when the Engine restarts."""
-        runtime = self._runtime()
         try:
-            reach = await self._wish().reach()
-            running = await runtime.backend.address(self.object_id, self.port, reach)
-            return url_of(running, secure=self.internal_ssl)
+            return await self._url_now()
         except errors.DockerNamedError as error:
             # JupyterHub asks at its start, which must not fail because one server has just ended.
             self.log.warning("%s: keeping the URL as it was: %s", self._log_name, error)
             return str(self.server.url)
+
+    async def _url_now(self) -> str:
+        reach = await self._wish().reach()
+        running = await self._runtime().backend.address(self.object_id, self.port, reach)
+        return url_of(running, secure=self.internal_ssl)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the start does, for the spawn page and the REST event stream."""

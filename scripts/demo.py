@@ -416,10 +416,17 @@ def run_demo(port: int) -> None:
             demo.stop()
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
-    raise Stopped
+def stop_on_signals() -> None:
+    """Make the first SIGINT, SIGTERM or SIGHUP raise `Stopped`; the taking down is not disturbed."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) == 1:
+            raise Stopped
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
 
 
 def main() -> None:
@@ -428,8 +435,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="run the lines, check the answers")
     parser.add_argument("--port", type=int, default=8000, help="of the proxy (default: 8000)")
     options = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    stop_on_signals()
     try:
         (run_check if options.check else run_demo)(options.port)
     except Stopped:

@@ -183,8 +183,9 @@ engine_ready() {
     fi
   done
   is_root || die "no Docker Engine answers; start one, set DOCKER_HOST, or run this as root on Debian"
-  "$ROOT/scripts/engine" start
+  # Said first: an interrupted start is for engine_done to tidy up.
   ENGINE_STARTED=1
+  "$ROOT/scripts/engine" start
   DOCKER_HOST=$("$ROOT/scripts/engine" url)
   export DOCKER_HOST
 }

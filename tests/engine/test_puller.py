@@ -143,8 +143,12 @@ async def test_twenty_ask_for_one(fake: FakeEngine, puller: Puller) -> None:
     """However many ask for the same image, in whatever words, it is pulled once."""
     fake.publish("lab:latest", RemoteImage(hold=3))
     names = ["lab", "lab:latest"]
-    starts = [asyncio.ensure_future(ensure(puller, image=names[n % 2])) for n in range(20)]
-    await eventually(lambda: fake.pulls_holding == 1)
+    early: list[Progress] = []
+    starts = [
+        asyncio.ensure_future(ensure(puller, image=names[n % 2], on_progress=early.append))
+        for n in range(20)
+    ]
+    await eventually(lambda: early and early[-1].message.startswith("0 of 2 layers"))
     late: list[Progress] = []
     starts.append(
         asyncio.ensure_future(ensure(puller, "always", image=names[0], on_progress=late.append))
@@ -213,8 +217,9 @@ async def test_unknown_image(puller: Puller) -> None:
 async def test_timeout(fake: FakeEngine, puller: Puller) -> None:
     """A pull that takes too long says how far it came and which setting decides."""
     fake.publish(LAB, RemoteImage(layers=(3_000_000, 5_000_000), hold=4))
-    patient = asyncio.ensure_future(ensure(puller))
-    await eventually(lambda: fake.pulls_holding == 1)
+    told: list[Progress] = []
+    patient = asyncio.ensure_future(ensure(puller, on_progress=told.append))
+    await eventually(lambda: told and "1.0 MB" in told[-1].message)
     with pytest.raises(PullFailed, match=r"pull_timeout = 0\.05 s \(0 of 2 layers, 1\.0 MB of 6"):
         await ensure(puller, timeout=0.05)
     assert fake.pulls_cancelled == [], "somebody else has more time"

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from .browsing import ALARM, chromium, visiting
 from .dockerview import BUSYBOX
-from .hubproc import Hub, Hubs
+from .hubproc import HUB6, Hub, Hubs
 
 Visit: TypeAlias = Callable[..., Page]
 HOSTILE = [
@@ -177,6 +177,11 @@ def test_profile_and_options(hub: Hub, user: str, visit: Visit) -> None:
     assert container["HostConfig"]["CpuQuota"] == 75_000
 
 
+def home(page: Page, hub: Hub) -> None:
+    """Go to the control panel, and wait for its script, without which its buttons do nothing."""
+    page.goto(f"{hub.url}/hub/home", wait_until="networkidle")
+
+
 def keep_picture(page: Page) -> None:
     """For the docs, where it is asked for: DOCKERNAMED_PICTURES names the directory."""
     if "DOCKERNAMED_PICTURES" in os.environ:
@@ -287,14 +292,16 @@ def test_a_list_of_images(hub: Hub, user: str, visit: Visit) -> None:
 def test_named_servers_on_the_home_page(hub: Hub, user: str, visit: Visit) -> None:
     """Added, started, stopped and deleted from the control panel, each with its image shown."""
     page = visit(hub, user)
-    page.goto(f"{hub.url}/hub/home")
+    home(page, hub)
     for server, image in (("one", "Plain"), ("two", "Blue (ready)")):
         page.get_by_label("server name").fill(server)
         page.get_by_role("button", name="Add New Server").click()
+        if HUB6:  # makes it, and stays; 5 goes on to its options
+            page.locator(f"tr[data-server-name={server}]").get_by_text("start", exact=True).click()
         page.get_by_role("radio", name="Large").check()
         image_list(page).select_option(label=image)
         start(page, hub, user, server)
-        page.goto(f"{hub.url}/hub/home")
+        home(page, hub)
     rows = {name: page.locator(f"tr[data-server-name={name}]") for name in ("one", "two")}
     expect(page.locator(".server-table thead th").nth(1)).to_have_text("Image")
     expect(rows["one"].locator("td").nth(1)).to_have_text(BUSYBOX)
@@ -303,13 +310,13 @@ def test_named_servers_on_the_home_page(hub: Hub, user: str, visit: Visit) -> No
     expect(rows["two"].get_by_text("delete", exact=True)).to_be_visible()
     hub.docker.gone(user, "two")
     assert hub.docker.one(user, "one")["State"]["Running"]
-    page.reload()
+    page.reload(wait_until="networkidle")
     expect(rows["two"].locator("td").nth(1)).to_have_text(f"{hub.prefix}-blue:latest")
     rows["two"].get_by_text("start", exact=True).click()
     expect(page.get_by_role("radio", name="Large")).to_be_checked()
     start(page, hub, user, "two")
     hub.halt(user, "two")
-    page.goto(f"{hub.url}/hub/home")
+    home(page, hub)
     rows["two"].get_by_text("delete", exact=True).click()
     expect(rows["two"]).to_have_count(0)
     assert "two" not in hub.servers(user, stopped=True)
@@ -335,7 +342,6 @@ def test_fancy_profiles(hubs: Hubs, user: str, visit: Visit) -> None:
         page.locator("input[type=radio][value=large]:visible").check()
         image_list(page).press("ArrowDown")
         page.get_by_role("option", name="Blue").click()
-        page.screenshot(path="/tmp/oracle/fancy.png")
         container = start(page, hub, user)
         assert container["Config"]["Image"] == f"{prefix}-blue:latest"
         assert container["HostConfig"]["Memory"] == 128 * 2**20

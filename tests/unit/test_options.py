@@ -391,8 +391,11 @@ FORMS: dict[str, tuple[Menu, dict[str, Any], dict[str, Any]]] = {
         MENU,
         {
             "profile": ["big"],
+            "select-profile": ["big"],
             "profile-option-big--image": ["unlisted_choice"],
             "profile-option-big--image--unlisted-choice": ["quay.io/x"],
+            "profile-option-big--image--unlisted-choice--repo": ["org/repo"],
+            "profile-option-big--image--unlisted-choice--ref": ["HEAD"],
         },
         {"profile": "big", "image--unlisted-choice": "quay.io/x"},
     ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import ssl
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +41,7 @@ from dockernamed.debut import Debut
 from dockernamed.runtime import Runtime
 
 MakeHub = Callable[..., Hub]
+Strike = Callable[[DockerNamedSpawner], None]
 
 
 async def refused(hub: Hub, server: str = "exp-1", options: Any = None) -> web.HTTPError:
@@ -69,7 +70,7 @@ def env_of(fake: FakeEngine, server: str = "exp-1") -> dict[str, str]:
 
 
 async def test_oauth_clients_are_never_shared(hub: Hub) -> None:
-    """JupyterHub's own id is one for ('a', 'b-c') and ('a-b', 'c'), whose second spawn then dies."""
+    """JupyterHub's own id is one for ('a', 'b-c') and ('a-b', 'c'): the second spawn would die."""
     pairs = [("a", "b-c"), ("a-b", "c"), ("a", ""), ("a-b-c", ""), ("a!b", "c"), ("a", "b!c"),
              ("a%21b", "c")]  # fmt: skip
     ids = {hub.spawner(server, user).oauth_client_id for user, server in pairs}
@@ -311,7 +312,7 @@ async def test_hub_with_another_connect_port(hub: Hub, fake: FakeEngine) -> None
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "localhost", "::1"])
 async def test_hub_on_loopback(hub: Hub, fake: FakeEngine, ip: str) -> None:
-    """No container could reach it: refused at once, with the line to set, before anything is made."""
+    """No container could reach it: refused with the line to set, before anything is made."""
     hub.info.ip = ip
     error = await refused(hub)
     assert 'c.JupyterHub.hub_ip = "0.0.0.0"' in message(error)
@@ -402,6 +403,22 @@ async def test_prepull(make_hub: MakeHub, fake: FakeEngine, caplog: Any) -> None
 # --- starts that fail --------------------------------------------------------------------------
 
 
+@pytest.fixture
+def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[DockerNamedSpawner], None]:
+    """Does to a start() under way what JupyterHub does when its time is up."""
+    begin, under_way = DockerNamedSpawner.start, {}
+
+    async def start(self: DockerNamedSpawner) -> str:
+        task = under_way[self] = asyncio.ensure_future(begin(self))
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise asyncio.TimeoutError from None
+
+    monkeypatch.setattr(DockerNamedSpawner, "start", start)
+    return lambda spawner: under_way[spawner].cancel()
+
+
 async def test_death_at_start(hub: Hub, fake: FakeEngine) -> None:
     """At once, with exit code and the last lines, in words for who asked; secrets kept out."""
     fake.behave(Behaviour(exit_code=3, log="hello\nno module named jupyterhub\n"))
@@ -479,46 +496,30 @@ async def test_a_server_that_never_answers(
 
 
 async def test_a_server_that_never_answers_and_an_engine_that_is_slow(
-    hub: Hub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, fake: FakeEngine, strike: Strike, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """JupyterHub cancels while the last lines are still asked for: the reason is told all the same."""
+    """JupyterHub cancels while the last lines are still asked for: the reason is told anyway."""
     fake.behave(Behaviour(serve="refuse"))
     monkeypatch.setattr(Debut, "_time_left", lambda debut: 0.0)
     stalled = fake.fault("stall", *LOGS)
-    spawner = hub.spawner("exp-1")
-    hub.spawning("exp-1").add_done_callback(lambda task: task.cancelled() or task.exception())
+    starting = hub.spawning("exp-1")
     await reached(stalled)
-    starting = spawner._test_start  # type: ignore[attr-defined]
-    starting.cancel()
-    with pytest.raises(web.HTTPError, match="") as caught:
+    strike(hub.spawner("exp-1"))
+    with pytest.raises(web.HTTPError) as caught:
         await starting
     assert "start_timeout" in message(caught.value)
-    stalled.release()
-
-
-@pytest.fixture(autouse=True)
-def _starts_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The task of start() is kept, so that a test can cancel it as wait_for(start_timeout) does."""
-    begin = DockerNamedSpawner.start
-
-    def start(self: Any) -> asyncio.Task[str]:
-        self._test_start = asyncio.ensure_future(begin(self))
-        return self._test_start
-
-    monkeypatch.setattr(DockerNamedSpawner, "start", start)
 
 
 @pytest.mark.parametrize("kind", ["stall", "stall after"])
 @pytest.mark.parametrize("call", [VOLUME_CREATE, CREATE, START, INSPECT], ids=lambda call: call[1])
 @pytest.mark.parametrize("older", [False, True])
 async def test_cancelled_at_every_call(
-    make_hub: MakeHub, fake: FakeEngine, kind: str, call: tuple[str, str], older: bool
+    hub: Hub, fake: FakeEngine, strike: Strike, kind: str, call: tuple[str, str], older: bool
 ) -> None:
     """start_timeout strikes at any await, before or after the Engine's work: nothing is left.
 
     A volume that the server had before is not touched.
     """
-    hub = make_hub()
     if older:
         await hub.spawn("exp-1")
         await hub.stop("exp-1")
@@ -526,24 +527,23 @@ async def test_cancelled_at_every_call(
     stalled = fake.fault(kind, *call)
     starting = hub.spawning("exp-1")
     await reached(stalled)
-    hub.spawner("exp-1")._test_start.cancel()  # type: ignore[attr-defined]
+    strike(hub.spawner("exp-1"))
     await asyncio.sleep(0)
     stalled.release()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(asyncio.TimeoutError):
         await starting
     assert (fake.containers, set(fake.volumes)) == ([], volumes)
-    await hub.stop("exp-1")  # which is what the Hub does then
     await hub.spawn("exp-1")
     assert len(running(fake)) == 1
 
 
-async def test_cancelled_while_nobody_answers(hub: Hub, fake: FakeEngine) -> None:
+async def test_cancelled_while_nobody_answers(hub: Hub, fake: FakeEngine, strike: Strike) -> None:
     """Between two tries of the readiness probe."""
     fake.behave(Behaviour(serve="refuse"))
     starting = hub.spawning("exp-1")
     await eventually(lambda: fake.count(*INSPECT) == 1 and running(fake))
-    hub.spawner("exp-1")._test_start.cancel()  # type: ignore[attr-defined]
-    with pytest.raises(asyncio.CancelledError):
+    strike(hub.spawner("exp-1"))
+    with pytest.raises(asyncio.TimeoutError):
         await starting
     assert (fake.containers, fake.volumes) == ([], {})
 
@@ -554,6 +554,15 @@ async def test_a_command_that_cannot_run(hub: Hub, fake: FakeEngine) -> None:
     error = await refused(hub)
     assert "executable file not found" in message(error)
     assert (fake.containers, fake.volumes) == ([], {})
+
+
+async def test_stop_without_an_engine(hub: Hub, fake: FakeEngine) -> None:
+    """A start that came to nothing because there is no Engine has nothing to stop."""
+    fake.down()
+    await refused(hub)
+    spawner = hub.spawner("exp-1")
+    assert await spawner.poll() == 0
+    await spawner.stop()
 
 
 async def test_no_engine(hub: Hub, fake: FakeEngine) -> None:
@@ -724,6 +733,16 @@ async def test_restart_unseen(hub: Hub, fake: FakeEngine) -> None:
     assert spawner.server.port == 7
 
 
+async def test_restarted_and_cannot_be_asked(hub: Hub, fake: FakeEngine, caplog: Any) -> None:
+    """The Hub keeps the URL that it has, and the log says why."""
+    spawner = await hub.spawn("exp-1")
+    url = spawner.server.url
+    fake.fault(500, *INSPECT)
+    await spawner._moved()
+    assert "Could not find out where ann:exp-1 is now" in caplog.text
+    assert spawner.server.url == url
+
+
 async def test_moved_nowhere(hub: Hub) -> None:
     """A server that is just being stopped has no place to be led to."""
     spawner = await hub.spawn("exp-1")
@@ -765,7 +784,7 @@ async def test_stop_is_no_death(hub: Hub, fake: FakeEngine) -> None:
 
 
 async def test_kept_container(make_hub: MakeHub, fake: FakeEngine) -> None:
-    """remove = False: the same container again, whose token the Hub takes up, with its files."""
+    """With ``remove = False``: the same container again, whose token the Hub takes up."""
     hub = make_hub(remove=False)
     await hub.spawn("exp-1")
     (container,) = fake.containers
@@ -857,7 +876,7 @@ async def test_delete_while_the_engine_stumbles(hub: Hub, fake: FakeEngine) -> N
 
 
 async def test_rename(make_hub: MakeHub, fake: FakeEngine) -> None:
-    """The files follow the server under its new name, and a new server of the old name gets others."""
+    """The files follow the server under its new name; a new server of the old name gets others."""
     hub = make_hub(remove=False)
     await hub.spawn("exp-1")
     (volume,) = fake.volumes
@@ -903,6 +922,7 @@ async def test_changed_templates_keep_the_files(
     make_hub: MakeHub, fake: FakeEngine, caplog: Any
 ) -> None:
     """Another prefix would give another name: the remembered one wins, and the log says so."""
+    caplog.set_level(logging.INFO, "traitlets")
     hub = make_hub()
     await hub.spawn("exp-1")
     (volume,) = fake.volumes
@@ -955,7 +975,7 @@ async def killed(hub: Hub) -> None:
 
 @pytest.mark.parametrize("call", [VOLUME_CREATE, CREATE, START, INSPECT], ids=lambda call: call[1])
 async def test_hub_killed_in_a_start(hub: Hub, fake: FakeEngine, call: tuple[str, str]) -> None:
-    """Afterwards the server either runs and is known, or is gone and can be started: one, not two."""
+    """Afterwards the server runs and is known, or is gone and can be started: one, not two."""
     stalled = late(fake, *call)
     hub.spawning("exp-1")
     await reached(stalled)
@@ -967,7 +987,6 @@ async def test_hub_killed_in_a_start(hub: Hub, fake: FakeEngine, call: tuple[str
     assert (await spawner.poll() is None) is bool(found)
     if found:
         assert [spawner.object_id] == found, "found by its labels alone"
-        spawner.orm_spawner.server = orm.Server(base_url="/user/ann/exp-1/")
         await hub.stop("exp-1")
         assert fake.containers == []
     await hub.spawn("exp-1")
@@ -1026,13 +1045,11 @@ async def test_certificates(
     found = {}
     for server in ("exp-1", "exp-2"):
         spawner = hub.spawner(server)
-        spawner.server = SimpleNamespace(base_url=f"/user/ann/{server}/", orm_server=None)
+        spawner.orm_spawner.server = orm.Server(base_url=f"/user/ann/{server}/")
+        hub.db.commit()
         spawner.cert_paths = await spawner.move_certs(await spawner.create_certs())
         found[server] = spawner
     for server, spawner in found.items():
-        spawner._server = SimpleNamespace(base_url=f"/user/ann/{server}/")
-        spawner.orm_spawner = None
-        spawner.user.settings.update(hub.extra)
         url = await spawner.start()
         assert url.startswith("https://127.0.0.1:")
         (container,) = of_server(fake, server)

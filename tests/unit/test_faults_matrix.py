@@ -1,0 +1,363 @@
+"""Every call that the Engine is asked in a server's life × every fault × then recovery.
+
+Whatever breaks, and whether or not the Engine had done its work by then, afterwards:
+
+- the Engine has at most one container of the server, none of a start that failed, and every volume
+  that was there before, untouched;
+- the Hub got an error in words, or none; it thinks of the server what is so; and the server can be
+  started, stopped and deleted as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web as http
+from fake_engine import Behaviour, FakeEngine, Fault
+from fake_engine.faults import Handler
+from stage import (
+    CREATE,
+    EVENTS,
+    IMAGE,
+    INSPECT,
+    KILL,
+    LIST,
+    LOGS,
+    REMOVE,
+    START,
+    STOP,
+    VOLUME_CREATE,
+    VOLUME_INSPECT,
+    VOLUME_LIST,
+    VOLUME_REMOVE,
+    Late,
+    eventually,
+    give_up_soon,
+    late,
+    reached,
+    running,
+)
+from stub_hub import Hub, of_server, runtimes
+from tornado import web
+
+from dockernamed import naming, watcher
+
+SERVER = "exp-1"
+VERSION = ("GET", "/version")
+NETWORK = ("GET", "/networks/[^/]+")
+IMAGE_INSPECT = ("GET", "/images/.*/json")
+FAULTS = ["down", "reset", "lost", 500, "garbage", "late", "hung"]
+
+Step = Callable[[Hub, FakeEngine], Awaitable[Any]]
+
+
+class Down(Fault):
+    """The Engine goes away when it is asked, and does nothing of what it was asked for."""
+
+    def __init__(self, fake: FakeEngine, method: str, path: str) -> None:
+        super().__init__("down", method, path)
+        self._fake = fake
+
+    async def strike(self, request: http.Request, handler: Handler) -> http.StreamResponse:
+        """See `Fault`."""
+        self.hits += 1
+        await self._fake._down()
+        self.reached.set()
+        return http.Response()
+
+
+# --- what is done ------------------------------------------------------------------------------
+
+
+async def nothing(hub: Hub, fake: FakeEngine) -> None:
+    """No server has run yet."""
+
+
+async def ran(hub: Hub, fake: FakeEngine) -> None:
+    """The server ran before, and has a volume from then."""
+    await hub.spawn(SERVER)
+    await hub.stop(SERVER)
+
+
+async def runs(hub: Hub, fake: FakeEngine) -> None:
+    """The server runs."""
+    await hub.spawn(SERVER)
+
+
+async def dies(hub: Hub, fake: FakeEngine) -> None:
+    """The server never ran, and will die at its start."""
+    await runs_of(hub, "another")
+    fake.behave(Behaviour(exit_code=3, log="oh no\n"))
+
+
+async def has_strange_neighbour(hub: Hub, fake: FakeEngine) -> None:
+    """Somebody else's container has the name."""
+    spawner = hub.spawner(SERVER)
+    engine = spawner._runtime().engine
+    await engine.create_container(spawner._wish().names()[0], {"Image": IMAGE})
+
+
+async def has_twin(hub: Hub, fake: FakeEngine) -> None:
+    """A container of an earlier start runs, that the Hub does not know of."""
+    spawner = hub.spawner(SERVER)
+    rooms = spawner._runtime()
+    body = {"Image": IMAGE, "Labels": naming.labels(spawner.key)}
+    await rooms.engine.start_container(await rooms.engine.create_container("twin", body))
+    await eventually(lambda: len(rooms.watcher) == 1)
+
+
+async def has_unknown_twin(hub: Hub, fake: FakeEngine) -> None:
+    """The same under the server's own name, and the watcher has not heard of it."""
+    spawner = hub.spawner(SERVER)
+    rooms = spawner._runtime()
+    await asyncio.wait_for(rooms.watcher.in_sync(), 30)
+    fake.lose_events()
+    body = {"Image": IMAGE, "Labels": naming.labels(spawner.key)}
+    await rooms.engine.create_container(spawner._wish().names()[0], body)
+    fake.lose_events(False)
+
+
+async def runs_of(hub: Hub, server: str) -> None:
+    """Another server runs and stops: the watcher is there then."""
+    await hub.spawn(server)
+    await hub.stop(server)
+
+
+async def start(hub: Hub, fake: FakeEngine) -> None:
+    """Start it."""
+    await hub.spawn(SERVER)
+
+
+async def stop(hub: Hub, fake: FakeEngine) -> None:
+    """Stop it."""
+    await hub.stop(SERVER)
+
+
+async def stop_now(hub: Hub, fake: FakeEngine) -> None:
+    """Stop it without grace."""
+    spawner = hub.spawner(SERVER)
+    await spawner.stop(now=True)
+    await hub.stop(SERVER)
+
+
+async def delete(hub: Hub, fake: FakeEngine) -> None:
+    """Delete it for good."""
+    await hub.delete(SERVER)
+
+
+async def come_up(hub: Hub, fake: FakeEngine) -> None:
+    """The Hub comes up again and looks whether the server runs."""
+    await hub.restart()
+    assert await hub.spawner(SERVER).poll() is None
+
+
+async def get_url(hub: Hub, fake: FakeEngine) -> None:
+    """The Hub asks where the server is."""
+    spawner = hub.spawner(SERVER)
+    assert spawner.server.url.startswith(await spawner.get_url())
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that is done to a server.
+
+    Attributes:
+        name: of it.
+        before: brings about what it begins with.
+        do: the thing itself.
+        calls: all that the Engine is asked on the way: method and expression of the path.
+        settings: of the spawner.
+        leaves: state of the server afterwards: "running", "stopped", "deleted"; "failed" for a
+            start that can never succeed.
+    """
+
+    name: str
+    before: Step
+    do: Step
+    calls: list[tuple[str, str]]
+    leaves: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+NEW = [VOLUME_CREATE, CREATE, START, INSPECT]
+KEPT = {"remove": False}
+OPERATIONS = [
+    Operation("first start", nothing, start,
+              [VERSION, EVENTS, LIST, NETWORK, IMAGE_INSPECT, *NEW], "running"),
+    Operation("later start", ran, start, NEW, "running"),
+    Operation("start of a kept container", ran, start, [VOLUME_CREATE, START, INSPECT], "running",
+              KEPT),
+    Operation("start beside a stranger", has_strange_neighbour, start,
+              [VERSION, EVENTS, LIST, NETWORK, IMAGE_INSPECT, *NEW], "running"),
+    Operation("start over a twin", has_twin, start, [NETWORK, IMAGE_INSPECT, REMOVE, *NEW],
+              "running"),
+    Operation("start over an unknown twin", has_unknown_twin, start,
+              [NETWORK, IMAGE_INSPECT, REMOVE, *NEW], "running"),
+    Operation("start that dies", dies, start,
+              [*NEW, LOGS, REMOVE, VOLUME_INSPECT, VOLUME_REMOVE], "failed"),
+    Operation("stop", runs, stop, [STOP, REMOVE], "stopped"),
+    Operation("stop now", runs, stop_now, [KILL, REMOVE], "stopped"),
+    Operation("stop and keep", runs, stop, [STOP], "stopped", KEPT),
+    Operation("delete", ran, delete, [REMOVE, VOLUME_LIST, VOLUME_REMOVE], "deleted", KEPT),
+    Operation("Hub start", runs, come_up, [VERSION, EVENTS, LIST], "running"),
+    Operation("get_url", runs, get_url, [INSPECT], "running"),
+]  # fmt: skip
+CASES = [
+    pytest.param(operation, call, kind, id=f"{operation.name}-{call[0]} {call[1]}-{kind}")
+    for operation in OPERATIONS
+    for call in operation.calls
+    for kind in FAULTS
+]
+
+
+# --- what must be so ---------------------------------------------------------------------------
+
+
+def spent(requests: list[tuple[str, str]], calls: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The requests that no call of the list stands for."""
+    return {
+        (method, path)
+        for method, path in requests
+        if not any(method == one and re.fullmatch(expression, path) for one, expression in calls)
+    }
+
+
+def volumes(fake: FakeEngine) -> dict[str, Any]:
+    """All volumes with their labels: one that was made anew has others."""
+    return {name: volume["Labels"] for name, volume in fake.volumes.items()}
+
+
+async def quiet(fault: Fault) -> None:
+    """Wait until nothing is under way any more, here or at the Engine."""
+    if isinstance(fault, Late):
+        await eventually(lambda: fault._work is None or fault._work.done())
+    for rooms in runtimes():
+        await asyncio.wait_for(rooms.watcher.in_sync(), 30)
+        await eventually(lambda rooms=rooms: not rooms.backend._leftovers._background)
+
+
+async def cleared(fake: FakeEngine) -> None:
+    """Wait for what a late container of a failed start may still have to go through."""
+    await eventually(lambda: not of_server(fake, SERVER))
+
+
+def arm(kind: str | int, fake: FakeEngine, call: tuple[str, str], patch: Any) -> Fault:
+    """Have a fault strike at the next such call."""
+    if kind == "down":
+        fault: Fault = Down(fake, *call)
+        fake.gate.faults.append(fault)
+    elif kind == "late":
+        fault = late(fake, *call)
+        give_up_soon(patch, fault)
+    elif kind == "hung":
+        fault = fake.fault("stall after", *call)
+        give_up_soon(patch, fault)
+    else:
+        fault = fake.fault(kind, *call)
+    return fault
+
+
+async def run(operation: Operation, hub: Hub, fake: FakeEngine, fault: Fault) -> Exception | None:
+    """Do it, with the Engine back in time where it went; what it raised, if anything."""
+    doing = asyncio.ensure_future(operation.do(hub, fake))
+    meeting = asyncio.ensure_future(reached(fault))
+    await asyncio.wait({doing, meeting}, return_when=asyncio.FIRST_COMPLETED)
+    if isinstance(fault, Down):
+        await meeting
+        fake.up()
+    await asyncio.wait({doing})
+    assert fault.hits == 1, "the fault did not strike"
+    await meeting
+    fault.release()
+    return doing.exception()  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("operation", "call", "kind"), CASES)
+async def test_fault(
+    make_hub: Callable[..., Hub],
+    fake: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: Operation,
+    call: tuple[str, str],
+    kind: str | int,
+) -> None:
+    """See the module's docstring."""
+    monkeypatch.setattr(watcher, "OPEN_PATIENCE", 0.05)
+    hub = make_hub(**operation.settings)
+    await operation.before(hub, fake)
+    before = volumes(fake)
+    others = {one.id for one in fake.containers} - {one.id for one in of_server(fake, SERVER)}
+
+    fault = arm(kind, fake, call, monkeypatch)
+    error = await run(operation, hub, fake, fault)
+    await quiet(fault)
+
+    started = operation.do is start
+    if error is not None:
+        assert started, f"only a start may fail: {error!r}"
+        assert isinstance(error, web.HTTPError), repr(error)
+        assert getattr(error, "jupyterhub_message", "")
+        if not operation.settings.get("remove", True):
+            assert not running(fake)
+        else:
+            await cleared(fake)
+        # A volume that was made too late to be taken back is this server's, and its next start's.
+        assert volumes(fake).items() >= before.items()
+        assert len(volumes(fake)) <= len(before) + (kind == "late" and call is VOLUME_CREATE)
+        assert await hub.spawner(SERVER).poll() is not None
+    elif operation.leaves == "running":
+        (container,) = of_server(fake, SERVER)
+        assert container.running
+        spawner = hub.spawner(SERVER)
+        assert await spawner.poll() is None
+        assert spawner.server.url.startswith(await spawner.get_url())
+        assert volumes(fake).items() >= before.items()
+    elif operation.leaves == "stopped":
+        assert not running(fake)
+        assert volumes(fake) == before
+    else:
+        assert operation.leaves == "deleted"
+        assert (of_server(fake, SERVER), fake.volumes) == ([], {})
+    if operation.leaves == "failed":
+        assert error is not None
+
+    # And now without a fault: a whole life more.
+    fake.behave(Behaviour())
+    if not hub.spawner(SERVER).active:
+        await hub.spawn(SERVER)
+    (container,) = of_server(fake, SERVER)
+    assert container.running
+    if operation.leaves != "deleted":
+        assert volumes(fake).items() >= before.items()
+    await hub.stop(SERVER)
+    await hub.delete(SERVER)
+    assert of_server(fake, SERVER) == []
+    left = volumes(fake)
+    assert {
+        name for name, labels in left.items() if labels["dockernamed.server"] == SERVER
+    } == set()
+    assert {one.id for one in fake.containers} == others
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+async def test_the_matrix_knows_every_call(
+    make_hub: Callable[..., Hub], fake: FakeEngine, operation: Operation
+) -> None:
+    """An operation asks the Engine for what the table lists, and for nothing else."""
+    hub = make_hub(**operation.settings)
+    await operation.before(hub, fake)
+    done = len(fake.requests)
+    try:
+        await operation.do(hub, fake)
+    except web.HTTPError:
+        assert operation.leaves == "failed"
+    asked = fake.requests[done:]
+    assert spent(asked, operation.calls) == set()
+    assert [
+        call for call in operation.calls if asked == [r for r in asked if spent([r], [call])]
+    ] == []
