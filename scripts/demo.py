@@ -417,7 +417,7 @@ def run_demo(port: int) -> None:
 
 
 def stop_on_signals() -> None:
-    """Make the first SIGINT, SIGTERM or SIGHUP raise `Stopped`; the taking down is not disturbed."""
+    """Make the first SIGINT, SIGTERM or SIGHUP raise `Stopped`; later ones do nothing."""
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:

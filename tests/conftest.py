@@ -10,8 +10,10 @@ Environment:
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
+import warnings
 from typing import Any
 
 import docker
@@ -57,10 +59,15 @@ def _engine_objects() -> set[str]:
 
 def _engine_objects_if_any() -> set[str]:
     """Like `_engine_objects`; empty without an Engine, as the unit tests run."""
-    try:
-        return _engine_objects()
-    except docker.errors.DockerException:
-        return set()
+    with warnings.catch_warnings():
+        # The SDK forgets its socket when it cannot connect; the collector then warns of it.
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            return _engine_objects()
+        except docker.errors.DockerException:
+            return set()
+        finally:
+            gc.collect()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -317,6 +317,7 @@ def test_named_servers_on_the_home_page(hub: Hub, user: str, visit: Visit) -> No
     start(page, hub, user, "two")
     hub.halt(user, "two")
     home(page, hub)
+    page.on("dialog", lambda dialog: dialog.accept())
     rows["two"].get_by_text("delete", exact=True).click()
     expect(rows["two"]).to_have_count(0)
     assert "two" not in hub.servers(user, stopped=True)
