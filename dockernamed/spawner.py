@@ -8,10 +8,10 @@ import hmac
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-from jupyterhub import spawner as hub_spawner
+import traitlets
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import make_ssl_context, url_path_join
 from tornado import web
@@ -24,6 +24,7 @@ from .debut import Debut, url_of
 from .engine import Connection
 from .progress import Journal
 from .puller import Progress
+from .refusals import refusal, told
 from .runtime import Runtime
 from .storage import is_this_servers_alone
 from .traits import DockerNamedSettings
@@ -31,24 +32,15 @@ from .vigil import Vigil
 from .watcher import Record, State
 from .wish import Wish
 
-T = TypeVar("T")
-
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
-#: HTTP status of an error at start, by the first class that fits.
-STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
-    (errors.OptionsError, 400, "options"),
-    (errors.ConfigError, 500, "config"),
-    (errors.ImageError, 500, "image"),
-    (errors.ForeignObject, 409, "foreign"),
-    (errors.ServerDied, 500, "died"),
-    (errors.ServerSilent, 500, "timeout"),
-    (errors.EngineUnavailable, 503, "engine"),
-    (errors.DockerNamedError, 500, "engine"),
-)
 
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     """Runs each (user, server name) in a container of its own, from an image of its own."""
+
+    # A Dict in JupyterHub, whose version 5 then answers 500 to a body that is no object: any
+    # value comes as far as our own judge, who answers 400.
+    user_options = traitlets.Any({})
 
     # JupyterHub has no type hints: what we assign of its attributes.
     api_token: str
@@ -153,14 +145,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return type(self)._form
 
     async def _form(self) -> str:
-        return await self._told(self.chooser.form())
+        return await told(self.chooser.form())
 
     @default("options_from_form")
     def _default_options_from_form(self) -> Callable[..., Awaitable[dict[str, object]]]:
         return self._from_form
 
     async def _from_form(self, form_data: Mapping[str, object]) -> dict[str, object]:
-        return await self._told(self.chooser.from_form(form_data))
+        return await told(self.chooser.from_form(form_data))
 
     @default("apply_user_options")
     def _default_apply_user_options(self) -> Callable[..., Awaitable[None]]:
@@ -169,7 +161,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def _apply_choice(self, user_options: dict[str, Any]) -> None:
         """Check what the user asked for before anything is made; JupyterHub saved it already."""
         try:
-            choice = await self._told(self.chooser.apply(user_options))
+            choice = await told(self.chooser.apply(user_options))
         except web.HTTPError:
             self.user_options = self.orm_spawner.user_options = self._options_before
             raise
@@ -183,7 +175,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         result = super().run_pre_spawn_hook()
         if inspect.isawaitable(result):
             await result
-        await self._told(self._prepare())
+        await told(self._prepare())
 
     async def _prepare(self) -> None:
         runtime, wish = self._runtime(), self._wish()
@@ -251,11 +243,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             return await self._start(debut)
         except errors.DockerNamedError as error:
-            raise self._refusal(error) from error
+            raise refusal(error) from error
         except asyncio.CancelledError:
             if debut.too_late is None:
                 raise
-            raise self._refusal(debut.too_late) from None
+            raise refusal(debut.too_late) from None
         finally:
             self._starting = False
 
@@ -452,7 +444,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        await self._told(self._runtime().backend.delete(self.user.name, old_name))
+        await told(self._runtime().backend.delete(self.user.name, old_name))
 
     # --- certificates ----------------------------------------------------------------------
 
@@ -473,27 +465,3 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def _upload_certs(self, container_id: str) -> None:
         await self._runtime().engine.put_archive(container_id, "/", self._certs)
-
-    # --- errors ----------------------------------------------------------------------------
-
-    async def _told(self, work: Awaitable[T]) -> T:
-        """Do it, and tell what goes wrong to the one who asked."""
-        try:
-            return await work
-        except errors.DockerNamedError as error:
-            raise self._refusal(error) from error
-
-    def _refusal(self, error: errors.DockerNamedError) -> web.HTTPError:
-        """The error as JupyterHub shows it to the one who asked, in pages and over REST."""
-        status, reason = next(
-            (status, reason) for kind, status, reason in STATUS if isinstance(error, kind)
-        )
-        message = str(error)
-        made_for_it = getattr(hub_spawner, "SpawnException", None)
-        refusal: Any = (
-            made_for_it(message, reason=reason, status_code=status)
-            if made_for_it
-            else web.HTTPError(status, message)
-        )
-        refusal.jupyterhub_message = message
-        return refusal  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -195,17 +196,19 @@ def test_name_template(hub: Hub, user: str) -> None:
     assert spawned(hub, user, "plain")["Name"] == f"/{hub.prefix}-nb-plain-{user}--exp"
 
 
-def test_client_kwargs(hubs: Hubs, user: str) -> None:
-    """`client_kwargs` says which Engine: a wrong one is named in the answer, and is waited for."""
-    with hubs.running() as hub:
+def test_which_engine(hubs: Hubs, user: str) -> None:
+    """`client_kwargs` wins over DOCKER_HOST, which counts otherwise; an Engine that isn't there
+    is named in the answer.
+    """
+    here = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    nowhere = {"DOCKER_HOST": "unix:///no/such.sock"}
+    config = f'c.DockerNamedSpawner.client_kwargs = {{"base_url": {here!r}}}'
+    with hubs.running(config, env=nowhere) as hub:
         hub.add_user(user)
         hub.spawn(user)
         hub.halt(user)
         hub.stop()
-        hub.configure(
-            'c.DockerNamedSpawner.client_kwargs = {"base_url": "unix:///no/such.sock"}\n'
-            "c.Spawner.start_timeout = 5"
-        )
+        hub.configure("")
         hub.start()
         answer = hub.api("POST", f"/users/{user}/server")
         assert answer.status >= 400

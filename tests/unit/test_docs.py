@@ -22,7 +22,7 @@ from traitlets.config import Config, Configurable
 
 from dockernamed import DockerNamedSpawner, __version__, errors, hubaddress, naming
 from dockernamed.images import AllowedImages
-from dockernamed.spawner import STATUS
+from dockernamed.refusals import STATUS
 from dockernamed.traits import DockerNamedSettings
 
 ROOT = Path(__file__).resolve().parents[2]

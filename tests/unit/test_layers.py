@@ -50,6 +50,7 @@ ACTING: dict[str, set[str]] = {
     "keeper": {"errors", "records", "containers", "watcher"},
     "form": {"errors", "images", *OPTIONS},
     "choosing": {"errors", "images", "form", "waiting", *OPTIONS},
+    "refusals": {"errors"},
     "certs": set(),
     "vigil": {"errors", "records", "waiting", "watcher"},
     "progress": {"errors"},
@@ -83,7 +84,7 @@ IMPURE_BUILTINS = {"open", "print", "input", "eval", "exec", "__import__", "brea
 # Who else may import these.
 ONLY = {
     "docker": {"engine"},
-    "jupyterhub": {"spawner", "traits", "handlers", "hubstart"},
+    "jupyterhub": {"spawner", "traits", "handlers", "hubstart", "refusals"},
     "requests": {"engine", "wire"},
     "urllib3": {"engine", "wire"},
 }

@@ -35,7 +35,7 @@ from stub_hub import Hub, of_server, runtime
 from tornado import web
 from traitlets.config import Config
 
-from dockernamed import DockerNamedSpawner, debut, naming
+from dockernamed import DockerNamedSpawner, debut, naming, refusals
 from dockernamed import spawner as spawner_module
 from dockernamed.debut import Debut
 from dockernamed.runtime import Runtime
@@ -1088,7 +1088,7 @@ async def test_the_admins_own_alt_names(hub: Hub, monkeypatch: pytest.MonkeyPatc
 
 async def test_errors_of_older_hubs(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """JupyterHub 5 has no SpawnException: a plain HTTPError says the same."""
-    monkeypatch.delattr(spawner_module.hub_spawner, "SpawnException", raising=False)
+    monkeypatch.delattr(refusals.spawner, "SpawnException", raising=False)
     hub.info.ip = "127.0.0.1"
     error = await refused(hub)
     assert type(error) is web.HTTPError

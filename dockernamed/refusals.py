@@ -1,0 +1,49 @@
+"""Our errors as JupyterHub shows them to the one who asked, in pages and over REST."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from jupyterhub import spawner
+from tornado import web
+
+from . import errors
+
+T = TypeVar("T")
+
+#: HTTP status and reason of an error, by the first class that fits.
+STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
+    (errors.OptionsError, 400, "options"),
+    (errors.ConfigError, 500, "config"),
+    (errors.ImageError, 500, "image"),
+    (errors.ForeignObject, 409, "foreign"),
+    (errors.ServerDied, 500, "died"),
+    (errors.ServerSilent, 500, "timeout"),
+    (errors.EngineUnavailable, 503, "engine"),
+    (errors.DockerNamedError, 500, "engine"),
+)
+
+
+def refusal(error: errors.DockerNamedError) -> web.HTTPError:
+    """The error to raise instead: JupyterHub shows its message, and keeps its traceback out."""
+    status, reason = next(
+        (status, reason) for kind, status, reason in STATUS if isinstance(error, kind)
+    )
+    message = str(error)
+    made_for_it = getattr(spawner, "SpawnException", None)  # new in JupyterHub 6
+    found: Any = (
+        made_for_it(message, reason=reason, status_code=status)
+        if made_for_it
+        else web.HTTPError(status, message)
+    )
+    found.jupyterhub_message = message
+    return found  # type: ignore[no-any-return]
+
+
+async def told(work: Awaitable[T]) -> T:
+    """Do it, and raise what goes wrong as a `refusal`."""
+    try:
+        return await work
+    except errors.DockerNamedError as error:
+        raise refusal(error) from error
