@@ -116,11 +116,15 @@ class BareEngine:
             return False
         return bool(info["State"]["Running"])
 
-    async def ends_since(self, since: float, name: str) -> list[float]:
-        """When containers of this name ended, from a moment until now, as ``time.time()``."""
+    async def ends_since(self, since: float, prefix: str) -> list[float]:
+        """When containers of such names ended, from a moment until now, as ``time.time()``."""
         filters = json.dumps({"event": ["die"], "type": ["container"]})
         now = (await self.call("GET", "/info"))["SystemTime"]
         params = {"since": f"{since:.6f}", "until": str(now), "filters": filters}
         async with self._engine.get(f"{self._base}/events", params=params) as answer:
             events = [json.loads(line) for line in (await answer.text()).splitlines() if line]
-        return [e["timeNano"] / 1e9 for e in events if e["Actor"]["Attributes"]["name"] == name]
+        return [
+            event["timeNano"] / 1e9
+            for event in events
+            if event["Actor"]["Attributes"]["name"].startswith(prefix)
+        ]

@@ -21,9 +21,10 @@ async def bursts(setting: Setting, count: int, rounds: int) -> tuple[Samples, Sa
     up: Samples = {}
     down: Samples = {}
     async with setting.hubs(BUSYBOX) as hubs:
-        for hub in hubs:  # what the first start of a Hub costs is not what is asked here
-            await hub.spawn("first")
-        for number, order in enumerate(rotated([None, *hubs], rounds)):
+        for each in hubs:  # what the first start of a Hub costs is not what is asked here
+            await each.spawn("first")
+        contenders: list[Hub | None] = [None, *hubs]
+        for number, order in enumerate(rotated(contenders, rounds)):
             names = [f"many{number}n{index}" for index in range(count)]
             for hub in order:
                 if hub is None:

@@ -19,9 +19,11 @@ async def starts(setting: Setting, image: str, rounds: int) -> tuple[Samples, Sa
     up: Samples = {}
     down: Samples = {}
     async with setting.hubs(image) as hubs:
-        for number, order in enumerate(rotated([None, *hubs], rounds + 1)):
+        contenders: list[Hub | None] = [None, *hubs]
+        for number, order in enumerate(rotated(contenders, rounds + 1)):
             for hub in order:
                 server = f"one{number}"
+                stopped: float | None
                 if hub is None:
                     started, stopped = await _bare(setting, image, hubs[-1], server)
                 else:

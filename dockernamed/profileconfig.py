@@ -39,17 +39,17 @@ from .profiles import (
 _ACCESS = ("allowed_users", "allowed_groups")
 _OVERRIDES = (OVERRIDE, OVERRIDE_ALIAS)
 # Keys of jupyterhub-fancy-profiles are handed to templates like anything under "metadata".
-_PROFILE_KEYS = frozenset(
+PROFILE_KEYS = frozenset(
     ("display_name", "description", "slug", "default", "profile_options", "metadata")
 ).union(_OVERRIDES, _ACCESS)
 _OPTION_EXTRAS = ("metadata", "dynamic_image_building")
-_OPTION_KEYS = frozenset(
+OPTION_KEYS = frozenset(
     ("display_name", "description", "choices", "unlisted_choice", "number")
 ).union(_OPTION_EXTRAS)
-_PICK_KEYS = frozenset(("display_name", "description", "default", "metadata")).union(
+PICK_KEYS = frozenset(("display_name", "description", "default", "metadata")).union(
     _OVERRIDES, _ACCESS
 )
-_UNLISTED_KEYS = frozenset(
+UNLISTED_KEYS = frozenset(
     (
         "enabled",
         "display_name",
@@ -59,8 +59,8 @@ _UNLISTED_KEYS = frozenset(
         "validation_message",
     )
 ).union(_OVERRIDES, _ACCESS)
-_IMAGE_KEYS = frozenset(("image", "display_name")).union(_ACCESS)
-_NUMBER_KEYS = frozenset(("min", "max", "step", "unit", "default")).union(_OVERRIDES)
+IMAGE_KEYS = frozenset(("image", "display_name")).union(_ACCESS)
+NUMBER_KEYS = frozenset(("min", "max", "step", "unit", "default")).union(_OVERRIDES)
 # What no name, path or variable has a use for: control characters.
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]*")
 
@@ -123,7 +123,7 @@ def images_seen(allowed_images: object, who: Who) -> tuple[object, dict[str, str
     for choice, value in allowed_images.items():
         where = f"allowed_images[{choice!r}]"
         entry: Mapping[str, object] = value if isinstance(value, Mapping) else {"image": value}
-        _known(entry, where, _IMAGE_KEYS)
+        _known(entry, where, IMAGE_KEYS)
         if _access(entry, where).permits(who):
             seen[choice] = entry.get("image")
             labels[choice] = _text(entry, "display_name", where)
@@ -159,7 +159,7 @@ def _profile(
     common: Mapping[str, Option],
     vocabulary: Vocabulary,
 ) -> Profile:
-    _known(entry, where, _PROFILE_KEYS)
+    _known(entry, where, PROFILE_KEYS)
     display_name = _text(entry, "display_name", where)
     if not display_name:
         raise ConfigError(where, dict(entry), "a profile needs a 'display_name'")
@@ -230,7 +230,7 @@ def _option(
     key: str, entry: Mapping[str, object], where: str, vocabulary: Vocabulary, common: bool
 ) -> Option:
     where = f"{where}[{key!r}]"
-    _known(entry, where, _OPTION_KEYS)
+    _known(entry, where, OPTION_KEYS)
     choices = _dict(entry.get("choices") or {}, f"{where}['choices']")
     unlisted = _unlisted(_dict(entry.get("unlisted_choice") or {}, where), where, vocabulary)
     number = None
@@ -265,7 +265,7 @@ def _option(
 
 def _pick(key: str, value: object, where: str, vocabulary: Vocabulary) -> Pick:
     entry = _dict(value, where)
-    _known(entry, where, _PICK_KEYS)
+    _known(entry, where, PICK_KEYS)
     override = overrides.read(entry, where, vocabulary)
     overrides.check_values(override, where, vocabulary)
     return Pick(
@@ -281,7 +281,7 @@ def _pick(key: str, value: object, where: str, vocabulary: Vocabulary) -> Pick:
 
 def _unlisted(entry: Mapping[str, object], where: str, vocabulary: Vocabulary) -> Unlisted | None:
     where = f"{where}['unlisted_choice']"
-    _known(entry, where, _UNLISTED_KEYS)
+    _known(entry, where, UNLISTED_KEYS)
     override = overrides.read(entry, where, vocabulary)
     overrides.check_placeholders(override, where)
     pattern = _text(entry, "validation_regex", where)
@@ -330,7 +330,7 @@ def _image_rule(image: str, where: str) -> tuple[re.Pattern[str], int]:
 
 
 def _number(entry: Mapping[str, object], where: str, vocabulary: Vocabulary) -> Number:
-    _known(entry, where, _NUMBER_KEYS)
+    _known(entry, where, NUMBER_KEYS)
     override = overrides.read(entry, where, vocabulary)
     overrides.check_placeholders(override, where)
     bounds = {name: _amount(entry.get(name), f"{where}[{name!r}]") for name in ("min", "max")}

@@ -332,7 +332,7 @@ def bootstrap(name: str, key: str, packages: Sequence[str], requirements: Sequen
     suite, sources = debian_sources()
     for old in tar.parent.glob(f"{name}-*.tar"):
         old.unlink()
-    part = tar.with_suffix(".part")
+    part = tar.with_suffix(".part.tar")
     with scratch() as work:
         listing, script = work / "sources.list", work / "setup.sh"
         listing.write_text(sources)
@@ -342,6 +342,7 @@ def bootstrap(name: str, key: str, packages: Sequence[str], requirements: Sequen
             "mmdebstrap",
             "--quiet",
             "--variant=minbase",
+            "--format=tar",
             "--include=" + ",".join(packages),
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",

@@ -12,6 +12,18 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from .hubproc import Hub
 
+#: For a Hub's config. JupyterHub gives a start one second to fail before it goes on to the page
+#: that waits; on a slow machine, what the form's page says of a refusal would never be seen.
+PATIENT = """
+import asyncio, types
+from jupyterhub.handlers import pages
+
+def wait(tasks, timeout):
+    return asyncio.wait(tasks, timeout=60)
+
+pages.asyncio = types.SimpleNamespace(**{**vars(asyncio), "wait": wait})
+"""
+
 #: Said aloud by scripts that must never run.
 ALARM = "window.alarmed = true"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from .browsing import ALARM, chromium, visiting
+from .browsing import ALARM, PATIENT, chromium, visiting
 from .dockerview import BUSYBOX
 from .hubproc import HUB6, Hub, Hubs
 
@@ -135,6 +136,7 @@ def hub(hubs: Hubs) -> Iterator[Hub]:
             "allowed_images": {"web": BUSYBOX, "blue": f"{prefix}-blue:latest"},
         },
     }
+    config = PATIENT + textwrap.dedent(config)
     with hubs.running(config, prefix=prefix, by_user=by_user) as hub:
         hub.docker.flavour("blue", "ENV COLOUR=blue")
         yield hub

@@ -1,0 +1,73 @@
+"""benchmarks/run: every figure of speed, in one table, as JSON and as pictures."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from . import figures, picture, report
+from .setting import Setting, run
+
+Measure = Callable[[Setting], Awaitable[list[report.Figure]]]
+
+
+def measures(*, quick: bool) -> Mapping[str, Measure]:
+    """Name → what measures it, in the order of the table."""
+
+    def pick(short: int, long: int) -> int:
+        return short if quick else long
+
+    async def simulated(_: Setting) -> list[report.Figure]:
+        counts = [1000, 2000] if quick else [1000, 2500, 5000, 10_000]
+        return await asyncio.to_thread(figures.many_servers, counts)
+
+    servers = pick(8, 30)
+    return {
+        "busybox": lambda s: figures.one_busybox(s, pick(5, 20)),
+        "lab": lambda s: figures.one_lab(s, pick(1, 7)),
+        "at-once": lambda s: figures.at_once(s, servers, pick(1, 3)),
+        "hanging-pull": lambda s: figures.hanging_pull(s, pick(3, 7), pick(5, 20)),
+        "requests": lambda s: figures.requests(s, servers, pick(6, 15), pick(1, 2)),
+        "death": lambda s: figures.death(s, pick(2, 5)),
+        "crash": lambda s: figures.crash(s, pick(1, 3)),
+        "missing-image": lambda s: figures.missing_image(s, pick(5, 20)),
+        "simulated": simulated,
+    }
+
+
+async def measure(options: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    found: list[report.Figure] = []
+    chosen = measures(quick=options.quick)
+    async with Setting() as setting:
+        engine = await setting.engine.call("GET", "/version")
+        for name in options.only or chosen:
+            begin = time.monotonic()
+            print(f"{name} … ", end="", file=sys.stderr, flush=True)
+            found += await chosen[name](setting)
+            print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    print(report.table(found))
+    options.output.mkdir(parents=True, exist_ok=True)
+    report.write_json(options.output / "benchmarks.json", found, engine)
+    for path in picture.write(options.output, found):
+        print(f"wrote {path}", file=sys.stderr)
+
+
+def main() -> None:
+    """The command line."""
+    names = tuple(measures(quick=True))
+    parser = argparse.ArgumentParser(prog="benchmarks/run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few rounds, fewer servers")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/benchmarks"), help="folder for JSON and SVG"
+    )
+    run(measure(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""What is measured, with the limits that ours must keep to."""
+# ruff: noqa: RUF001  (the sign of multiplication is meant)
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from .counting import requests_of
+from .deaths import crashes, noticed
+from .many import bursts
+from .one import starts
+from .pulls import beside_a_hanging_pull, of_one_missing_image
+from .report import Figure, in_seconds, middle, seconds
+from .samples import Samples, ratio, worst
+from .setting import BUSYBOX, LAB, Setting
+
+
+def _ratios(samples: Samples, to: str = "bare") -> dict[str, str]:
+    return {
+        name: f"{ratio(samples, name, to):.2f}" if name != to else seconds(middle(values))
+        for name, values in samples.items()
+    }
+
+
+async def one_busybox(setting: Setting, rounds: int) -> list[Figure]:
+    """Starts and stops of a small server, one after another."""
+    up, down = await starts(setting, BUSYBOX, rounds)
+    factor = ratio(up, "ours", "floor")
+    stop = middle(down["ours"])
+    return [
+        Figure(
+            "one_busybox",
+            "one start, busybox: POST→ready ÷ bare",
+            _ratios(up),
+            f"≤ 1.05 × floor (is {factor:.2f})",
+            factor <= 1.05,
+            {"unit": "s", "samples": up},
+        ),
+        Figure(
+            "one_stop",
+            "one stop, PID 1 ignoring SIGTERM",
+            in_seconds(down),
+            "≤ 0.3 s",
+            stop <= 0.3,
+            {"unit": "s", "samples": down},
+        ),
+    ]
+
+
+async def one_lab(setting: Setting, rounds: int) -> list[Figure]:
+    """Starts of JupyterLab, one after another."""
+    up, _ = await starts(setting, LAB, rounds)
+    shown = {
+        name: f"{text} (worst {worst(up, name, 'bare'):.2f})" for name, text in _ratios(up).items()
+    }
+    factor, slowest = ratio(up, "ours", "bare"), worst(up, "ours", "bare")
+    return [
+        Figure(
+            "one_lab",
+            "one start, JupyterLab: POST→ready ÷ bare's first answer",
+            shown,
+            "≤ 1.05 (worst ≤ 1.2)",
+            factor <= 1.05 and slowest <= 1.2,
+            {"unit": "s", "samples": up},
+        )
+    ]
+
+
+async def at_once(setting: Setting, count: int, rounds: int) -> list[Figure]:
+    """Many starts, then many stops."""
+    up, down = await bursts(setting, count, rounds)
+    start, stop = ratio(up, "ours", "floor"), ratio(down, "ours", "floor")
+    shown = in_seconds(down)
+    shown["dockerspawner"] += " (extrapolated)"
+    return [
+        Figure(
+            "starts_at_once",
+            f"{count} starts at once ÷ bare",
+            _ratios(up),
+            f"≤ 1.08 × floor (is {start:.2f})",
+            start <= 1.08,
+            {"unit": "s", "samples": up},
+        ),
+        Figure(
+            "stops_at_once",
+            f"{count} stops at once, PID 1 ignoring SIGTERM",
+            shown,
+            f"≤ 1.3 × floor (is {stop:.2f})",
+            stop <= 1.3,
+            {"unit": "s", "samples": down, "dockerspawner_extrapolated": True},
+        ),
+    ]
+
+
+async def hanging_pull(setting: Setting, rounds: int, hang: float) -> list[Figure]:
+    """A start beside a pull that hangs."""
+    usual, beside = await beside_a_hanging_pull(setting, rounds, hang)
+    factor = middle(beside["ours"]) / middle(usual["ours"])
+    shown = {
+        name: f"{seconds(middle(beside[name]))} against {seconds(middle(usual[name]))}"
+        for name in usual
+    }
+    return [
+        Figure(
+            "hanging_pull",
+            f"start while another's pull hangs ({hang:.0f} s)",
+            shown,
+            f"≤ 1.2 × usual (is {factor:.2f})",
+            factor <= 1.2,
+            {"unit": "s", "samples": beside, "usual": usual},
+        )
+    ]
+
+
+async def requests(setting: Setting, count: int, interval: float, intervals: int) -> list[Figure]:
+    """What the Engine is asked for."""
+    per_start, per_poll = await requests_of(setting, count, interval, intervals)
+    return [
+        Figure(
+            "requests_per_poll",
+            f"Engine requests per poll interval, {count} servers",
+            {name: f"{value:.1f}" for name, value in per_poll.items()},
+            "≤ 1, however many servers",
+            per_poll["ours"] <= 1,
+            {"unit": "requests", "values": per_poll},
+        ),
+        Figure(
+            "requests_per_start",
+            "Engine requests per start",
+            {name: f"{value:.1f}" for name, value in per_start.items()},
+            "≤ 4",
+            per_start["ours"] <= 4,
+            {"unit": "requests", "values": per_start},
+        ),
+    ]
+
+
+async def death(setting: Setting, rounds: int) -> list[Figure]:
+    """A server that ends by itself."""
+    found = await noticed(setting, rounds)
+    took = middle(found["ours"])
+    return [
+        Figure(
+            "death",
+            "a death noticed by the Hub",
+            in_seconds(found),
+            "≤ 0.5 s",
+            took <= 0.5,
+            {"unit": "s", "samples": found},
+        )
+    ]
+
+
+async def crash(setting: Setting, rounds: int) -> list[Figure]:
+    """A server that ends before it was ready."""
+    found, told = await crashes(setting, rounds)
+    took = middle(found["ours"])
+    shown = {
+        name: f"{text}, {'with' if told[name] else 'no'} reason"
+        for name, text in in_seconds(found).items()
+    }
+    return [
+        Figure(
+            "crash",
+            "crash at start known to the caller, after the exit",
+            shown,
+            "≤ 0.3 s, with the reason",
+            took <= 0.3 and told["ours"],
+            {"unit": "s", "samples": found, "reason_told": told},
+        )
+    ]
+
+
+async def missing_image(setting: Setting, count: int) -> list[Figure]:
+    """Many starts of an image that has to be pulled."""
+    pulls, took = await of_one_missing_image(setting, count)
+    return [
+        Figure(
+            "missing_image",
+            f"{count} starts of one missing image",
+            {
+                name: f"{number} pull{'s' * (number != 1)}, {seconds(took[name][0])}"
+                for name, number in pulls.items()
+            },
+            "1 pull",
+            pulls["ours"] == 1,
+            {"unit": "pulls", "values": pulls, "seconds": took},
+        )
+    ]
+
+
+def many_servers(counts: list[int]) -> list[Figure]:
+    """Growth with the number of servers, on a simulated Engine."""
+    found = [_simulated(count) for count in counts]
+    most = found[-1]
+    number = int(most["servers"])
+    memory = most["rss_per_server"]
+    limit = 0.05 * number / 10_000
+    return [
+        Figure(
+            "simulated_poll",
+            f"{number:,} servers, simulated: one poll round (CPU)",
+            {"ours": seconds(most["poll_round_s"])},
+            f"≤ {seconds(limit)}",
+            most["poll_round_s"] <= limit,
+            {"unit": "s", "growth": found},
+        ),
+        Figure(
+            "simulated_lag",
+            f"{number:,} servers, simulated: event-loop lag p99",
+            {"ours": f"{most['lag_p99_s'] * 1000:.1f} ms"},
+            "≤ 20 ms",
+            most["lag_p99_s"] <= 0.02,
+        ),
+        Figure(
+            "simulated_memory",
+            f"{number:,} servers, simulated: memory per server in the watcher",
+            {"ours": f"{memory / 1024:.1f} KiB"},
+            "≤ 4 KiB",
+            memory <= 4096,
+        ),
+    ]
+
+
+def _simulated(count: int) -> dict[str, float]:
+    """In a process of its own, whose memory nobody else has used."""
+    command = [sys.executable, "-m", "benchmarks.simulated", str(count)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found

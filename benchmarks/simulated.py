@@ -1,0 +1,196 @@
+"""The cost of many servers, on a simulated Engine: polls, event-loop lag, memory.
+
+    python -m benchmarks.simulated NUMBER
+
+The Engine runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import gc
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from fake_engine import FakeEngine
+
+from dockernamed import DockerNamedSpawner
+from dockernamed.engine import Connection
+from dockernamed.naming import LABEL, LABEL_HUB, LABEL_SERVER, LABEL_USER
+from dockernamed.runtime import Runtime
+
+SECRET = b"cookie secret"
+HUB = DockerNamedSpawner.derived_hub_id(SECRET)
+IMAGE = "lab:latest"
+SAMPLE_S = 0.001  # between two looks at the event loop
+BATCH = 50  # polls between two turns of the event loop; JupyterHub spreads them at random
+EVENTS = 2000  # of others' containers and of ours, while the lag is watched
+
+
+class Lag:
+    """How late the event loop is, sampled while it is entered."""
+
+    def __init__(self) -> None:
+        self.samples: list[float] = []
+
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Sample for as long as the block lasts."""
+        task = asyncio.ensure_future(self._sample())
+        await asyncio.sleep(0)
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _sample(self) -> None:
+        while True:
+            begin = time.perf_counter()
+            await asyncio.sleep(SAMPLE_S)
+            self.samples.append(time.perf_counter() - begin - SAMPLE_S)
+
+    def percentile(self, share: float) -> float:
+        """Such as 0.99."""
+        return sorted(self.samples)[int(share * (len(self.samples) - 1))]
+
+
+def serve(count: int) -> None:
+    """Be an Engine with so many servers until the input ends; obey a few words."""
+    with FakeEngine() as engine:
+        ids = engine.populate(count, _labels, IMAGE)
+        print(json.dumps({"url": engine.url, "ids": ids}), flush=True)
+        for line in sys.stdin:
+            if line.strip() == "lose":
+                engine.lose_streams()
+            else:
+                for number in range(EVENTS):
+                    labels = _labels(number % count) | {"name": "x", "image": IMAGE}
+                    engine.emit("container", "exec_start", ids[number % count], labels)
+            print(flush=True)
+
+
+def _labels(number: int) -> dict[str, str]:
+    return {
+        LABEL: "1",
+        LABEL_HUB: HUB,
+        LABEL_USER: f"user{number}",
+        LABEL_SERVER: "",
+    }
+
+
+@contextlib.contextmanager
+def _engine(count: int) -> Iterator[tuple[Any, dict[str, Any]]]:
+    command = [sys.executable, "-m", "benchmarks.simulated", "--serve", str(count)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.stdin.close()
+
+
+def _rss() -> int:
+    """Bytes of memory in use, once what is free was given back."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def measure(count: int) -> dict[str, float]:
+    """Figures of so many servers.
+
+    Returns:
+        ``poll_round_s`` (CPU) of `DockerNamedSpawner.poll` of all; ``lag_p99_s`` and
+        ``lag_max_s`` while the table is filled, polled, told of events and filled again;
+        ``sync_s``; ``rss_per_server`` of the watcher, and ``vigil_per_server``, what watching
+        over a running server adds, in bytes.
+    """
+    logging.getLogger("dockernamed").setLevel(logging.ERROR)
+    with _engine(count) as (process, told):
+        lag = Lag()
+        connection = Connection(options=(("base_url", told["url"]),))
+        runtime = Runtime.shared(connection, HUB, logging.getLogger("dockernamed"), 16)
+        await runtime.engine.version()
+        found: dict[str, float] = {"servers": count}
+        found |= await _watcher(runtime, lag)
+        spawners = [_spawner(told["url"], number, id) for number, id in enumerate(told["ids"])]
+        before = _rss()
+        found["poll_round_s"] = await _poll_round(spawners, lag)
+        found["vigil_per_server"] = (_rss() - before) / count
+        found["poll_round_s"] = min([await _poll_round(spawners, lag) for _ in range(3)])
+        async with lag.watched():
+            await _tell(process, "events")
+            losses = runtime.watcher.losses
+            await _tell(process, "lose")
+            while runtime.watcher.losses == losses:  # noqa: ASYNC110  (no event tells)
+                await asyncio.sleep(SAMPLE_S)
+            await runtime.watcher.in_sync()
+        found["lag_p99_s"], found["lag_max_s"] = lag.percentile(0.99), lag.percentile(1)
+        await runtime.close()
+    return found
+
+
+async def _watcher(runtime: Runtime, lag: Lag) -> dict[str, float]:
+    before, begin = _rss(), time.perf_counter()
+    async with lag.watched():
+        await runtime.watcher.synced()
+    took = time.perf_counter() - begin
+    return {"sync_s": took, "rss_per_server": (_rss() - before) / len(runtime.watcher)}
+
+
+def _spawner(url: str, number: int, id: str) -> DockerNamedSpawner:
+    user = SimpleNamespace(name=f"user{number}", settings={"cookie_secret": SECRET})
+    spawner = DockerNamedSpawner(user=user, client_kwargs={"base_url": url})
+    spawner.object_id = id
+    return spawner
+
+
+async def _poll_round(spawners: list[DockerNamedSpawner], lag: Lag) -> float:
+    """CPU seconds, without what JupyterHub itself needs for each."""
+    gc.collect()
+    took = 0.0
+    async with lag.watched():
+        for start in range(0, len(spawners), BATCH):
+            begin = time.process_time()
+            answers = [await spawner.poll() for spawner in spawners[start : start + BATCH]]
+            took += time.process_time() - begin
+            if answers.count(None) != len(answers):
+                raise AssertionError("a running server is said to have ended")
+            await asyncio.sleep(0)
+    return took
+
+
+async def _tell(process: Any, word: str) -> None:
+    process.stdin.write(f"{word}\n")
+    process.stdin.flush()
+    await asyncio.to_thread(process.stdout.readline)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("count", type=int, nargs="?")
+    options = parser.parse_args()
+    if options.serve is not None:
+        serve(options.serve)
+    else:
+        print(json.dumps(asyncio.run(measure(options.count))))
+
+
+if __name__ == "__main__":
+    main()
