@@ -29,7 +29,7 @@ def measures(*, quick: bool) -> Mapping[str, Measure]:
     return {
         "busybox": lambda s: figures.one_busybox(s, pick(5, 20)),
         "lab": lambda s: figures.one_lab(s, pick(1, 7)),
-        "at-once": lambda s: figures.at_once(s, servers, pick(1, 3)),
+        "at-once": lambda s: figures.at_once(s, servers, pick(3, 5)),
         "hanging-pull": lambda s: figures.hanging_pull(s, pick(3, 7), pick(5, 20)),
         "requests": lambda s: figures.requests(s, servers, pick(6, 15), pick(1, 2)),
         "death": lambda s: figures.death(s, pick(2, 5)),

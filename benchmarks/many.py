@@ -16,7 +16,7 @@ PATIENCE = 3
 async def bursts(setting: Setting, count: int, rounds: int) -> tuple[Samples, Samples]:
     """Seconds until the last of ``count`` servers is ready, and until the last is stopped.
 
-    DockerSpawner's stops are extrapolated from `PATIENCE` of them.
+    DockerSpawner's stops are extrapolated from `PATIENCE` of them, in the first round only.
     """
     up: Samples = {}
     down: Samples = {}
@@ -24,6 +24,7 @@ async def bursts(setting: Setting, count: int, rounds: int) -> tuple[Samples, Sa
         for each in hubs:  # what the first start of a Hub costs is not what is asked here
             await each.spawn("first")
         contenders: list[Hub | None] = [None, *hubs]
+        stopped: float | None
         for number, order in enumerate(rotated(contenders, rounds)):
             names = [f"many{number}n{index}" for index in range(count)]
             for hub in order:
@@ -33,10 +34,11 @@ async def bursts(setting: Setting, count: int, rounds: int) -> tuple[Samples, Sa
                     begin = time.perf_counter()
                     await asyncio.gather(*(hub.spawn(name) for name in names))
                     started = time.perf_counter() - begin
-                    stopped = await _stops(setting, hub, names)
+                    stopped = await _stops(setting, hub, names, number)
                 name = hub.contender if hub else "bare"
                 up.setdefault(name, []).append(started)
-                down.setdefault(name, []).append(stopped)
+                if stopped is not None:
+                    down.setdefault(name, []).append(stopped)
     return up, down
 
 
@@ -49,12 +51,14 @@ async def _bare(setting: Setting, count: int) -> tuple[float, float]:
     return started, time.perf_counter() - begin
 
 
-async def _stops(setting: Setting, hub: Hub, names: list[str]) -> float:
-    waited_for = names[:PATIENCE] if hub.contender == "dockerspawner" else names
+async def _stops(setting: Setting, hub: Hub, names: list[str], number: int) -> float | None:
+    waited_for = names
+    if hub.contender == "dockerspawner":
+        waited_for = [] if number else names[:PATIENCE]
     begin = time.perf_counter()
     await asyncio.gather(*(hub.halt(name) for name in waited_for))
     took = time.perf_counter() - begin
     rest = names[len(waited_for) :]
     await asyncio.gather(*(setting.engine.remove(hub.container(name)) for name in rest))
     await asyncio.gather(*(hub.halt(name) for name in rest))
-    return took * len(names) / len(waited_for)
+    return took * len(names) / len(waited_for) if waited_for else None

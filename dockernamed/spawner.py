@@ -59,6 +59,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._tried = False
         self._found_hub_url = False
         self._journal = Journal()
+        self._own_runtime: Runtime | None = None
         self._vigil: Vigil | None = None
         if self.user is not None:
             # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
@@ -89,7 +90,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return Runtime.shared(self._connection(), hub_id, self.log, self.max_parallel_calls)
 
     def _runtime(self) -> Runtime:
-        return self.runtime(self.key.hub)
+        if self._own_runtime is None:  # asked for at every poll of every server
+            self._own_runtime = self.runtime(self.key.hub)
+        return self._own_runtime
 
     def _wish(self) -> Wish:
         return Wish(self, self.key, self.template_namespace(), self._runtime())
