@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -119,8 +120,7 @@ class BareEngine:
     async def ends_since(self, since: float, prefix: str) -> list[float]:
         """When containers of such names ended, from a moment until now, as ``time.time()``."""
         filters = json.dumps({"event": ["die"], "type": ["container"]})
-        now = (await self.call("GET", "/info"))["SystemTime"]
-        params = {"since": f"{since:.6f}", "until": str(now), "filters": filters}
+        params = {"since": f"{since:.6f}", "until": f"{time.time():.6f}", "filters": filters}
         async with self._engine.get(f"{self._base}/events", params=params) as answer:
             events = [json.loads(line) for line in (await answer.text()).splitlines() if line]
         return [

@@ -107,7 +107,7 @@ async def counted_hubs(
     """Hubs whose requests to the Engine are counted."""
     async with AsyncExitStack() as stack:
         proxies = {}
-        for name in contenders:
+        for name in set(contenders) & set(setting.contenders):
             # A socket's path has a limit of 107 characters.
             proxy = CountingProxy(setting.engine.url, setting.folder / f"{name[:6]}.sock")
             proxies[name] = await stack.enter_async_context(proxy.running())

@@ -24,7 +24,7 @@ async def noticed(setting: Setting, rounds: int) -> Samples:
 
     DockerSpawner is waited for once: the next poll, of one every 30 s, is what tells it.
     """
-    found: Samples = {name: [] for name in CONTENDERS}
+    found: Samples = {}
 
     async def watch(hub: Hub, server: str) -> None:
         await hub.spawn(server)
@@ -33,7 +33,7 @@ async def noticed(setting: Setting, rounds: int) -> Samples:
         await setting.engine.call("POST", f"/containers/{container}/kill")
         while server in await hub.servers():  # noqa: ASYNC110  (asks over HTTP)
             await asyncio.sleep(LOOK_S)
-        found[hub.contender].append(time.time() - before)
+        found.setdefault(hub.contender, []).append(time.time() - before)
 
     async def repeat(hub: Hub) -> None:
         for number in range(rounds if hub.contender == "ours" else 1):
@@ -46,7 +46,7 @@ async def noticed(setting: Setting, rounds: int) -> Samples:
 
 async def crashes(setting: Setting, rounds: int) -> tuple[Samples, dict[str, bool]]:
     """Seconds from a crash at start to the answer, and whether that says exit code and reason."""
-    found: Samples = {name: [] for name in CONTENDERS}
+    found: Samples = {}
     told: dict[str, bool] = {}
     async with setting.hubs(BUSYBOX, CONTENDERS, further=CRASHING) as hubs:
         for number in range(rounds):
@@ -58,7 +58,7 @@ async def crashes(setting: Setting, rounds: int) -> tuple[Samples, dict[str, boo
                 if status < 400:
                     raise HubError(f"{hub.contender}: a server that crashed answered {status}")
                 died = await setting.engine.ends_since(begin, hub.prefix)
-                found[hub.contender].append(end - died[0])
+                found.setdefault(hub.contender, []).append(end - died[0])
                 told[hub.contender] = "3" in text and LAST_WORDS in text
     return found, told
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from . import figures, picture, report
+from .hubs import CONTENDERS
 from .setting import Setting, run
 
 Measure = Callable[[Setting], Awaitable[list[report.Figure]]]
@@ -27,13 +28,13 @@ def measures(*, quick: bool) -> Mapping[str, Measure]:
 
     servers = pick(8, 30)
     return {
-        "busybox": lambda s: figures.one_busybox(s, pick(5, 20)),
-        "lab": lambda s: figures.one_lab(s, pick(1, 7)),
-        "at-once": lambda s: figures.at_once(s, servers, pick(3, 5)),
+        "busybox": lambda s: figures.one_busybox(s, pick(7, 15)),
+        "lab": lambda s: figures.one_lab(s, pick(1, 5), warm=not quick),
+        "at-once": lambda s: figures.at_once(s, servers, pick(2, 3)),
         "hanging-pull": lambda s: figures.hanging_pull(s, pick(3, 7), pick(5, 20)),
         "requests": lambda s: figures.requests(s, servers, pick(6, 15), pick(1, 2)),
         "death": lambda s: figures.death(s, pick(2, 5)),
-        "crash": lambda s: figures.crash(s, pick(1, 3)),
+        "crash": lambda s: figures.crash(s, pick(1, 2)),
         "missing-image": lambda s: figures.missing_image(s, pick(5, 20)),
         "simulated": simulated,
     }
@@ -43,7 +44,8 @@ async def measure(options: argparse.Namespace) -> None:
     """Measure, print, write."""
     found: list[report.Figure] = []
     chosen = measures(quick=options.quick)
-    async with Setting() as setting:
+    contenders = [name for name in CONTENDERS if name != "dockerspawner" or not options.quick]
+    async with Setting(contenders) as setting:
         engine = await setting.engine.call("GET", "/version")
         for name in options.only or chosen:
             begin = time.monotonic()
@@ -61,7 +63,9 @@ def main() -> None:
     """The command line."""
     names = tuple(measures(quick=True))
     parser = argparse.ArgumentParser(prog="benchmarks/run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds, fewer servers")
+    parser.add_argument(
+        "--quick", action="store_true", help="few rounds, fewer servers, no DockerSpawner"
+    )
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument(
         "--output", type=Path, default=Path("build/benchmarks"), help="folder for JSON and SVG"

@@ -49,9 +49,9 @@ async def one_busybox(setting: Setting, rounds: int) -> list[Figure]:
     ]
 
 
-async def one_lab(setting: Setting, rounds: int) -> list[Figure]:
+async def one_lab(setting: Setting, rounds: int, *, warm: bool = True) -> list[Figure]:
     """Starts of JupyterLab, one after another."""
-    up, _ = await starts(setting, LAB, rounds)
+    up, _ = await starts(setting, LAB, rounds, warm=warm)
     shown = {
         name: f"{text} (worst {worst(up, name, 'bare'):.2f})" for name, text in _ratios(up).items()
     }
@@ -73,7 +73,8 @@ async def at_once(setting: Setting, count: int, rounds: int) -> list[Figure]:
     up, down = await bursts(setting, count, rounds)
     start, stop = ratio(up, "ours", "floor"), ratio(down, "ours", "floor")
     shown = in_seconds(down)
-    shown["dockerspawner"] += " (extrapolated)"
+    if "dockerspawner" in shown:
+        shown["dockerspawner"] += " (extrapolated)"
     return [
         Figure(
             "starts_at_once",

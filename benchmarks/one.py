@@ -6,21 +6,28 @@ from .hubs import USER, Hub
 from .samples import Samples, rotated
 from .setting import LAB, Setting
 
-#: Rounds in which DockerSpawner's stops, of ten seconds each, are waited for.
+#: Rounds in which DockerSpawner's stops, of ten seconds each, are waited for, the first included.
 PATIENCE = 2
 
 
-async def starts(setting: Setting, image: str, rounds: int) -> tuple[Samples, Samples]:
+async def starts(
+    setting: Setting, image: str, rounds: int, *, warm: bool = True
+) -> tuple[Samples, Samples]:
     """Seconds of starts and of stops by contender; ``bare`` is the Engine without a Hub.
 
-    In each round each contender starts and stops one server. The first round, which fills caches,
-    doesn't count.
+    In each round each contender starts and stops one server.
+
+    Args:
+        setting: where.
+        image: of the servers.
+        rounds: how many.
+        warm: begin with a round that fills caches and doesn't count.
     """
     up: Samples = {}
     down: Samples = {}
     async with setting.hubs(image) as hubs:
         contenders: list[Hub | None] = [None, *hubs]
-        for number, order in enumerate(rotated(contenders, rounds + 1)):
+        for number, order in enumerate(rotated(contenders, rounds + warm)):
             for hub in order:
                 server = f"one{number}"
                 stopped: float | None
@@ -29,7 +36,7 @@ async def starts(setting: Setting, image: str, rounds: int) -> tuple[Samples, Sa
                 else:
                     started = await hub.spawn(server)
                     stopped = await _stop(setting, hub, server, number)
-                if number:
+                if number >= warm:
                     name = hub.contender if hub else "bare"
                     up.setdefault(name, []).append(started)
                     if stopped is not None:
@@ -38,7 +45,7 @@ async def starts(setting: Setting, image: str, rounds: int) -> tuple[Samples, Sa
 
 
 async def _stop(setting: Setting, hub: Hub, server: str, number: int) -> float | None:
-    if hub.contender == "dockerspawner" and not 0 < number <= PATIENCE:
+    if hub.contender == "dockerspawner" and number >= PATIENCE:
         await setting.engine.remove(hub.container(server))
         await hub.halt(server)
         return None

@@ -34,13 +34,14 @@ async def beside_a_hanging_pull(
         rounds: how many of each.
         hang: seconds that the pull hangs; who waits for it waits no longer than so.
     """
-    usual: Samples = {name: [] for name in CONTENDERS}
-    beside: Samples = {name: [] for name in CONTENDERS}
+    usual: Samples = {}
+    beside: Samples = {}
     async with setting.hubs(BUSYBOX, CONTENDERS) as hubs:
         for hub in hubs:
             await _timed(setting, hub, "warm")
-            for number in range(rounds):
-                usual[hub.contender].append(await _timed(setting, hub, f"usual{number}"))
+            usual[hub.contender] = [
+                await _timed(setting, hub, f"usual{number}") for number in range(rounds)
+            ]
             async with _hanging_registry() as (address, asked, go):
                 stuck = asyncio.ensure_future(
                     hub.ask("POST", "/users/bench/servers/stuck", {"image": f"{address}/x:1"})
@@ -48,8 +49,10 @@ async def beside_a_hanging_pull(
                 await asked.wait()
                 timer = asyncio.get_running_loop().call_later(hang, go.set)
                 # Who is made to wait once has shown it.
-                for number in range(rounds if hub.contender == "ours" else 1):
-                    beside[hub.contender].append(await _timed(setting, hub, f"beside{number}"))
+                beside[hub.contender] = [
+                    await _timed(setting, hub, f"beside{number}")
+                    for number in range(rounds if hub.contender == "ours" else 1)
+                ]
                 timer.cancel()
                 go.set()
                 await stuck

@@ -43,11 +43,13 @@ class Setting:
     """Use as ``async with``; all objects it names are removed at the end.
 
     Attributes:
+        contenders: who is measured, besides the bare Engine.
         name: begins the names of everything that is made on the Engine.
         gateway: this host's address in the containers' network.
         folder: for files, while it lasts.
     """
 
+    contenders: Sequence[str] = tuple(CONTENDERS)
     name: str = field(default_factory=lambda: f"bench{secrets.token_hex(3)}")
     gateway: str = ""
 
@@ -83,7 +85,7 @@ class Setting:
 
         Args:
             image: of its servers.
-            contenders: whose Hubs.
+            contenders: whose Hubs, of those who are measured.
             further: more Python text for their config files.
             docker_host: contender → Engine, if another one than ``DOCKER_HOST``.
         """
@@ -98,6 +100,7 @@ class Setting:
                 docker_host=(docker_host or {}).get(contender),
             )
             for contender in contenders
+            if contender in self.contenders
         ]
         try:
             await asyncio.gather(*(hub.start() for hub in hubs))

@@ -2,12 +2,11 @@
 
     python -m benchmarks.simulated NUMBER
 
-The Engine runs in a process of its own.
+The Engine runs in a process of its own: `benchmarks.populated`.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import ctypes
@@ -23,8 +22,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fake_engine import FakeEngine
-
 from dockernamed import DockerNamedSpawner
 from dockernamed.engine import Connection
 from dockernamed.naming import LABEL, LABEL_HUB, LABEL_SERVER, LABEL_USER
@@ -32,10 +29,8 @@ from dockernamed.runtime import Runtime
 
 SECRET = b"cookie secret"
 HUB = DockerNamedSpawner.derived_hub_id(SECRET)
-IMAGE = "lab:latest"
 SAMPLE_S = 0.001  # between two looks at the event loop
 BATCH = 50  # polls between two turns of the event loop; JupyterHub spreads them at random
-EVENTS = 2000  # of others' containers and of ours, while the lag is watched
 
 
 class Lag:
@@ -65,33 +60,10 @@ class Lag:
         return sorted(self.samples)[int(share * (len(self.samples) - 1))]
 
 
-def serve(count: int) -> None:
-    """Be an Engine with so many servers until the input ends; obey a few words."""
-    with FakeEngine() as engine:
-        ids = engine.populate(count, _labels, IMAGE)
-        print(json.dumps({"url": engine.url, "ids": ids}), flush=True)
-        for line in sys.stdin:
-            if line.strip() == "lose":
-                engine.lose_streams()
-            else:
-                for number in range(EVENTS):
-                    labels = _labels(number % count) | {"name": "x", "image": IMAGE}
-                    engine.emit("container", "exec_start", ids[number % count], labels)
-            print(flush=True)
-
-
-def _labels(number: int) -> dict[str, str]:
-    return {
-        LABEL: "1",
-        LABEL_HUB: HUB,
-        LABEL_USER: f"user{number}",
-        LABEL_SERVER: "",
-    }
-
-
 @contextlib.contextmanager
 def _engine(count: int) -> Iterator[tuple[Any, dict[str, Any]]]:
-    command = [sys.executable, "-m", "benchmarks.simulated", "--serve", str(count)]
+    labels = {LABEL: "1", LABEL_HUB: HUB, LABEL_USER: "user{n}", LABEL_SERVER: ""}
+    command = [sys.executable, "-m", "benchmarks.populated", str(count), json.dumps(labels)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None
@@ -131,7 +103,7 @@ async def measure(count: int) -> dict[str, float]:
         before = _rss()
         found["poll_round_s"] = await _poll_round(spawners, lag)
         found["vigil_per_server"] = (_rss() - before) / count
-        found["poll_round_s"] = min([await _poll_round(spawners, lag) for _ in range(3)])
+        found["poll_round_s"] = min([await _poll_round(spawners, lag) for _ in range(5)])
         async with lag.watched():
             await _tell(process, "events")
             losses = runtime.watcher.losses
@@ -182,14 +154,7 @@ async def _tell(process: Any, word: str) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("count", type=int, nargs="?")
-    options = parser.parse_args()
-    if options.serve is not None:
-        serve(options.serve)
-    else:
-        print(json.dumps(asyncio.run(measure(options.count))))
+    print(json.dumps(asyncio.run(measure(int(sys.argv[1])))))
 
 
 if __name__ == "__main__":

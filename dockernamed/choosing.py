@@ -194,7 +194,7 @@ def images(spawner: Any) -> list[str]:
     aliases = profileconfig.image_aliases(allowed)
     menu = options.Menu(AllowedImages(aliases or allowed), catalogue, vocabulary)
     named = {spawner.image, *images_of(menu)}
-    return sorted(str(aliases.get(image, image)) for image in named)
+    return sorted({str(aliases.get(image, image)) for image in named})
 
 
 def check(spawner: Any) -> None:

@@ -238,7 +238,7 @@ class Engine(Calls):
         return client
 
 
-class _UnixConnection(UnixHTTPConnection):
+class _UnixConnection(UnixHTTPConnection):  # type: ignore[misc]
     def connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -250,13 +250,13 @@ class _UnixConnection(UnixHTTPConnection):
         self.sock = sock
 
 
-class _UnixPool(UnixHTTPConnectionPool):
+class _UnixPool(UnixHTTPConnectionPool):  # type: ignore[misc]
     def _new_conn(self) -> Any:
         timeout: Any = self.timeout
         return _UnixConnection(self.base_url, self.socket_path, timeout)
 
 
-class _UnixAdapter(UnixHTTPAdapter):
+class _UnixAdapter(UnixHTTPAdapter):  # type: ignore[misc]
     """One pool for all URLs, so that a connection is kept: the SDK's own has a pool per URL."""
 
     def get_connection(self, url: Any, proxies: Any = None) -> Any:
@@ -275,7 +275,7 @@ def _client_settings(connection: Connection) -> dict[str, Any]:
         else:
             settings["base_url"] = connection.base_url
         if connection.tls:
-            settings["tls"] = docker.tls.TLSConfig(**dict(connection.tls))  # type: ignore[arg-type]
+            settings["tls"] = docker.tls.TLSConfig(**dict(connection.tls))
         authority = getattr(settings.get("tls"), "ca_cert", None)
         if authority:
             os.stat(authority)  # the SDK itself looks only when it connects

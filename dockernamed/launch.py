@@ -102,8 +102,10 @@ class Launch:
         try:
             await self._to_its_end(self._engine.start_container(container_id))
         except TRANSIENT:
+            self._made.start_in_doubt = bool(self._made.reused)
             if not await self._was_started(container_id):
                 raise
+            self._made.start_in_doubt = False
         self._watcher.note_started(container_id)
 
     async def _was_started(self, container_id: str) -> bool:

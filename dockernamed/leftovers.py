@@ -26,6 +26,7 @@ from .errors import (
     NotFound,
 )
 from .spec import LABEL_START
+from .waiting import within
 from .watcher import Record, Watcher
 
 LOG = logging.getLogger("dockernamed.leftovers")
@@ -34,8 +35,10 @@ LOG = logging.getLogger("dockernamed.leftovers")
 TRANSIENT = (EngineUnavailable, EngineTimeout, EngineFailed)
 #: Seconds before each further try of something that has to be done, once the Engine is back.
 PAUSES_S = (0.1, 0.3, 1.0, 3.0)
-#: Failed starts remembered for what a create call without an answer may still bring.
+#: Failed starts remembered for what a call without an answer may still bring.
 MAX_DOUBTFUL = 1000
+#: Seconds for which a start call without an answer may still be done.
+LATE_S = 600.0
 
 
 @dataclass(eq=False)
@@ -49,7 +52,9 @@ class Made:
         reused: id of a kept container that was started again: stopped, never removed.
         volumes: names of the volumes that it made, or may have made.
         in_doubt: a create call ended without a clear answer: there may be a container.
+        start_in_doubt: likewise the start call of a kept container: it may run later.
         failed: it is to be taken back.
+        busy: held while it is taken back.
     """
 
     key: naming.Key
@@ -58,7 +63,9 @@ class Made:
     reused: str = ""
     volumes: set[str] = field(default_factory=set)
     in_doubt: bool = False
+    start_in_doubt: bool = False
     failed: bool = False
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Leftovers:
@@ -89,12 +96,16 @@ class Leftovers:
             await asyncio.wait({self._removals[volume]})
 
     def keep(self, made: Made) -> None:
-        """All that the start made stays."""
+        """Whatever the start made and is still there stays."""
         self._open.pop(made.id, None)
+        made.volumes.clear()
+        made.reused = ""
 
     async def undo(self, made: Made) -> None:
         """Take back what a start made; never raises: what cannot be done now is done later."""
         made.failed = True
+        if made.start_in_doubt:
+            self.spawn(self._undo_late_start(made))
         try:
             await self._take_back(made)
         except TRANSIENT as error:
@@ -121,10 +132,28 @@ class Leftovers:
         self._log.warning("Something of a failed start is left: %s", error)
         self.keep(made)
 
+    async def _undo_late_start(self, made: Made) -> None:
+        try:
+            await within(LATE_S, self._watcher.wait_restarted(made.reused))
+            await persevere(lambda: self._halt(made), self._watcher)
+        except asyncio.TimeoutError:
+            self._log.debug("Container %s was not started late", made.reused[:12])
+        except DockerNamedError as error:
+            self._log.warning("Something of a failed start is left: %s", error)
+        made.start_in_doubt = False
+        self.keep(made)
+
     async def _take_back(self, made: Made) -> None:
+        async with made.busy:
+            await self._take_back_all(made)
+        if made.in_doubt or made.start_in_doubt:
+            self._forget_oldest_doubt()
+        else:
+            self.keep(made)
+
+    async def _take_back_all(self, made: Made) -> None:
         """Newest first: a volume is free only when its container is gone."""
-        if made.reused:
-            await self._halt(made.reused)
+        await self._halt(made)
         if made.in_doubt:
             label = f"{LABEL_START}={made.id}"
             made.containers |= {one["Id"] for one in await self._engine.list_containers([label])}
@@ -137,15 +166,13 @@ class Leftovers:
             try:
                 await removal
             finally:
-                del self._removals[volume]
-        if made.in_doubt:
-            self._forget_oldest_doubt()
-        else:
-            self.keep(made)
+                self._removals.pop(volume, None)
 
-    async def _halt(self, container_id: str) -> None:
+    async def _halt(self, made: Made) -> None:
+        if not made.reused:
+            return
         try:
-            await self._engine.kill_container(container_id)
+            await self._engine.kill_container(made.reused)
         except (NotFound, Conflict) as error:
             self._log.debug("A kept container does not run: %s", error)
 
@@ -160,9 +187,9 @@ class Leftovers:
             self._log.debug("A new volume is gone, or in use by now: %s", error)
 
     def _forget_oldest_doubt(self) -> None:
-        doubtful = [made.id for made in self._open.values() if made.failed and made.in_doubt]
-        for id in doubtful[: max(0, len(doubtful) - MAX_DOUBTFUL)]:
-            del self._open[id]
+        doubtful = [made for made in self._open.values() if made.failed]
+        for made in doubtful[: max(0, len(doubtful) - MAX_DOUBTFUL)]:
+            self.keep(made)
 
     def _look_at(self, record: Record) -> None:
         """A container that nobody waits for may be the late work of a start that is long over."""

@@ -52,6 +52,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self.object_id = ""
         self.object_name = ""
         self._volumes: dict[str, str] = {}
+        self._last_image = ""
+        self._options_before: dict[str, Any] | None = None
         self._image_info: Mapping[str, Any] | None = None
         self._certs = b""
         self._starting = False
@@ -114,6 +116,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self.object_id = state.get("object_id", "")
         self.object_name = state.get("object_name", "")
         self._volumes = dict(state.get("volumes", {}))
+        self._last_image = state.get("image", "")
 
     def get_state(self) -> dict[str, Any]:
         """What the Hub keeps: the container while there is one, the volumes' names for good."""
@@ -122,6 +125,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             state |= {"object_id": self.object_id, "object_name": self.object_name}
         if self._volumes:
             state["volumes"] = dict(self._volumes)
+        if self._last_image:
+            state["image"] = self._last_image
         return state
 
     def clear_state(self) -> None:
@@ -166,8 +171,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             choice = await told(self.chooser.apply(user_options))
         except web.HTTPError:
-            self.user_options = self.orm_spawner.user_options = self._options_before
+            if self._options_before is not None:
+                self.user_options = self.orm_spawner.user_options = self._options_before
             raise
+        finally:
+            self._options_before = None
         self.log.info("%s: %s", self._log_name, choice.label or "default options")
 
     # --- before the start's clock runs -----------------------------------------------------
@@ -282,6 +290,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self._kept_failed = self.keep_failed
             raise
         self.object_id, self.object_name = running.id, running.name
+        self._last_image = self.image
         self._volumes.update(storage.remembered)
         # A container that was used again has its first start's token: the Hub takes it up.
         self.api_token = running.env.get("JUPYTERHUB_API_TOKEN", self.api_token)

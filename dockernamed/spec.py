@@ -12,7 +12,7 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import naming
@@ -77,7 +77,14 @@ class Mount:
         if "ro" in self.flags:
             body["ReadOnly"] = True
         if self.kind == "volume":
-            body["VolumeOptions"] = {"NoCopy": "nocopy" in self.flags}
+            # For a volume that vanishes before the container is created: the Engine makes it anew.
+            options: dict[str, Any] = {"NoCopy": "nocopy" in self.flags}
+            if self.labels:
+                options["Labels"] = dict(self.labels)
+            if self.driver or self.options:
+                driver = {"Name": self.driver} if self.driver else {}
+                options["DriverConfig"] = {**driver, "Options": dict(self.options)}
+            body["VolumeOptions"] = options
         propagation = self.flags & _PROPAGATIONS
         if propagation:
             body["BindOptions"] = {"Propagation": min(propagation)}
@@ -133,17 +140,21 @@ def container_config(
         A new dict in the Engine API's spelling.
     """
     port = f"{spec.port}/tcp"
+    label = {LABEL_START: start_id} if start_id else {}
+    mounts = tuple(
+        replace(mount, labels={**mount.labels, **label}) if mount.kind == "volume" else mount
+        for mount in spec.mounts
+    )
     body: dict[str, Any] = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in env.items()],
         "Labels": {**naming.labels(spec.key), naming.LABEL_SPEC: spec_hash(spec, env)},
         "ExposedPorts": {port: {}},
-        "HostConfig": _host_config(spec, port),
+        "HostConfig": _host_config(replace(spec, mounts=mounts), port),
     }
     if spec.command is not None:
         body["Cmd"] = list(spec.command)
-    if start_id:
-        body["Labels"][LABEL_START] = start_id
+    body["Labels"] |= label
     extra = dict(spec.config)
     # Labels are who-is-this: an admin may add some but never change ours.
     body["Labels"] = {**dict(extra.pop("Labels", None) or {}), **body["Labels"]}
@@ -164,6 +175,7 @@ def spec_hash(spec: ServerSpec, env: Mapping[str, str]) -> str:
     port = f"{spec.port}/tcp"
     parts = [
         spec.image_id or spec.image,
+        spec.port,
         sorted(stable.items()),
         spec.command,
         _host_config(spec, port),

@@ -135,9 +135,12 @@ class Core:
             address=self._address(),
         )  # fmt: skip
         self.add(container)
+        labels = {
+            mount.get("Source"): (mount.get("VolumeOptions") or {}).get("Labels") or {}
+            for mount in container.host_config.get("Mounts") or []
+        }
         for volume in container.volumes():
-            if volume not in self.volumes:
-                self.add_volume(volume, {})
+            self.add_volume(volume, labels.get(volume, {}))
         self.tell(container, "create")
         return container
 

@@ -54,9 +54,16 @@ class Late(Fault):
 
     async def strike(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """See `Fault`."""
-        await request.read()
-        self._work = asyncio.ensure_future(super().strike(request, handler))
+        self.hits += 1
+        self._loop = asyncio.get_running_loop()
+        self._work = asyncio.ensure_future(self._do_late(request, handler))
         return await asyncio.shield(self._work)
+
+    async def _do_late(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        await request.read()
+        self.reached.set()
+        await self._until_released()
+        return await handler(request)
 
 
 def late(fake: FakeEngine, method: str, path: str) -> Late:

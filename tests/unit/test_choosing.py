@@ -280,3 +280,15 @@ def test_settings_that_may_work() -> None:
     choosing.check(settings)
     assert settings.environment == {"BASE": "1"}
     choosing.check(Settings(profile_list=lambda spawner: "?", allowed_images="*"))
+
+
+def test_images_that_may_be_needed() -> None:
+    """All that the settings name, aliases as what they stand for; what is computed is not asked."""
+    override = {"spawner_override": {"image": "gpu"}}
+    settings = Settings(
+        allowed_images={"lab": "quay.io/lab", "gpu": {"image": "quay.io/gpu", "allowed_users": []}},
+        profile_list=[profile(profile_options={"o": {"choices": {"x": override}}})],
+        common_options={"c": {"choices": {"y": {"spawner_override": {"image": "r"}}}}},
+    )
+    assert choosing.images(settings) == ["quay.io/gpu", "quay.io/lab", "r"]
+    assert choosing.images(Settings(profile_list=lambda spawner: "?")) == ["lab"]

@@ -493,6 +493,51 @@ async def test_a_later_start_answers_for_a_kept_container(
     assert stage.fake.container(old).running
 
 
+@pytest.mark.parametrize("kind", ["late", "refused"])
+async def test_a_kept_container_that_starts_after_its_deadline(
+    stage: Stage, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its start has failed, so nobody stands for it when it runs at last: it is stopped."""
+    old = await kept(stage)
+    stalled = late(stage.fake, *START)
+    give_up_soon(monkeypatch, stalled)
+    with pytest.raises(EngineTimeout):
+        await stage.start(keep=True)
+    assert [one.id for one in stage.fake.containers] == [old]
+    refusal = stage.fake.fault(400, *KILL, times=int(kind == "refused"))
+    stalled.release()
+    await eventually(lambda: not stage.backend._leftovers._background)
+    assert refusal.hits == (kind == "refused")
+    assert bool(running(stage.fake)) is (kind == "refused")
+    assert ("failed start is left" in caplog.text) is (kind == "refused")
+    assert stage.backend._leftovers._open == {}
+    assert [one.id for one in stage.fake.containers] == [old]
+
+
+async def test_a_kept_container_that_never_starts(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that was lost is not waited for without end."""
+    monkeypatch.setattr(leftovers, "LATE_S", 0.01)
+    await kept(stage)
+    stage.fake.fault("reset", *START)
+    with pytest.raises(EngineUnavailable):
+        await stage.start(keep=True)
+    await eventually(lambda: not stage.backend._leftovers._background)
+    assert stage.backend._leftovers._open == {}
+
+
+async def test_a_kept_container_that_a_later_start_runs(stage: Stage) -> None:
+    """That is no late work of the start before, and is left running."""
+    old = await kept(stage)
+    stage.fake.fault("reset", *START)
+    with pytest.raises(EngineUnavailable):
+        await stage.start(keep=True)
+    assert await stage.start(keep=True) == old
+    await eventually(lambda: not stage.backend._leftovers._background)
+    assert [one.id for one in running(stage.fake)] == [old]
+
+
 async def test_an_inspect_that_fails_too(stage: Stage) -> None:
     """Neither the start nor the look at it was answered: an error, and nothing is left."""
     stage.fake.fault("reset", *START)

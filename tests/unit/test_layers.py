@@ -43,7 +43,7 @@ ACTING: dict[str, set[str]] = {
     "watcher": {"errors", "naming", "records", "engine", "lanes"},
     "layers": {"errors"},
     "puller": {"errors", "images", "engine", "layers"},
-    "leftovers": {*PURE, "engine", "watcher"},
+    "leftovers": {*PURE, "engine", "waiting", "watcher"},
     "launch": {*PURE, "engine", "watcher", "leftovers"},
     "containers": {*PURE, "engine", "watcher", "waiting", "launch", "leftovers"},
     "runtime": {*PURE, "engine", "watcher", "puller", "containers"},

@@ -99,9 +99,7 @@ def test_nothing_asked_of_nothing(nothing: Any) -> None:
     """The default choice of a Hub with nothing to choose changes nothing."""
     assert options.parse(nothing, Menu()) == Choice()
     assert Menu().empty
-    assert not PLAIN.empty
-    assert not MENU.empty
-    assert not menu(None, COMMON).empty
+    assert not any(one.empty for one in (PLAIN, MENU, menu(None, COMMON)))
 
 
 def test_an_allowed_image() -> None:
@@ -344,6 +342,7 @@ FORMS: dict[str, tuple[Menu, dict[str, Any], dict[str, Any]]] = {
     "JupyterHub's own field": (PLAIN, {"_xsrf": ["x"]}, {}),
     "a field given twice, for the judge": (PLAIN, {"image": ["a", "b"]}, {"image": ["a", "b"]}),
     "a field without a value": (PLAIN, {"image": []}, {}),
+    "a value that is in no list": (PLAIN, {"image": "lab"}, {"image": "lab"}),
     "an unknown field, for the judge": (PLAIN, {"x": ["y"]}, {"x": "y"}),
     "an upload, for the judge": (PLAIN, {"f_file": [{"body": b"x"}]}, {"f_file": {"body": b"x"}}),
     "a profile": (MENU, {"profile": ["small"]}, {"profile": "small"}),

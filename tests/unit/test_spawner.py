@@ -132,6 +132,7 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
         "object_id": container.id,
         "object_name": container.name,
         "volumes": {"server_volume": next(iter(fake.volumes))},
+        "image": "lab:latest",
     }
     assert await spawner.poll() is None
     assert spawner.ready

@@ -116,6 +116,24 @@ def test_hash_sees_the_environment():
     assert spec_hash(SPEC, {**ENV, "A": "c"}) != spec_hash(SPEC, ENV)
 
 
+def test_volumes_that_vanish_are_made_anew_with_their_labels():
+    """Between claim and create a volume may go: the Engine then makes it as we would have."""
+    mount = Mount("volume", "v", "/v", labels={"a": "b"}, options={"type": "nfs"})
+    spec = replace(SPEC, mounts=(mount, Mount("tmpfs", "", "/t")))
+    volume, tmpfs = container_config(spec, ENV, start_id="s")["HostConfig"]["Mounts"]
+    assert volume["VolumeOptions"] == {
+        "NoCopy": False,
+        "Labels": {"a": "b", LABEL_START: "s"},
+        "DriverConfig": {"Options": {"type": "nfs"}},
+    }
+    assert "VolumeOptions" not in tmpfs
+    assert "Labels" not in container_config(SPEC, ENV)["HostConfig"]
+    assert (
+        spec_hash(spec, ENV)
+        == container_config(spec, ENV, start_id="t")["Labels"][naming.LABEL_SPEC]
+    ), "what is new at each start is no drift"
+
+
 def test_volumes_become_mounts_and_directories_bind_strings():
     """A name is a volume (labels can be given), a path is a bind string (Docker makes it)."""
     mounts = volume_mounts(
@@ -174,7 +192,11 @@ def test_mounts_take_docker_pys_arguments():
         },
     )
     assert (nfs.driver, nfs.options, nfs.labels) == ("local", {"type": "nfs"}, {"a": "b"})
-    assert nfs.to_api()["VolumeOptions"] == {"NoCopy": True}
+    assert nfs.to_api()["VolumeOptions"] == {
+        "NoCopy": True,
+        "Labels": {"a": "b"},
+        "DriverConfig": {"Name": "local", "Options": {"type": "nfs"}},
+    }
     bind = mount_from(
         "mounts",
         {"type": "bind", "source": "/s", "target": "/b", "propagation": "rslave",
