@@ -40,6 +40,8 @@ def install(report: str) -> None:
         function.can_block_in("logging/__init__.py", {"emit", "handle", "acquire"})
         # JupyterHub renders it in its own loop: the file is ours, the waiting is not.
         function.can_block_in("dockernamed/templates/home.html", {"root"})
+        # A measured Hub is stopped for a moment whenever coverage changes hands between threads.
+        function.can_block_in("coverage/collector.py", {"lock_data", "unlock_data"})
         function.can_block_in("sqlalchemy/engine/default.py", {"do_execute", "do_commit"})
         function.can_block_in("sqlalchemy/pool/base.py", {"_do_get", "connect"})
     guard.activate()

@@ -41,7 +41,7 @@ class Hub:
         self.config: Mapping[str, Any] = settings
         engine = create_engine("sqlite://", poolclass=StaticPool)
         orm.Base.metadata.create_all(engine)
-        self.db = sessionmaker(bind=engine)()
+        self.db = sessionmaker(bind=engine, expire_on_commit=False)()  # as JupyterHub does
         for role in roles.get_default_roles():
             roles.create_role(self.db, role)
         self.db.add(orm.OAuthClient(identifier="jupyterhub"))
