@@ -15,6 +15,8 @@ LAST_WORDS = "No module named benchmark"
 #: JupyterHub's own timeouts, and a server that says why it ends, half a second after its start.
 CRASHING = f"""
 c.JupyterHub.tornado_settings = {{}}
+c.Spawner.start_timeout = 60
+c.Spawner.http_timeout = 30
 c.Spawner.cmd = ["sh", "-c", "sleep 0.5; echo {LAST_WORDS}; exit 3"]
 """
 

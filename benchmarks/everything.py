@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from . import figures, picture, report
-from .hubs import CONTENDERS
+from .bare import RefusedError
+from .hubs import CONTENDERS, HubError
 from .setting import Setting, run
 
 Measure = Callable[[Setting], Awaitable[list[report.Figure]]]
@@ -43,6 +45,7 @@ def measures(*, quick: bool) -> Mapping[str, Measure]:
 async def measure(options: argparse.Namespace) -> None:
     """Measure, print, write."""
     found: list[report.Figure] = []
+    failed = []
     chosen = measures(quick=options.quick)
     contenders = [name for name in CONTENDERS if name != "dockerspawner" or not options.quick]
     async with Setting(contenders) as setting:
@@ -50,13 +53,20 @@ async def measure(options: argparse.Namespace) -> None:
         for name in options.only or chosen:
             begin = time.monotonic()
             print(f"{name} … ", end="", file=sys.stderr, flush=True)
-            found += await chosen[name](setting)
+            try:
+                found += await chosen[name](setting)
+            except (HubError, RefusedError, OSError, subprocess.CalledProcessError) as error:
+                # The other figures are worth having all the same.
+                failed.append(name)
+                print(error, file=sys.stderr)
             print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     print(report.table(found))
     options.output.mkdir(parents=True, exist_ok=True)
     report.write_json(options.output / "benchmarks.json", found, engine)
     for path in picture.write(options.output, found):
         print(f"wrote {path}", file=sys.stderr)
+    if failed:
+        raise SystemExit(f"could not be measured: {', '.join(failed)}")
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ c.JupyterHub.db_url = "sqlite:///:memory:"
 # So long that no start is answered by 202: the answer 201 says "ready".
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 600, "slow_stop_timeout": 600}}
 c.Spawner.start_timeout = 600
+c.Spawner.http_timeout = 600
 c.JupyterHub.services = [{{"name": "bench", "api_token": {token!r}}}]
 c.JupyterHub.load_roles = [
     {{"name": "bench", "services": ["bench"], "scopes": ["admin:users", "admin:servers", "tokens"]}}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
+import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from fake_engine.faults import Handler
 from dockernamed import naming, wire
 from dockernamed.containers import Containers
 from dockernamed.engine import Connection, Engine
+from dockernamed.errors import EngineTimeout
 from dockernamed.spec import Mount, ServerSpec
 from dockernamed.watcher import Watcher
 from dockernamed.wire import Call
@@ -155,13 +159,38 @@ async def eventually(condition: Callable[[], object]) -> None:
     await asyncio.wait_for(wait(), 30)
 
 
-def give_up_soon(monkeypatch: pytest.MonkeyPatch, fault: Fault, seconds: float = 0.05) -> None:
-    """Have the requests that a fault stalls, and no others, wait for an answer so long only."""
+def give_up_soon(
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+    done: Callable[[], object] = lambda: True,
+) -> None:
+    """Have the deadline of the request that a fault stalls be over as soon as it has struck.
+
+    Args:
+        monkeypatch: of the test.
+        fault: which.
+        done: what the Engine must have done by then.
+    """
     fetch = wire.fetch
 
     def impatient(session: Any, base: str, call: Call) -> bytes:
-        if fault.matches(call.method, call.path):
-            call = replace(call, timeout=seconds)
-        return fetch(session, base, call)
+        if not fault.matches(call.method, call.path):
+            return fetch(session, base, call)
+        answer: Future[bytes] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(fetch(session, base, call))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        assert fault.reached.wait(30)
+        while not done():
+            time.sleep(0.005)
+        try:
+            return answer.result(0.02)
+        except concurrent.futures.TimeoutError:
+            raise EngineTimeout(call.action, "no answer in time") from None
 
     monkeypatch.setattr(wire, "fetch", impatient)

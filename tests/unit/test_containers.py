@@ -43,7 +43,7 @@ from dockernamed.errors import (
     NotFound,
     ServerDied,
 )
-from dockernamed.watcher import Watcher
+from dockernamed.watcher import State, Watcher
 
 # --- addresses ---------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ async def test_a_running_one_is_found_by_labels(stage: Stage) -> None:
     """As after a Hub that was killed: no id is known, but the labels are."""
     assert await stage.backend.running_id(KEY.user, KEY.server) is None
     container_id = await stage.stranger("one", OWNER)
-    await eventually(lambda: len(stage.watcher) == 1)
+    await eventually(lambda: [one.state for one in stage.watcher.records()] == [State.RUNNING])
     assert await stage.backend.running_id(KEY.user, KEY.server) == container_id
     stage.fake.die(container_id)
     await asyncio.wait_for(stage.watcher.wait_dead(container_id), 30)

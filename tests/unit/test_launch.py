@@ -249,7 +249,8 @@ async def test_started_though_the_answer_was_lost(
     stage: Stage, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One look tells that it runs: the start goes on."""
-    give_up_soon(monkeypatch, stage.fake.fault(kind, *START))
+    fault = stage.fake.fault(kind, *START)
+    give_up_soon(monkeypatch, fault, lambda: running(stage.fake))
     container_id = await stage.start()
     assert [one.id for one in running(stage.fake)] == [container_id]
 
