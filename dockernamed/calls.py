@@ -223,7 +223,17 @@ class Calls(ABC):
         """Unpack a tar archive in a container's directory, which Docker wants to exist."""
         action, target = f"copy into container {_short(id)}", f"/containers/{_q(id)}/archive"
         call = self._call(action, "PUT", target, {"path": path}, data)
-        await self._fetch(call, functools.partial(_expect_nothing, call))
+        await self._fetch(call, functools.partial(_expect_nothing, call), repeat=True)
+
+    async def has_file(self, id: str, path: str) -> bool:
+        """Whether there is something at a path in a container, running or not."""
+        action, target = f"look into container {_short(id)}", f"/containers/{_q(id)}/archive"
+        call = self._call(action, "HEAD", target, {"path": path})
+        try:
+            await self._fetch(call, len, repeat=True)
+        except NotFound:
+            return False
+        return True
 
     # --- images ----------------------------------------------------------------------------
 

@@ -59,14 +59,12 @@ class Running:
         name: its name, without a slash.
         host: where its server is reached: IP address or container name.
         port: TCP port there.
-        env: the environment it really has: an older start's where it was used again.
     """
 
     id: str
     name: str
     host: str
     port: int
-    env: Mapping[str, str]
 
 
 class Containers:
@@ -113,7 +111,6 @@ class Containers:
         spec: ServerSpec,
         env: Mapping[str, str],
         *,
-        keep: bool,
         volume_owners: Mapping[str, Mapping[str, str]],
         until_ready: Callable[[str], Awaitable[T]],
         before_start: Callable[[str], Awaitable[None]] | None = None,
@@ -122,9 +119,8 @@ class Containers:
         """Make one running container of the wanted spec, and no other of the same server.
 
         Args:
-            spec: what is wanted.
+            spec: what is wanted; with a ``process`` a container of an earlier run may do.
             env: the environment, tokens included.
-            keep: whether a container of an earlier run may be used again.
             volume_owners: volume name → the labels that it must not contradict.
             until_ready: called with the container's id once its process has been started; what it
                 raises ends the start.
@@ -146,7 +142,7 @@ class Containers:
         try:
             await launch.claim_volumes(volume_owners)
             observed = self.observed(spec.key.user, spec.key.server)
-            steps = plan_start(wanted, observed, keep=keep)
+            steps = plan_start(wanted, observed, keep=bool(spec.process))
             container_id = await self._carry_out(steps, launch, spec.key, before_start)
             answer = await until_ready(container_id)
         except BaseException as error:
@@ -174,8 +170,10 @@ class Containers:
                 if before_start is not None:
                     await before_start(container_id)
                 await launch.start(container_id)
+            elif step.op is Op.REUSE and await launch.hand_over(step.target):
+                container_id = step.target
             else:
-                container_id = step.target if step.op is Op.REUSE else await launch.create()
+                container_id = await launch.create()
         return container_id
 
     # --- ending ----------------------------------------------------------------------------
@@ -329,8 +327,7 @@ def running_from(info: Mapping[str, Any], port: int, reach: Reach) -> Running:
     if not host:
         mode = info["HostConfig"].get("NetworkMode")
         raise ConfigError("network_name", mode, "containers have no IP address of their own there")
-    pairs = (entry.partition("=") for entry in info["Config"].get("Env") or [])
-    return Running(str(info["Id"]), name, host, at_port, {key: value for key, _, value in pairs})
+    return Running(str(info["Id"]), name, host, at_port)
 
 
 def _ip(settings: Mapping[str, Any]) -> str:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from . import naming
 from .engine import Engine
-from .errors import ForeignObject, NameTaken, NotFound
+from .errors import EngineError, ForeignObject, NameTaken, NotFound
+from .handover import ENV_FILE, SHELL, variables
 from .leftovers import TRANSIENT, Leftovers
+from .packing import pack
 from .spec import LABEL_START, Mount, ServerSpec, container_config, spec_hash
 from .watcher import Watcher
 
@@ -92,7 +95,29 @@ class Launch:
             EngineError: the Engine refused.
         """
         config = container_config(self._spec, self._env, start_id=self._made.id)
-        return await self._to_its_end(self._create_under_a_free_name(config))
+        container_id = await self._to_its_end(self._create_under_a_free_name(config))
+        if not self._spec.process or await self._engine.has_file(container_id, SHELL):
+            return container_id
+        await self._remove(container_id, f"for one start only: {self._spec.image} has no {SHELL}")
+        self._made.containers.discard(container_id)
+        self._spec = replace(self._spec, process=())
+        return await self.create()
+
+    async def hand_over(self, container_id: str) -> bool:
+        """Give a kept container this start's tokens; one that cannot take them is removed.
+
+        Raises:
+            EngineError: the Engine could not be asked.
+        """
+        file = pack({ENV_FILE: variables(self._env).encode()})
+        try:
+            await self._engine.put_archive(container_id, "/", file)
+        except TRANSIENT:
+            raise
+        except EngineError as error:
+            await self._remove(container_id, f"it cannot take a new token: {error}")
+            return False
+        return True
 
     async def start(self, container_id: str) -> None:
         """Start a container: the new one, or one that was kept from an earlier run."""
@@ -161,10 +186,16 @@ class Launch:
         labels: Mapping[str, str] = holder["Config"].get("Labels") or {}
         if naming.key_of(labels) != self._spec.key:
             return labels
-        self._log.warning("remove container %s: ours, and unknown until now", name)
-        await self._engine.remove_container(holder["Id"], force=True, volumes=True)
-        self._watcher.note_removed(holder["Id"])
+        await self._remove(holder["Id"], "ours, and unknown until now")
         return None
+
+    async def _remove(self, container_id: str, cause: str) -> None:
+        key = self._spec.key
+        self._log.warning(
+            "%s/%s: remove container %s: %s", key.user, key.server, container_id[:12], cause
+        )
+        await self._engine.remove_container(container_id, force=True, volumes=True)
+        self._watcher.note_removed(container_id)
 
     async def _create_named(self, name: str, config: dict[str, Any]) -> str:
         try:

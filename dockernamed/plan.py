@@ -42,7 +42,7 @@ class Step:
 
     Attributes:
         op: what.
-        target: a container's id; "" for the one that a CREATE before it makes.
+        target: a container's id; "" for the one of the CREATE or REUSE before it.
         cause: why, for the log.
     """
 
@@ -57,7 +57,7 @@ def plan_start(wanted: str, observed: Sequence[Observed], *, keep: bool) -> list
     Args:
         wanted: spec hash of the server to start.
         observed: every container of this server, in any state.
-        keep: containers outlive their servers (``remove = False``), so one may be used again.
+        keep: a container may serve one start after another (``remove = False``).
 
     Returns:
         Removals first, then either REUSE or CREATE, then START. At most one container of this
@@ -76,7 +76,7 @@ def plan_start(wanted: str, observed: Sequence[Observed], *, keep: bool) -> list
         steps.append(Step(Op.START, "", "requested"))
     else:
         steps.append(Step(Op.REUSE, reused.id, "kept from the last run and still as wanted"))
-        steps.append(Step(Op.START, reused.id, "requested"))
+        steps.append(Step(Op.START, "", "requested"))
     return steps
 
 

@@ -18,10 +18,10 @@ from tornado import web
 from traitlets import default, observe
 
 from . import choosing, errors, hubaddress, naming
-from .certs import CERTS_DIR, archive_of
 from .choosing import Chooser
 from .debut import Debut, url_of
 from .engine import Connection
+from .packing import CERTS_DIR, certificates
 from .progress import Journal
 from .puller import Progress
 from .refusals import refusal, told
@@ -43,7 +43,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     user_options = traitlets.Any({})
 
     # JupyterHub has no type hints: what we assign of its attributes.
-    api_token: str
     hub_connect_url: str | None
     ssl_alt_names: Any
 
@@ -267,7 +266,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         runtime = self._runtime()
         wish, image = self._wish(), self._image_info or {}
         storage = await wish.storage(image, self._volumes, self._volumes_of_others())
-        spec = await wish.spec(image, storage, self.get_args())
+        spec = await wish.spec(image, storage, self.get_args(), env)
         for note in storage.notes:
             self.log.info("%s: %s", self._log_name, note)
         self._journal.tell(55, "Creating the container, and waiting for the server to answer")
@@ -275,7 +274,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             running = await runtime.backend.start(
                 spec,
                 env,
-                keep=not self.remove,
                 volume_owners=storage.owners,
                 until_ready=partial(
                     debut.first_answer,
@@ -292,8 +290,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self.object_id, self.object_name = running.id, running.name
         self._last_image = self.image
         self._volumes.update(storage.remembered)
-        # A container that was used again has its first start's token: the Hub takes it up.
-        self.api_token = running.env.get("JUPYTERHUB_API_TOKEN", self.api_token)
         self._watch(runtime)
         self._journal.tell(90, "The server answers")
         return url_of(running, secure=self.internal_ssl)
@@ -472,7 +468,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         At once: those of another server of this user will be written over them.
         """
-        self._certs = archive_of(paths)
+        self._certs = certificates(paths)
         return {name: f"{CERTS_DIR}/{name}" for name in paths}
 
     async def _upload_certs(self, container_id: str) -> None:

@@ -17,13 +17,12 @@ from typing import Any
 
 from . import naming
 from .errors import ConfigError
+from .handover import VOLATILE_ENV, shell_line
 
 #: Docker's own default; ``cpu_limit`` is a share of it.
 CPU_PERIOD_US = 100_000
 #: CPU shares of a container that asked for nothing: one CPU guaranteed is this weight.
 CPU_SHARES_PER_CPU = 1024
-#: Environment that is new at every start and so says nothing about drift.
-VOLATILE_ENV = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
 #: Label with a random value made at each create: proof that an object came from this very call.
 LABEL_START = "dockernamed.start"
 
@@ -100,6 +99,8 @@ class ServerSpec:
         names: names to try in order; the second is for when the first is somebody else's.
         image: the reference to create from; ``image_id`` is what it meant at that moment.
         command: overrides the image's CMD; None keeps it.
+        process: the whole command line, ENTRYPOINT and CMD, of a container that a later start
+            may use again with tokens of its own, see `handover`; empty: it is for one start.
         port: the TCP port the server listens on in the container.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
         network: name of the network, or the API's ``bridge``, ``host``, …
@@ -114,6 +115,7 @@ class ServerSpec:
     image: str
     image_id: str = ""
     command: tuple[str, ...] | None = None
+    process: tuple[str, ...] = ()
     port: int = 8888
     publish_ip: str | None = None
     network: str = "bridge"
@@ -156,6 +158,9 @@ def container_config(
         body["Cmd"] = list(spec.command)
     body["Labels"] |= label
     extra = dict(spec.config)
+    if spec.process:
+        body["Entrypoint"], body["Cmd"] = shell_line(spec.process), []
+        extra = {name: value for name, value in extra.items() if name not in ("Entrypoint", "Cmd")}
     # Labels are who-is-this: an admin may add some but never change ours.
     body["Labels"] = {**dict(extra.pop("Labels", None) or {}), **body["Labels"]}
     body["Env"] += extra.pop("Env", None) or []
@@ -178,6 +183,7 @@ def spec_hash(spec: ServerSpec, env: Mapping[str, str]) -> str:
         spec.port,
         sorted(stable.items()),
         spec.command,
+        spec.process,
         _host_config(spec, port),
         dict(spec.config),
     ]

@@ -272,7 +272,9 @@ class DockerNamedSettings(Configurable):
     remove = Bool(
         True,
         help="""Remove a container when its server stops; its volumes stay. False keeps it, and
-        the next start uses it again while image and settings are the same. Example: `False`.
+        the next start uses it again, with a new token, while image and settings are the same: the
+        image needs a `/bin/sh` for that. Else it is replaced, as for a read-only container or
+        names of variables that a shell would drop. Example: `False`.
         """,
     ).tag(config=True)
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from . import hubaddress, naming
 from .containers import Reach
 from .engine import create_config, host_config
+from .handover import process_of, survive_a_shell
 from .runtime import Runtime
 from .spec import ServerSpec
 from .storage import Storage, StorageSettings, plan_storage
@@ -95,7 +96,11 @@ class Wish:
         )
 
     async def spec(
-        self, image: Mapping[str, Any], storage: Storage, args: Sequence[str]
+        self,
+        image: Mapping[str, Any],
+        storage: Storage,
+        args: Sequence[str],
+        env: Mapping[str, str],
     ) -> ServerSpec:
         """The server's container.
 
@@ -103,6 +108,7 @@ class Wish:
             image: as for `storage`.
             storage: its mounts.
             args: arguments after the command, as JupyterHub gives them.
+            env: the environment.
         """
         settings, network, reach = self._settings, await self.network(), await self.reach()
         extra = naming.expand_all(
@@ -115,13 +121,22 @@ class Wish:
             self._namespace,
             field="extra_host_config",
         )
+        config, host = create_config(extra), host_config(extra_host)
+        command = self._command(image, args)
+        process: tuple[str, ...] = ()
+        # A container whose root nothing can be put into is for one start.
+        if not (settings.remove or host.get("ReadonlyRootfs")):
+            own = image.get("Config") or {}
+            names = [*env, *(entry.partition("=")[0] for entry in own.get("Env") or ())]
+            process = process_of(config, own, command) if survive_a_shell(names) else ()
         published = reach.by == "published" and network != "host"
         return ServerSpec(
             key=self._key,
             names=self.names(),
             image=settings.image,
             image_id=image.get("Id", ""),
-            command=self._command(image, args),
+            command=command,
+            process=process,
             port=settings.port,
             publish_ip=self._publish_ip() if published else None,
             network=network,
@@ -130,8 +145,8 @@ class Wish:
             mem_guarantee=settings.mem_guarantee,
             cpu_limit=settings.cpu_limit,
             cpu_guarantee=settings.cpu_guarantee,
-            config=create_config(extra),
-            host_config=host_config(extra_host),
+            config=config,
+            host_config=host,
         )
 
     def names(self) -> tuple[str, str]:

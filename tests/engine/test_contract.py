@@ -262,7 +262,9 @@ async def test_archive(world: World, engine: Engine, make: Make) -> None:
         entry.size = 5
         tar.addfile(entry, io.BytesIO(b"there"))
     id = await make()
+    assert not await engine.has_file(id, "/etc/hello")
     await engine.put_archive(id, "/etc", data.getvalue())
+    assert await engine.has_file(id, "/bin/sh")
     if not world.podman:
         with pytest.raises(NotFound):
             await engine.put_archive(id, "/no/such/folder", data.getvalue())

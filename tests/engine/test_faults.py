@@ -93,6 +93,7 @@ READS: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "GET /networks/bridge": lambda engine: engine.inspect_network("bridge"),
     "POST /volumes/create": lambda engine: engine.create_volume("v1"),
     "DELETE /containers/c1": lambda engine: engine.remove_container("c1"),
+    "PUT /containers/c1/archive": lambda engine: engine.put_archive("c1", "/", b""),
 }
 CHANGES: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "POST /containers/create": lambda engine: create(engine, "c2"),
@@ -100,7 +101,6 @@ CHANGES: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "POST /containers/c1/stop": lambda engine: engine.stop_container("c1", 1),
     "POST /containers/c1/kill": lambda engine: engine.kill_container("c1"),
     "POST /containers/c1/rename": lambda engine: engine.rename_container("c1", "c2"),
-    "PUT /containers/c1/archive": lambda engine: engine.put_archive("c1", "/", b""),
 }
 
 ALL = {

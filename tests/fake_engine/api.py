@@ -50,6 +50,7 @@ class _Api:
             ("POST", container + "/wait", self.wait),
             ("GET", container + "/logs", self.logs),
             ("PUT", container + "/archive", self.put_archive),
+            ("HEAD", container + "/archive", self.stat_archive),
             ("DELETE", container, self.remove),
             ("GET", "/images/json", self.list_images),
             ("POST", "/images/create", self.pull),
@@ -196,6 +197,10 @@ class _Api:
             raise ApiError(404, f"Could not find the file {path} in container {container.id}")
         container.archives = [*(container.archives or []), (path, await request.read())]
         return web.Response(status=200)
+
+    async def stat_archive(self, request: web.Request) -> web.StreamResponse:
+        self._container(request)
+        return web.Response(status=200 if request.query["path"] in self.core.files else 404)
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
         force = request.query.get("force", "0") in ("1", "true", "True")

@@ -71,6 +71,7 @@ class Core:
         self.behaviours: list[tuple[Callable[[Container], bool], Behaviour]] = []
         self.subscribers: set[Subscriber] = set()
         self.backlog: deque[dict[str, Any]] = deque(maxlen=BACKLOG)
+        self.files = {"/bin/sh"}  # that all images have
         self.events_lost = False
         self.frozen_list: list[dict[str, Any]] | None = None
         self.held_events: list[dict[str, Any]] | None = None

@@ -248,6 +248,10 @@ class FakeEngine:
         """Have an image; returns its id."""
         return self._call(lambda: self._core.add_image(reference, config or {}, event="tag").id)
 
+    def remove_shell(self) -> None:
+        """No image has one from now on."""
+        self._call(self._core.files.clear)
+
     def remove_image(self, reference: str) -> None:
         """Somebody deletes an image."""
         self._call(lambda: self._core.remove_image(reference))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,8 +141,16 @@ def test_notebook_dir_gets_the_volume(hub: Hub, user: str) -> None:
     assert "/work" not in mounts
 
 
+def token_of(hub: Hub, container: Any) -> str:
+    """What the server itself has for its token: the process of the image's command."""
+    find = "for p in /proc/[0-9]*; do grep -q httpd $p/comm && cat $p/environ && break; done"
+    found = hub.docker.run(container, "sh", "-c", find)
+    env = dict(entry.split("=", 1) for entry in found.split("\0") if "=" in entry)
+    return env["JUPYTERHUB_API_TOKEN"]
+
+
 def test_kept_container(hubs: Hubs, user: str) -> None:
-    """`remove = False`: the container stays and is used again, but never for another image."""
+    """`remove = False`: the container is used again, with a new token, but for no other image."""
     prefix = hubs.prefix()
     config = """
         c.DockerNamedSpawner.remove = False
@@ -152,6 +161,7 @@ def test_kept_container(hubs: Hubs, user: str) -> None:
         blue = hub.docker.flavour("blue", "ENV COLOUR=blue")
         hub.add_user(user)
         first = hub.spawn(user, "exp")
+        tokens = [token_of(hub, first)]
         hub.docker.write(first, "/etc/x", "in the container itself")
         hub.halt(user, "exp")
         kept = hub.docker.one(user, "exp")
@@ -159,6 +169,9 @@ def test_kept_container(hubs: Hubs, user: str) -> None:
         again = hub.spawn(user, "exp")
         assert again["Id"] == first["Id"]
         assert hub.docker.read(again, "/etc/x") == "in the container itself"
+        tokens.append(token_of(hub, again))
+        statuses = [hub.api("GET", "/user", token=token).status for token in tokens]
+        assert statuses == [403, 200]
         assert hub.api("GET", f"/users/{user}").json()["servers"]["exp"]["ready"]
         hub.halt(user, "exp")
         other = hub.spawn(user, "exp", {"image": blue})

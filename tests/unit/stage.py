@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ STOP = ("POST", "/containers/[^/]+/stop")
 KILL = ("POST", "/containers/[^/]+/kill")
 INSPECT = ("GET", "/containers/[^/]+/json")
 LOGS = ("GET", "/containers/[^/]+/logs")
+ARCHIVE = ("PUT", "/containers/[^/]+/archive")
 REMOVE = ("DELETE", "/containers/[^/]+")
 LIST = ("GET", "/containers/json")
 EVENTS = ("GET", "/events")
@@ -96,12 +98,12 @@ class Stage:
         await self.watcher.close()
         self.engine.close()
 
-    async def start(self, spec: ServerSpec = SPEC, **options: Any) -> str:
+    async def start(self, spec: ServerSpec = SPEC, *, keep: bool = False, **options: Any) -> str:
         """Start a server; ready at once. Returns the container's id."""
+        if keep:
+            spec = replace(spec, process=("/bin/server",))
         owners = {mount.source: mount.labels for mount in spec.mounts if mount.kind == "volume"}
-        settings: dict[str, Any] = {
-            "keep": False, "volume_owners": owners, "until_ready": ready, **options
-        }  # fmt: skip
+        settings: dict[str, Any] = {"volume_owners": owners, "until_ready": ready, **options}
         return await self.backend.start(spec, {"TOKEN": "t"}, **settings)
 
     async def stop(self, *, grace: float = 1.0, keep: bool = False) -> None:

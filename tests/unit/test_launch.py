@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 
 import pytest
 from fake_engine import Behaviour
 from stage import (
+    ARCHIVE,
     CREATE,
     IMAGE,
     INSPECT,
@@ -433,6 +435,41 @@ async def test_a_kept_container_is_started_again(stage: Stage) -> None:
     old = await kept(stage)
     assert await stage.start(keep=True) == old
     assert [one.id for one in running(stage.fake)] == [old]
+
+
+async def test_an_image_without_a_shell(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Its container runs as any other, for one start: nothing can hand it the next token."""
+    stage.fake.remove_shell()
+    caplog.set_level(logging.INFO)
+    old = await kept(stage)
+    assert "Entrypoint" not in stage.fake.container(old).config
+    assert "has no /bin/sh" in caplog.text
+    new = await stage.start(keep=True)
+    assert [one.id for one in stage.fake.containers] == [new] != [old]
+
+
+@pytest.mark.parametrize("kind", [400, 409])
+async def test_a_kept_container_that_takes_no_token_is_replaced(
+    stage: Stage, kind: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cause is logged; the volume stays."""
+    await kept(stage)
+    (volume,) = stage.fake.volumes.values()
+    stage.fake.fault(kind, *ARCHIVE)
+    new = await stage.start(keep=True)
+    assert [one.id for one in stage.fake.containers] == [new]
+    assert list(stage.fake.volumes.values()) == [volume]
+    assert "cannot take a new token" in caplog.text
+
+
+async def test_a_kept_container_that_nobody_can_be_asked_about(stage: Stage) -> None:
+    """The Engine fails, which says nothing about the container: that stays, and the start fails."""
+    old = await kept(stage)
+    stage.fake.fault(500, *ARCHIVE)
+    with pytest.raises(EngineFailed):
+        await stage.start(keep=True)
+    assert [(one.id, one.running) for one in stage.fake.containers] == [(old, False)]
+    assert await stage.start(keep=True) == old
 
 
 @pytest.mark.parametrize("kind", ["stall", "stall after"])

@@ -35,7 +35,7 @@ from stub_hub import Hub, of_server, runtime
 from tornado import web
 from traitlets.config import Config
 
-from dockernamed import DockerNamedSpawner, debut, naming, refusals
+from dockernamed import DockerNamedSpawner, debut, handover, naming, refusals
 from dockernamed import spawner as spawner_module
 from dockernamed.debut import Debut
 from dockernamed.runtime import Runtime
@@ -785,19 +785,51 @@ async def test_stop_is_no_death(hub: Hub, fake: FakeEngine) -> None:
 
 
 async def test_kept_container(make_hub: MakeHub, fake: FakeEngine) -> None:
-    """With ``remove = False``: the same container again, whose token the Hub takes up."""
+    """With ``remove = False``: the same container again, and a new token in it.
+
+    That of the run before was revoked when it ended, and stays so.
+    """
     hub = make_hub(remove=False)
     await hub.spawn("exp-1")
     (container,) = fake.containers
+    before = env_of(fake)["JUPYTERHUB_API_TOKEN"]
+    assert container.archives is None
     await hub.stop("exp-1")
     assert not container.running
     spawner = await hub.spawn("exp-1")
     assert [one.id for one in running(fake)] == [container.id]
-    token = env_of(fake)["JUPYTERHUB_API_TOKEN"]
-    assert spawner.api_token == token
-    found = orm.APIToken.find(hub.db, token)
-    assert found is not None
-    assert found.user is hub.user().orm_user
+    ((path, data),) = container.archives
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        (entry,) = archive
+        text = archive.extractfile(entry).read().decode()  # type: ignore[union-attr]
+    assert f"{path}{entry.name}" == handover.ENV_FILE
+    assert f"export JUPYTERHUB_API_TOKEN={spawner.api_token}\n" in text
+    assert orm.APIToken.find(hub.db, spawner.api_token).user is hub.user().orm_user
+    assert orm.APIToken.find(hub.db, before) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "image_env"),
+    [
+        ({"extra_host_config": {"read_only": True}}, []),
+        ({"environment": {"a.b": "x"}}, []),
+        ({}, ["a.b=x"]),
+    ],
+    ids=["read-only", "variable", "variable of the image"],
+)
+async def test_container_that_cannot_take_a_token(
+    make_hub: MakeHub, fake: FakeEngine, settings: dict[str, Any], image_env: list[str]
+) -> None:
+    """It runs as its image says, and the next start replaces it."""
+    fake.add_image(IMAGE, {"Env": image_env})
+    hub = make_hub(remove=False, **settings)
+    await hub.spawn("exp-1")
+    (first,) = fake.containers
+    assert "Entrypoint" not in first.config
+    await hub.stop("exp-1")
+    await hub.spawn("exp-1")
+    (second,) = fake.containers
+    assert second.id != first.id
 
 
 async def test_stop_failing_does_not_lose_the_volume(hub: Hub, fake: FakeEngine) -> None:

@@ -122,7 +122,7 @@ async def test_where_ports_are_published(
     place: Place, settings: dict[str, Any], at: str | None
 ) -> None:
     """On loopback where the Engine is here; nowhere when servers are reached without."""
-    spec = await wish(place, **settings).spec(IMAGE, NOTHING, [])
+    spec = await wish(place, **settings).spec(IMAGE, NOTHING, [], {})
     assert spec.publish_ip == at
 
 
@@ -140,7 +140,7 @@ async def test_spec() -> None:
         cpu_guarantee=0.5,
         extra_create_kwargs={"hostname": "{username}", "user": "root"},
         extra_host_config=lambda spawner: {"shm_size": 64, "group_add": ["{servername}"]},
-    ).spec(IMAGE, NOTHING, [])
+    ).spec(IMAGE, NOTHING, [], {})
     assert (spec.key, spec.image, spec.image_id, spec.port) == (KEY, "lab", "sha256:1", 8080)
     assert (spec.mem_limit, spec.mem_guarantee) == (1024, 1)
     assert (spec.cpu_limit, spec.cpu_guarantee) == (1.5, 0.5)
@@ -152,13 +152,13 @@ async def test_spec() -> None:
 async def test_an_unknown_argument_is_refused() -> None:
     """A spelling mistake in the extra settings is an error that names it."""
     with pytest.raises(ConfigError, match="extra_host_config"):
-        await wish(extra_host_config={"shm_sise": 1}).spec(IMAGE, NOTHING, [])
+        await wish(extra_host_config={"shm_sise": 1}).spec(IMAGE, NOTHING, [], {})
 
 
 async def test_a_template_in_the_extra_settings() -> None:
     """An unknown field there names the setting that it stands in."""
     with pytest.raises(TemplateError, match="extra_create_kwargs"):
-        await wish(extra_create_kwargs={"hostname": "{nobody}"}).spec(IMAGE, NOTHING, [])
+        await wish(extra_create_kwargs={"hostname": "{nobody}"}).spec(IMAGE, NOTHING, [], {})
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def test_command(
     cmd: Any, args: list[str], image: dict[str, Any], command: tuple[str, ...] | None
 ) -> None:
     """The image's own unless ``cmd`` is set; arguments come after whichever it is."""
-    assert (await wish(cmd=cmd).spec(image, NOTHING, args)).command == command
+    assert (await wish(cmd=cmd).spec(image, NOTHING, args, {})).command == command
 
 
 def test_names() -> None:
@@ -227,4 +227,4 @@ async def test_all_kinds_of_mounts() -> None:
         ("bind", "/srv/data", "/data"),
         ("tmpfs", "", "/scratch"),
     ]
-    assert (await asked.spec(IMAGE, storage, [])).mounts == storage.mounts
+    assert (await asked.spec(IMAGE, storage, [], {})).mounts == storage.mounts

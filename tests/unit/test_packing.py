@@ -1,4 +1,4 @@
-"""Certificates on their way into a container."""
+"""Files on their way into a container."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from dockernamed.certs import CERTS_DIR, archive_of
+from dockernamed.packing import CERTS_DIR, certificates
 
 
 def test_archive(tmp_path: Path) -> None:
     """Each file under its new name in one directory, readable for whoever the server runs as."""
     for name in ("user-ann.key", "user-ann.crt"):
         (tmp_path / name).write_bytes(name.encode())
-    data = archive_of(
+    data = certificates(
         {"keyfile": str(tmp_path / "user-ann.key"), "certfile": str(tmp_path / "user-ann.crt")}
     )
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
@@ -32,4 +32,4 @@ def test_archive(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """A server without its certificate is not started: the error names the file."""
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        archive_of({"keyfile": str(tmp_path / "nowhere")})
+        certificates({"keyfile": str(tmp_path / "nowhere")})

@@ -1,0 +1,60 @@
+"""How a container that is used again gets this start's tokens. Pure.
+
+The Engine fixes a container's environment when it creates it. A container that a later start may
+use again is therefore run from a shell, which takes up a file of variables, put in place before
+that start, and then becomes the command that the container was made for.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+#: Environment that is new at every start: no drift, and handed over where a container is kept.
+VOLATILE_ENV = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
+#: The shell that an image must have for that.
+SHELL = "/bin/sh"
+#: The file of variables in the container.
+ENV_FILE = "/etc/dockernamed-env"
+
+# The first start has no such file: the container was created with its tokens.
+_TAKE_UP = f'[ ! -r {ENV_FILE} ] || . {ENV_FILE}; exec "$@"'
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def process_of(
+    config: Mapping[str, Any], image: Mapping[str, Any], command: Iterable[str] | None
+) -> tuple[str, ...]:
+    """What a container runs, by Docker's rules: ENTRYPOINT and CMD in one.
+
+    Args:
+        config: further keys of the create body, which win.
+        image: the image's ``Config``.
+        command: instead of the image's CMD; None keeps it.
+    """
+    entrypoint = config.get("Entrypoint") or image.get("Entrypoint") or ()
+    # The image's CMD is meant for the image's ENTRYPOINT.
+    own = () if config.get("Entrypoint") else image.get("Cmd") or ()
+    words = config.get("Cmd") or (own if command is None else command)
+    return (*entrypoint, *words)
+
+
+def shell_line(process: Iterable[str]) -> list[str]:
+    """The ENTRYPOINT that takes up `ENV_FILE`, if it is there, and becomes ``process``."""
+    return [SHELL, "-c", _TAKE_UP, "sh", *process]
+
+
+def survive_a_shell(names: Iterable[str]) -> bool:
+    """Whether a shell hands on all variables of these names: dash drops some, such as ``a.b``."""
+    return all(_NAME.fullmatch(name) for name in names)
+
+
+def variables(env: Mapping[str, str]) -> str:
+    """What `ENV_FILE` says: the volatile part of an environment."""
+    return "".join(
+        f"export {name}={shlex.quote(value)}\n"
+        for name, value in sorted(env.items())
+        if name in VOLATILE_ENV
+    )
