@@ -22,6 +22,7 @@ from .choosing import Chooser
 from .debut import Debut, url_of
 from .engine import Connection
 from .packing import CERTS_DIR, certificates
+from .prepull import prepull
 from .progress import Journal
 from .puller import Progress
 from .refusals import refusal, told
@@ -212,14 +213,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._journal.tell(int(percent), f"Pulling {self.image}: {progress.message}")
 
     async def prepull_all(self, runtime: Runtime) -> None:
-        """Pull every image that can be chosen; what fails is logged, and pulled when needed."""
-        wanted = choosing.images(self)
-        results = await asyncio.gather(
-            *(self._pull(runtime, image) for image in wanted), return_exceptions=True
-        )
-        for error in results:
-            if isinstance(error, BaseException):
-                self.log.warning("Prepull: %s", error)
+        """Pull every image that can be chosen."""
+        pull = partial(self._pull, runtime)
+        await prepull(choosing.images(self), pull, runtime.watcher, self.log)
 
     async def _find_hub(self, runtime: Runtime, network: str) -> None:
         """Set hub_connect_url where the admin left it to us."""

@@ -86,7 +86,7 @@ class DockerNamedSettings(Configurable):
         ["always", "ifnotpresent", "never", "skip"],
         default_value="ifnotpresent",
         help="""When to pull the image before a start: `always`; `ifnotpresent`; `never` (a
-        missing image is an error); `skip` (don't even look; for engines that pull by
+        missing image is an error); `skip` (leave it to the Engine: for those that pull by
         themselves). Example: `"always"`, with moving tags.""",
     ).tag(config=True)
 
@@ -109,7 +109,8 @@ class DockerNamedSettings(Configurable):
     prepull = Bool(
         False,
         help="""Pull every image that can be chosen when the Hub starts, in the background, as
-        `pull_policy` says. Example: `True`.""",
+        `pull_policy` says: two at a time, and again after a while where it failed. Example:
+        `True`.""",
     ).tag(config=True)
 
     # --- identity --------------------------------------------------------------------------

@@ -44,6 +44,7 @@ ACTING: dict[str, set[str]] = {
     "watcher": {"errors", "naming", "records", "engine", "lanes"},
     "layers": {"errors"},
     "puller": {"errors", "images", "engine", "layers"},
+    "prepull": {"errors", "watcher"},
     "leftovers": {*PURE, "engine", "waiting", "watcher"},
     "launch": {*PURE, "engine", "watcher", "leftovers", "packing"},
     "containers": {*PURE, "engine", "watcher", "waiting", "launch", "leftovers"},
