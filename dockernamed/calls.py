@@ -323,6 +323,25 @@ class Calls(ABC):
         """All the Engine knows of a network, by name or id."""
         return await self._get(f"inspect network {name}", f"/networks/{_q(name)}")
 
+    async def list_networks(self, labels: Sequence[str]) -> list[dict[str, Any]]:
+        """Networks that have all the labels, each ``key=value`` or just ``key``."""
+        full = [label for label in labels if "=" in label]
+        filters = _filters(label=full) if full else None
+        call = self._call("list networks", "GET", "/networks", {"filters": filters})
+
+        def read(body: bytes) -> list[dict[str, Any]]:
+            return [one for one in wire.parse_items(call, body) if _has_labels(one, labels)]
+
+        return await self._fetch(call, read, repeat=True)
+
+    async def remove_network(self, name: str) -> None:
+        """Remove it, by name or id.
+
+        Raises:
+            Conflict: a container is connected to it.
+        """
+        await self._send(f"remove network {name}", "DELETE", f"/networks/{_q(name)}")
+
     def _call(
         self,
         action: str,

@@ -269,9 +269,34 @@ class Containers:
             # Not every log driver can be read; the exit code alone is worth telling.
             return f"(its log cannot be read: {error.message})"
 
-    async def discard(self, container_id: str) -> None:
-        """Remove a container that no server stands for, also if we are cancelled meanwhile."""
-        await asyncio.shield(self._leftovers.spawn(self._remove(container_id)))
+    async def discard(self, container_id: str, *, grace: float) -> None:
+        """Stop and remove a container that no server stands for, also if we are cancelled.
+
+        Args:
+            container_id: which.
+            grace: as of `stop`.
+        """
+
+        async def discard() -> None:
+            await self._stop(container_id, grace)
+            await self._remove(container_id)
+
+        await asyncio.shield(self._leftovers.spawn(discard()))
+
+    async def networks(self, hub: str) -> list[dict[str, Any]]:
+        """All networks that have a Hub's label, as of ``GET /networks``."""
+        return await self._engine.list_networks([f"{naming.LABEL_HUB}={hub}"])
+
+    async def discard_network(self, network_id: str) -> None:
+        """Remove a network; fine when it is gone already.
+
+        Raises:
+            Conflict: a container is connected to it.
+        """
+        try:
+            await self._engine.remove_network(network_id)
+        except NotFound:
+            self._log.debug("Network %s is gone already", network_id[:12])
 
     def _say(self, step: Step, container_id: str, user: str, server: str) -> None:
         which = f" {container_id[:12]}" if container_id else ""

@@ -68,12 +68,14 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     if settings.orphans == "off":
         return
     keeper = Keeper(
+        hub_id,
         runtime.watcher,
         runtime.backend,
         lambda: servers_of(app),
         keep=settings.keep_failed or not settings.remove,
         policy=settings.orphans,
         grace=settings.orphan_grace,
+        stop_timeout=settings.stop_timeout,
         interval=settings.orphan_interval,
         log=settings.log,
     )

@@ -1,4 +1,4 @@
-"""Keeping house on an Engine: containers that no server of the Hub stands for any more.
+"""Keeping house on an Engine: containers and networks that no server of the Hub stands for.
 
 A Hub that was killed at the wrong moment, or restored from a backup, leaves containers of which it
 knows nothing. They are ours by label, and only by label: another Hub's are never looked at.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from . import naming
 from .containers import Containers
 from .errors import DockerNamedError
 from .records import Record, State
@@ -32,6 +35,23 @@ class Known:
     server: str
     active: bool
     object_id: str = ""
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """Something on the Engine that nobody stands for.
+
+    Attributes:
+        id: the Engine's.
+        what: kind and name, for the log.
+        why: what the Hub does not have.
+        remove: takes it away.
+    """
+
+    id: str
+    what: str
+    why: str
+    remove: Callable[[], Awaitable[None]]
 
 
 def orphans(records: Iterable[Record], known: Iterable[Known], *, keep: bool) -> list[Record]:
@@ -56,22 +76,43 @@ def orphans(records: Iterable[Record], known: Iterable[Known], *, keep: bool) ->
     return found
 
 
+def orphaned_networks(
+    networks: Iterable[Mapping[str, Any]], known: Iterable[Known]
+) -> list[tuple[Mapping[str, Any], naming.Key]]:
+    """The networks whose labels name a server that is not there, and that server.
+
+    Args:
+        networks: of this Hub, as of ``GET /networks``.
+        known: all servers of the Hub, running or not.
+    """
+    servers = {(one.user, one.server) for one in known}
+    labelled = ((network, naming.key_of(network.get("Labels"))) for network in networks)
+    return [
+        (network, key)
+        for network, key in labelled
+        if key is not None and (key.user, key.server) not in servers
+    ]
+
+
 class Keeper:
     """Looks for orphans at the Hub's start and every so often; removes or reports them.
 
     Args:
+        hub: the Hub's id.
         watcher: whose table is searched.
         backend: removes.
         known: asks the Hub for its servers; called in the event loop.
         keep: see `orphans`.
         policy: ``"remove"`` or ``"report"``.
-        grace: seconds that a container must have been an orphan before it is touched.
+        grace: seconds that something must have been an orphan before it is touched.
+        stop_timeout: seconds between SIGTERM and SIGKILL.
         interval: seconds between two rounds.
         log: where to tell.
     """
 
     def __init__(
         self,
+        hub: str,
         watcher: Watcher,
         backend: Containers,
         known: Callable[[], Iterable[Known]],
@@ -79,11 +120,12 @@ class Keeper:
         keep: bool,
         policy: str,
         grace: float,
+        stop_timeout: float,
         interval: float,
         log: logging.Logger,
     ) -> None:
-        self._watcher, self._backend, self._known = watcher, backend, known
-        self._keep, self._policy = keep, policy
+        self._hub, self._watcher, self._backend, self._known = hub, watcher, backend, known
+        self._keep, self._policy, self._stop_timeout = keep, policy, stop_timeout
         self._grace, self._interval, self._log = grace, interval, log
         self._since: dict[str, float] = {}
 
@@ -99,25 +141,54 @@ class Keeper:
             await asyncio.sleep(self._grace if waiting else self._interval)
 
     async def round(self) -> bool:
-        """Look once. True where something was found whose grace period is not over yet."""
+        """Look once. True where something was found that is left for now.
+
+        Raises:
+            EngineError: the Engine could not be asked.
+        """
         now = asyncio.get_running_loop().time()
-        found = orphans(self._watcher.records(), self._known(), keep=self._keep)
-        self._since = {record.id: self._since.get(record.id, now) for record in found}
-        waiting = False
-        for record in found:
-            if now - self._since[record.id] < self._grace:
-                waiting = True
-            elif self._policy == "report":
-                self._log.warning(
-                    "Orphan: container %s (%s): %s", record.name, record.id[:12], _whose(record)
-                )
-            else:
-                self._log.warning(
-                    "Removing orphan %s (%s): %s", record.name, record.id[:12], _whose(record)
-                )
-                await self._backend.discard(record.id)
+        groups = await self._find()
+        since = {one.id: self._since.get(one.id, now) for group in groups for one in group}
+        self._since = since
+        due = [[one for one in group if now - since[one.id] >= self._grace] for group in groups]
+        waiting = sum(map(len, due)) < len(since)
+        for group in due:
+            done = await asyncio.gather(*map(self._deal_with, group))
+            waiting = waiting or not all(done)
         return waiting
 
+    async def _deal_with(self, orphan: Orphan) -> bool:
+        if self._policy == "report":
+            self._log.warning("Orphan: %s: %s", orphan.what, orphan.why)
+            return True
+        self._log.warning("Removing orphan %s: %s", orphan.what, orphan.why)
+        try:
+            await orphan.remove()
+        except DockerNamedError as error:
+            self._log.warning("Could not remove orphan %s: %s", orphan.what, error)
+            return False
+        return True
 
-def _whose(record: Record) -> str:
-    return f"the Hub has no running server {record.server!r} of user {record.user!r}"
+    async def _find(self) -> tuple[list[Orphan], list[Orphan]]:
+        """Containers, and networks, which are free only when the containers are gone."""
+        networks = await self._backend.networks(self._hub)
+        # The Hub is asked last, and nothing awaited since: what it knows is not outdated.
+        known = list(self._known())
+        containers = [
+            Orphan(
+                record.id,
+                f"container {record.name} ({record.id[:12]})",
+                f"the Hub has no running server {record.server!r} of user {record.user!r}",
+                partial(self._backend.discard, record.id, grace=self._stop_timeout),
+            )
+            for record in orphans(self._watcher.records(), known, keep=self._keep)
+        ]
+        return containers, [
+            Orphan(
+                str(network["Id"]),
+                f"network {network['Name']} ({network['Id'][:12]})",
+                f"the Hub has no server {key.server!r} of user {key.user!r}",
+                partial(self._backend.discard_network, str(network["Id"])),
+            )
+            for network, key in orphaned_networks(networks, known)
+        ]

@@ -300,15 +300,16 @@ class DockerNamedSettings(Configurable):
     orphans = CaselessStrEnum(
         ["remove", "report", "off"],
         default_value="remove",
-        help="""What to do with containers of this Hub on the Engine for which the Hub has no
-        running server (it was killed, or restored from a backup): `remove`, `report` in the log,
-        or `off`. Looked for at the Hub's start and every `orphan_interval`. Volumes are never
-        touched. Example: `"report"`.""",
+        help="""What to do with containers that carry this Hub's labels but for which the Hub has no
+        running server (it was killed, or restored from a backup), and with networks of servers
+        that it no longer has: stop and `remove` them, `report` them in the log, or `off`. Looked
+        for at the Hub's start and every `orphan_interval`. Volumes are never touched. Example:
+        `"report"`.""",
     ).tag(config=True)
 
     orphan_grace = Float(
         10.0,
-        help="""Seconds that a container must have been an orphan before it is removed.
+        help="""Seconds that something must have been an orphan before it is removed.
         Example: `60.0`.""",
     ).tag(config=True)
 

@@ -254,6 +254,19 @@ async def test_network(world: World, engine: Engine) -> None:
     assert "/" in info["IPAM"]["Config"][0]["Subnet"]
 
 
+async def test_networks(world: World, engine: Engine) -> None:
+    """Found by all of their labels, and removed by their ids."""
+    name, label = world.name(), f"dockernamed.hub={world.prefix}"
+    labels = {"dockernamed.hub": world.prefix, "a": "1"}
+    id = await asyncio.to_thread(world.make_network, name, labels)
+    assert [one["Name"] for one in await engine.list_networks([label, "a=1"])] == [name]
+    assert await engine.list_networks([label, "a=2"]) == []
+    await engine.remove_network(id)
+    assert await engine.list_networks([label]) == []
+    with pytest.raises(NotFound):
+        await engine.remove_network(id)
+
+
 async def test_archive(world: World, engine: Engine, make: Make) -> None:
     """A file can be put in before the first start; Docker wants the directory to exist."""
     data = io.BytesIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tarfile
 from abc import ABC, abstractmethod
@@ -64,6 +65,13 @@ class World(ABC):
     @abstractmethod
     def config(self, name: str, program: Program) -> dict[str, Any]:
         """The part of a create call's body that makes a container of this name do this."""
+
+    def make_network(self, name: str, labels: Mapping[str, str]) -> str:
+        """Create a network with these labels; returns its id."""
+        client = docker.APIClient(self.url, version="1.41")
+        with contextlib.closing(client):
+            made = client.create_network(name, labels=dict(labels))  # type: ignore[no-untyped-call]
+        return str(made["Id"])
 
     async def create(
         self,

@@ -330,7 +330,7 @@ async def test_discard_goes_on_when_cancelled(stage: Stage) -> None:
     """Who waits for the removal of an orphan may be cancelled: the orphan goes all the same."""
     container_id = await stage.start()
     stalled = stage.fake.fault("stall", *REMOVE)
-    task = asyncio.ensure_future(stage.backend.discard(container_id))
+    task = asyncio.ensure_future(stage.backend.discard(container_id, grace=1.0))
     await reached(stalled)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -9,7 +9,7 @@ import pytest
 
 from dockernamed import keeper as keeper_module
 from dockernamed.errors import EngineFailed
-from dockernamed.keeper import Keeper, Known, orphans
+from dockernamed.keeper import Keeper, Known, orphaned_networks, orphans
 from dockernamed.records import Record, State
 
 
@@ -49,12 +49,37 @@ def test_a_running_server_of_a_renamed_user_is_no_orphan():
     assert orphans([record("a", user="ann")], known, keep=False) == []
 
 
+def network(id, user, server):
+    labels = {"dockernamed.hub": "h", "dockernamed.user": user, "dockernamed.server": server}
+    return {"Id": id, "Name": f"name-{id}", "Labels": labels}
+
+
+def test_networks():
+    """Only those of a server that the Hub has no more; not those of the whole Hub, or stopped."""
+    networks = [
+        network("a", "ann", ""),
+        network("b", "ann", "gone"),
+        network("c", "zed", ""),
+        {"Id": "d", "Name": "shared", "Labels": {"dockernamed.hub": "h"}},
+        {"Id": "e", "Name": "bridge", "Labels": None},
+    ]
+    found = orphaned_networks(networks, [Known("ann", "", active=False)])
+    assert [one["Id"] for one, _ in found] == ["b", "c"]
+
+
 class Backend:
-    def __init__(self):
+    def __init__(self, networks=()):
+        self._networks = networks
         self.removed = []
 
-    async def discard(self, container_id):
-        self.removed.append(container_id)
+    async def discard(self, container_id, *, grace):
+        self.removed.append((container_id, grace))
+
+    async def networks(self, hub):
+        return self._networks
+
+    async def discard_network(self, network_id):
+        self.removed.append(network_id)
 
 
 class Watcher:
@@ -82,15 +107,17 @@ def clock(monkeypatch):
     return pauses
 
 
-def make(records, policy="remove", grace=0.0, known=lambda: []):
-    backend = Backend()
+def make(records, policy="remove", grace=0.0, known=lambda: [], networks=()):
+    backend = Backend(networks)
     keeper = Keeper(
+        "h",
         Watcher(records),
         backend,
         known,
         keep=False,
         policy=policy,
         grace=grace,
+        stop_timeout=7.0,
         interval=300.0,
         log=logging.getLogger("keeper"),
     )
@@ -102,17 +129,35 @@ async def test_an_orphan_is_removed_after_its_grace_period():
     keeper, backend = make([record("a")], grace=3600.0)
     assert await keeper.round() is True
     assert backend.removed == []
-    keeper, backend = make([record("a")], grace=0.0)
+    networks = [network("n", "zed", "")]
+    keeper, backend = make([record("a")], grace=0.0, networks=networks)
     assert await keeper.round() is False
-    assert backend.removed == ["a"]
+    assert backend.removed == [("a", 7.0), "n"]
+
+
+async def test_one_that_cannot_be_removed(caplog):
+    """It is told and looked at again soon; the others go."""
+    keeper, backend = make([record("a"), record("b")])
+    discard = backend.discard
+
+    async def refuse(container_id, *, grace):
+        if container_id == "a":
+            raise EngineFailed("remove container a", "device busy", 500)
+        await discard(container_id, grace=grace)
+
+    backend.discard = refuse
+    assert await keeper.round() is True
+    assert backend.removed == [("b", 7.0)]
+    assert "device busy" in caplog.text
 
 
 async def test_report_only_tells(caplog):
     """``orphans = "report"`` touches nothing."""
-    keeper, backend = make([record("a")], policy="report")
+    keeper, backend = make([record("a")], policy="report", networks=[network("n", "zed", "")])
     await keeper.round()
     assert backend.removed == []
-    assert "name-a" in caplog.text
+    assert "container name-a" in caplog.text
+    assert "network name-n" in caplog.text
 
 
 async def test_rounds_go_on_after_a_failure(clock, caplog):

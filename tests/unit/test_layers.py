@@ -49,7 +49,7 @@ ACTING: dict[str, set[str]] = {
     "launch": {*PURE, "engine", "watcher", "leftovers", "packing"},
     "containers": {*PURE, "engine", "watcher", "waiting", "launch", "leftovers"},
     "runtime": {*PURE, "engine", "watcher", "puller", "containers"},
-    "keeper": {"errors", "records", "containers", "watcher"},
+    "keeper": {"errors", "naming", "records", "containers", "watcher"},
     "form": {"errors", "images", *OPTIONS},
     "choosing": {"errors", "images", "form", "waiting", *OPTIONS},
     "refusals": {"errors"},
