@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any, TypeVar
 
 from jupyterhub import spawner
 from tornado import web
 
 from . import errors
+from .hints import hint
 
 T = TypeVar("T")
 
@@ -25,12 +27,20 @@ STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
 )
 
 
-def refusal(error: errors.DockerNamedError) -> web.HTTPError:
-    """The error to raise instead: JupyterHub shows its message, and keeps its traceback out."""
+def refusal(error: errors.DockerNamedError, settings: object = None) -> web.HTTPError:
+    """The error to raise instead: JupyterHub shows its message, and keeps its traceback out.
+
+    Args:
+        error: what went wrong.
+        settings: those of the server that was to be started; the Engine's words get a hint then.
+    """
     status, reason = next(
         (status, reason) for kind, status, reason in STATUS if isinstance(error, kind)
     )
     message = str(error)
+    if settings is not None and isinstance(error, errors.EngineError):
+        advice = hint(error.message, partial(getattr, settings))
+        message += f". {advice}" if advice else ""
     made_for_it = getattr(spawner, "SpawnException", None)  # new in JupyterHub 6
     found: Any = (
         made_for_it(message, reason=reason, status_code=status)

@@ -249,7 +249,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             return await self._start(debut)
         except errors.DockerNamedError as error:
-            raise refusal(error) from error
+            raise refusal(error, self) from error
         except asyncio.CancelledError:
             if debut.too_late is None:
                 raise

@@ -32,6 +32,7 @@ PURE: dict[str, set[str]] = {
     "storage": {"errors", "naming", "spec"},
     "plan": {"errors", "naming", "spec"},
     "records": {"errors", "naming"},
+    "hints": {"errors"},
 }
 # The rooms that act. The Engine's own wing (lanes, wire, calls) is entered through engine only,
 # but for the watcher, which reads the Feed of events that the Engine gives it.
@@ -52,7 +53,7 @@ ACTING: dict[str, set[str]] = {
     "keeper": {"errors", "naming", "records", "containers", "watcher"},
     "form": {"errors", "images", *OPTIONS},
     "choosing": {"errors", "images", "form", "waiting", *OPTIONS},
-    "refusals": {"errors"},
+    "refusals": {"errors", "hints"},
     "packing": set(),
     "vigil": {"errors", "records", "waiting", "watcher"},
     "progress": {"errors"},
