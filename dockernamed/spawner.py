@@ -366,12 +366,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self._vigil.end()
             self._vigil = None
 
-    async def _ended(self, record: Record) -> None:
+    async def _ended(self, record: Record, how: str) -> None:
         """Tell the Hub at once, if it listens yet: poll_and_notify asks its callbacks only once."""
-        how = "was stopped from outside, or with the Engine," if record.asked else "ended"
-        self.log.warning("%s %s with exit code %s", self._log_name, how, record.exit_code)
-        # A death found by a new list is told before all of the list is read; poll() wants it all.
-        await self._runtime().watcher.in_sync()
+        self.log.warning("%s %s, with exit code %s", self._log_name, how, record.exit_code)
         if self._callbacks:
             await self.poll_and_notify()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .records import Record
+from .records import Record, State
 from .waiting import within
 from .watcher import Watcher
 
@@ -16,6 +17,14 @@ LOG = logging.getLogger("dockernamed.vigil")
 #: Seconds that a container which was asked to end may take to be started again (``docker
 #: restart``). One that ended by itself is believed at once.
 RESTART_S = 3.0
+#: (it was asked to end, the Engine was lost from sight about then) → how it ended. An Engine
+#: without live-restore asks all its containers to end before it ends itself.
+_HOW = {
+    (False, False): "ended",
+    (True, False): "was stopped from outside",
+    (True, True): "was stopped with the Engine",
+    (False, True): "ended while the Engine was out of sight (was it restarted?)",
+}
 
 
 class Vigil:
@@ -24,7 +33,7 @@ class Vigil:
     Args:
         watcher: tells what happens.
         id: of the container.
-        ended: called once, when it has ended for good.
+        ended: called once, when it has ended for good, with how it ended, in words.
         moved: called when it was restarted: published ports are new then.
     """
 
@@ -32,7 +41,7 @@ class Vigil:
         self,
         watcher: Watcher,
         id: str,
-        ended: Callable[[Record], Awaitable[object]],
+        ended: Callable[[Record, str], Awaitable[object]],
         moved: Callable[[], Awaitable[object]],
     ) -> None:
         self.id = id
@@ -59,25 +68,30 @@ class Vigil:
     async def _watch(self) -> None:
         while True:
             record = await self._watcher.wait_dead(self.id)
+            # While the Engine is out of sight a death is found by the list that ends that.
+            losses = self._watcher.losses - (not self._watcher.connected)
             if not await self._comes_back(record):
                 break
             LOG.info("Container %s was restarted", record.name)
             await self._moved()
+        how = _HOW[record.asked, self._watcher.losses != losses]
         # Not in this task: what the Hub does about it may well end this vigil.
-        task = asyncio.ensure_future(self._ended(record))
+        task = asyncio.ensure_future(self._ended(record, how))
         task.add_done_callback(_report)
 
     async def _comes_back(self, record: Record) -> bool:
-        if not record.asked:
-            return False
-        self._restarting = True
+        self._restarting = record.asked
         try:
-            await within(RESTART_S, self._watcher.wait_restarted(self.id))
-        except asyncio.TimeoutError:
-            return False
+            if record.asked:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await within(RESTART_S, self._watcher.wait_restarted(self.id))
+            # An Engine that took it down at its own end may bring it up again; and a death found
+            # by a list is told before all of the list is read.
+            await self._watcher.in_sync()
         finally:
             self._restarting = False
-        return True
+        now = self._watcher.get(self.id)
+        return now is not None and now.state is State.RUNNING
 
 
 def _report(task: asyncio.Future[Any]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import docker
 import jupyterhub
 import pytest
+import requests
 
 from .client import Client
 from .dockerview import BUSYBOX, Docker
@@ -224,7 +225,11 @@ class Hub(Client):
 
     def describe(self) -> str:
         """What a person wants to see when a test of this Hub has failed."""
-        return f"{self.tail()}\n\n--- on the Engine ---\n{self.docker.state()}"
+        try:
+            state = self.docker.state()
+        except requests.RequestException as error:
+            state = f"(it does not answer: {error})"
+        return f"{self.tail()}\n\n--- on the Engine ---\n{state}"
 
 
 def proxy_command() -> str:
@@ -268,12 +273,20 @@ class Hubs:
                     pytrace=False,
                 )
 
-    def make(self, config: str = "", *, prefix: str | None = None, **settings: Any) -> Hub:
+    def make(
+        self,
+        config: str = "",
+        *,
+        prefix: str | None = None,
+        client: docker.APIClient | None = None,
+        **settings: Any,
+    ) -> Hub:
         """A Hub that has not been started; `Hub`'s arguments."""
         self._made += 1
         directory = self.directory / f"hub{self._made}"
         directory.mkdir()
-        return Hub(directory, self.client, prefix or self.prefix(), config, **settings)
+        prefix = prefix or self.prefix()
+        return Hub(directory, client or self.client, prefix, config, **settings)
 
     def prefix(self) -> str:
         """A prefix that nobody else uses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,10 @@ class Watcher:
 
     def __init__(self):
         self.losses = 0
+        self.synced = asyncio.Event()
+        self.synced.set()
+        self.waited_for = asyncio.Event()
+        self.record = None
         self.deaths: asyncio.Queue[Record] = asyncio.Queue()
         self.restarts: asyncio.Queue[None] = asyncio.Queue()
 
@@ -24,6 +29,23 @@ class Watcher:
 
     async def wait_restarted(self, id):
         await self.restarts.get()
+        self.record = replace(death(asked=True), state=State.RUNNING)
+
+    async def in_sync(self):
+        self.waited_for.set()
+        await self.synced.wait()
+
+    @property
+    def connected(self):
+        return self.synced.is_set()
+
+    def get(self, id):
+        return self.record
+
+    def lose(self):
+        """The stream is lost."""
+        self.losses += 1
+        self.synced.clear()
 
 
 def death(asked):
@@ -34,13 +56,16 @@ def death(asked):
 async def stage():
     """A vigil, and queues of what it tells."""
     watcher = Watcher()
-    ended: asyncio.Queue[Record] = asyncio.Queue()
+    ended: asyncio.Queue[tuple[Record, str]] = asyncio.Queue()
     moved: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def on_ended(record, how):
+        ended.put_nowait((record, how))
 
     async def on_moved():
         moved.put_nowait(True)
 
-    vigil = Vigil(watcher, "id", ended.put, on_moved)
+    vigil = Vigil(watcher, "id", on_ended, on_moved)
     yield watcher, vigil, ended, moved
     vigil.end()
 
@@ -49,7 +74,8 @@ async def test_an_end_by_itself_is_told_at_once(stage):
     """Nobody asked it to end, so nobody will start it again."""
     watcher, _, ended, moved = stage
     watcher.deaths.put_nowait(death(asked=False))
-    assert (await asyncio.wait_for(ended.get(), 10)).exit_code == 143
+    record, how = await asyncio.wait_for(ended.get(), 10)
+    assert (record.exit_code, how) == (143, "ended")
     assert moved.empty()
 
 
@@ -61,6 +87,7 @@ async def test_a_restart_is_no_end(stage):
     assert await asyncio.wait_for(moved.get(), 10)
     assert ended.empty()
     assert not vigil.restarting
+    watcher.record = None
     watcher.deaths.put_nowait(death(asked=False))
     await asyncio.wait_for(ended.get(), 10)
 
@@ -70,8 +97,51 @@ async def test_one_that_was_stopped_is_told_when_it_does_not_come_back(stage, mo
     monkeypatch.setattr(vigil_module, "RESTART_S", 0.01)
     watcher, _, ended, moved = stage
     watcher.deaths.put_nowait(death(asked=True))
-    assert (await asyncio.wait_for(ended.get(), 10)).asked
+    assert (await asyncio.wait_for(ended.get(), 10))[1] == "was stopped from outside"
     assert moved.empty()
+
+
+async def test_an_engine_that_ends_stops_its_containers_first(stage, monkeypatch):
+    """Asked to end, and then the Engine is lost: told when it is back, and that it was the Engine.
+
+    Until then it counts as running: the Engine may bring it up again.
+    """
+    monkeypatch.setattr(vigil_module, "RESTART_S", 0.01)
+    watcher, vigil, ended, moved = stage
+    watcher.deaths.put_nowait(death(asked=True))
+    while not vigil.restarting:  # noqa: ASYNC110  it has no event
+        await asyncio.sleep(0)
+    watcher.lose()
+    watcher.losses += 1  # a try to come back that was in vain
+    await asyncio.wait_for(watcher.waited_for.wait(), 10)
+    assert vigil.restarting
+    assert ended.empty()
+    watcher.synced.set()
+    assert (await asyncio.wait_for(ended.get(), 10))[1] == "was stopped with the Engine"
+    assert moved.empty()
+
+
+async def test_an_end_that_the_new_list_tells(stage):
+    """It ended while nobody could see it: the log says so, and not that it ended by itself."""
+    watcher, _, ended, _ = stage
+    watcher.lose()
+    watcher.deaths.put_nowait(death(asked=False))
+    await asyncio.wait_for(watcher.waited_for.wait(), 10)
+    assert ended.empty()
+    watcher.synced.set()
+    assert "while the Engine was out of sight" in (await asyncio.wait_for(ended.get(), 10))[1]
+
+
+async def test_a_container_that_comes_back_with_the_engine(stage, monkeypatch):
+    """A restart policy brings it up again, which no event tells: the server has moved, no more."""
+    monkeypatch.setattr(vigil_module, "RESTART_S", 0.01)
+    watcher, _, ended, moved = stage
+    watcher.deaths.put_nowait(death(asked=True))
+    watcher.lose()
+    watcher.record = replace(death(asked=True), state=State.RUNNING)
+    watcher.synced.set()
+    assert await asyncio.wait_for(moved.get(), 10)
+    assert ended.empty()
 
 
 async def test_between_end_and_restart_it_counts_as_restarting(stage):
@@ -108,7 +178,7 @@ async def test_a_failing_callback_is_logged(caplog):
     """An error in what the Hub does about it must not vanish."""
     told = asyncio.Event()
 
-    async def fail(record):
+    async def fail(*_):
         told.set()
         raise RuntimeError("hub broke")
 
