@@ -40,6 +40,13 @@ def answers(hub: Hub, user: str) -> None:
     eventually(lambda: page(hub, user), lambda status: status == 404, what="the page is there")
 
 
+def stopped(hub: Hub, user: str) -> None:
+    """Wait until the Hub calls the server stopped."""
+    eventually(
+        lambda: hub.servers(user), lambda servers: "exp" not in servers, what="it is stopped"
+    )
+
+
 def port_of(container: Any) -> str:
     """The host port that the server is published at."""
     return str(container["NetworkSettings"]["Ports"]["8888/tcp"][0]["HostPort"])
@@ -68,6 +75,14 @@ def test_docker_restart(hub: Hub, user: str) -> None:
     assert (model["ready"], model["started"]) == (True, started)
     assert reasons(hub, user) == []
     hub.halt(user, "exp")
+
+
+def test_docker_stop(hub: Hub, user: str) -> None:
+    """After ``docker stop`` the server is stopped, and the log does not blame the Engine."""
+    hub.add_user(user)
+    hub.docker.client.stop(hub.spawn(user, "exp")["Id"], timeout=5)
+    stopped(hub, user)
+    assert "was stopped from outside" in reasons(hub, user)[0]
 
 
 def test_an_engine_with_live_restore(own: OwnEngine, hub: Hub, user: str) -> None:
@@ -100,9 +115,7 @@ def test_an_engine_without_live_restore(
     hub.docker.write(container, "/work/x.txt", "kept")
     own.stop(kill=kill)
     own.start_again()
-    eventually(
-        lambda: hub.servers(user), lambda servers: "exp" not in servers, what="it is stopped"
-    )
+    stopped(hub, user)
     assert any(said in line for line in reasons(hub, user)), reasons(hub, user)
     again = hub.spawn(user, "exp")
     assert hub.docker.read(again, "/work/x.txt") == "kept"
@@ -112,16 +125,19 @@ def test_an_engine_without_live_restore(
 
 def test_a_server_that_comes_back_with_the_engine(own: OwnEngine, hub: Hub, user: str) -> None:
     """With a restart policy the Engine brings it up again, at another port: the route heals."""
-    user = f"always-{user}"
     hub.add_user(user)
+    hub.spawn(user, "first")  # takes the port that exp will have afterwards
     before = hub.spawn(user, "exp")
+    hub.halt(user, "first")
     policy = {"Name": "always"}
     hub.docker.client.update_container(before["Id"], restart_policy=policy)
     own.stop()
     own.start_again()
     answers(hub, user)
     assert hub.servers(user)["exp"]["ready"]
-    assert hub.docker.one(user, "exp")["Id"] == before["Id"]
+    after = hub.docker.one(user, "exp")
+    assert after["Id"] == before["Id"]
+    assert port_of(after) != port_of(before)
     assert reasons(hub, user) == []
     hub.halt(user, "exp")
 
