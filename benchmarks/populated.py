@@ -26,6 +26,7 @@ def main() -> None:
         return {key: value.replace("{n}", str(number)) for key, value in template.items()}
 
     with FakeEngine() as engine:
+        engine.add_image(IMAGE)
         ids = engine.populate(count, labels, IMAGE)
         print(json.dumps({"url": engine.url, "ids": ids}), flush=True)
         for line in sys.stdin:

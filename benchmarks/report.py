@@ -71,13 +71,21 @@ def table(figures: Sequence[Figure]) -> str:
     )
 
 
+def versions(engine: Mapping[str, Any]) -> dict[str, str]:
+    """Of all that takes part.
+
+    Args:
+        engine: ``GET /version``.
+    """
+    packages = ("jupyterhub", "dockerspawner", "dockernamed", "docker")
+    found = {name: version(name) for name in packages}
+    return found | {"python": platform.python_version(), "engine": str(engine["Version"])}
+
+
 def write_json(path: Path, figures: Sequence[Figure], engine: Mapping[str, Any]) -> None:
     """Everything that was measured, and with which versions."""
-    packages = ("jupyterhub", "dockerspawner", "dockernamed", "docker")
-    versions = {name: version(name) for name in packages}
-    versions |= {"python": platform.python_version(), "engine": str(engine["Version"])}
     body = {
-        "versions": versions,
+        "versions": versions(engine),
         "figures": [
             {
                 "key": figure.key,
