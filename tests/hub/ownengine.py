@@ -62,6 +62,10 @@ class OwnEngine:
         self.client = docker.APIClient(self.url, timeout=60)
         words = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")
         self._command = [word.decode() for word in words if word]
+        # With pools of its own, a dockerd that starts again deletes docker0: another Engine's.
+        while "--default-address-pool" in self._command:
+            at = self._command.index("--default-address-pool")
+            del self._command[at : at + 2]
 
     def end(self) -> None:
         """Take all of it down."""
