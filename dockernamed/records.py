@@ -59,6 +59,8 @@ class Record:
         exit_code: None unless it ended, and also when the Engine has not told.
         oom: it ended because it needed more than its memory limit.
         asked: it was asked to end before it did, as by ``docker stop`` and ``docker restart``.
+        where: stands for the addresses and ports that the last list told since the container was
+            started: equal numbers, equal places. None when no list has told yet.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Record:
     exit_code: int | None = None
     oom: bool = False
     asked: bool = False
+    where: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -109,7 +112,19 @@ def from_list(item: Mapping[str, Any]) -> Record | None:
         found = _EXIT_STATUS.match(str(item.get("Status", "")))
         code = int(found[1]) if found else item.get("ExitCode")  # the latter is Podman's
     labels, image = item.get("Labels") or {}, str(item.get("Image", ""))
-    return _labelled(id, names[0], labels, image, state, code)
+    record = _labelled(id, names[0], labels, image, state, code)
+    return replace(record, where=_where(item)) if state is State.RUNNING else record
+
+
+def _where(item: Mapping[str, Any]) -> int:
+    keys = ("IP", "PrivatePort", "PublicPort", "Type")
+    ports = {tuple(port.get(key) for key in keys) for port in item.get("Ports") or ()}
+    networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
+    addresses = {
+        (name, network.get("IPAddress"), network.get("GlobalIPv6Address"))
+        for name, network in networks.items()
+    }
+    return hash((frozenset(ports), frozenset(addresses)))
 
 
 def updated(old: Record, listed: Record) -> Record:
@@ -124,7 +139,9 @@ def updated(old: Record, listed: Record) -> Record:
     if same and code is None:
         code = old.exit_code
     oom = old.oom and same and code == old.exit_code
-    return replace(old, name=listed.name, state=listed.state, exit_code=code, oom=oom)
+    return replace(
+        old, name=listed.name, state=listed.state, exit_code=code, oom=oom, where=listed.where
+    )
 
 
 def state_of(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Vigil:
     ) -> None:
         self.id = id
         self._watcher, self._ended, self._moved = watcher, ended, moved
-        self._losses = watcher.losses
+        self._losses, self._where = watcher.losses, _where(watcher, id)
         self._restarting = False
         self._task = asyncio.ensure_future(self._watch())
         self._task.add_done_callback(_report)
@@ -57,9 +57,17 @@ class Vigil:
         return self._restarting
 
     def outdated(self) -> bool:
-        """Whether the Engine was lost from sight since the last time this was asked."""
+        """Whether the server may be elsewhere than when this was asked last.
+
+        Lists tell. Where none has told before, the Engine's having been out of sight must do.
+        """
+        if not self._watcher.connected:
+            return False  # nobody could say where; asked again when it is back
         losses, self._losses = self._losses, self._watcher.losses
-        return losses != self._losses
+        where, self._where = self._where, _where(self._watcher, self.id)
+        if where is None or self._where is None:
+            return losses != self._losses
+        return where != self._where
 
     def end(self) -> None:
         """Watch no more; nothing is called from now on."""
@@ -73,6 +81,7 @@ class Vigil:
             if not await self._comes_back(record):
                 break
             LOG.info("Container %s was restarted", record.name)
+            self._where = None
             await self._moved()
         how = _HOW[record.asked, self._watcher.losses != losses]
         # Not in this task: what the Hub does about it may well end this vigil.
@@ -92,6 +101,11 @@ class Vigil:
             self._restarting = False
         now = self._watcher.get(self.id)
         return now is not None and now.state is State.RUNNING
+
+
+def _where(watcher: Watcher, id: str) -> int | None:
+    record = watcher.get(id)
+    return None if record is None else record.where
 
 
 def _report(task: asyncio.Future[Any]) -> None:

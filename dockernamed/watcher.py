@@ -351,7 +351,7 @@ class Watcher:
             self.note_removed(id)
             return
         if id not in heard and id in self._table:
-            self._put(replace(self._table[id], **records.state_of(info)))
+            self._put(replace(self._table[id], where=None, **records.state_of(info)))
 
     # --- events ----------------------------------------------------------------------------
 
@@ -414,7 +414,9 @@ class Watcher:
         record = self._table.get(id)
         if record is not None:
             asked = record.asked and state is State.EXITED
-            self._put(replace(record, state=state, exit_code=exit_code, oom=oom, asked=asked))
+            self._put(
+                replace(record, state=state, exit_code=exit_code, oom=oom, asked=asked, where=None)
+            )
 
     def _put(self, record: Record) -> None:
         new = record.id not in self._table

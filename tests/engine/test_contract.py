@@ -371,6 +371,31 @@ async def test_watcher_follows_a_life(world: World, engine: Engine, make: Make) 
         assert later.find("ann", "x") == []
 
 
+async def test_watcher_tells_who_moved(world: World, engine: Engine, make: Make) -> None:
+    """Two lists say the same place, or another one after a restart that gave another port."""
+    binding = {"PortBindings": {f"{PORT}/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}}
+    id = await make(host=binding)
+
+    async def where() -> int:
+        async with watching(engine, world.prefix) as watcher:
+            record = watcher.get(id)
+        assert record is not None
+        assert record.where is not None
+        return record.where
+
+    async def port() -> Any:
+        info = await engine.inspect_container(id)
+        return info["NetworkSettings"]["Ports"][f"{PORT}/tcp"][0]["HostPort"]
+
+    await engine.start_container(id)
+    before = await where(), await port()
+    assert (await where(), await port()) == before
+    await engine.stop_container(id, 5)
+    await engine.start_container(id)
+    after = await where(), await port()
+    assert (after[0] != before[0]) == (after[1] != before[1])
+
+
 async def test_watcher_tells_out_of_memory(world: World, engine: Engine, make: Make) -> None:
     """A container killed for its memory ends with 137, and the table says why."""
     async with watching(engine, world.prefix) as watcher:

@@ -734,6 +734,21 @@ async def test_restart_unseen(hub: Hub, fake: FakeEngine) -> None:
     assert spawner.server.port == 7
 
 
+async def test_a_lost_stream_costs_no_question(hub: Hub, fake: FakeEngine) -> None:
+    """However many servers there are: the list tells where they are, once it knows them."""
+    spawners = [await hub.spawn(f"exp-{number}") for number in range(3)]
+    asked = []
+    for _ in range(2):
+        losses = runtime().watcher.losses
+        fake.lose_streams()
+        await eventually(lambda losses=losses: runtime().watcher.losses > losses)
+        await asyncio.wait_for(runtime().watcher.in_sync(), 30)
+        before = fake.count(*INSPECT)
+        assert [await spawner.poll() for spawner in spawners] == [None] * 3
+        asked.append(fake.count(*INSPECT) - before)
+    assert asked == [3, 0]
+
+
 async def test_restarted_and_cannot_be_asked(hub: Hub, fake: FakeEngine, caplog: Any) -> None:
     """The Hub keeps the URL that it has, and the log says why."""
     spawner = await hub.spawn("exp-1")

@@ -155,11 +155,32 @@ async def test_between_end_and_restart_it_counts_as_restarting(stage):
 
 
 async def test_a_lost_stream_is_told_once(stage):
-    """After it, what was known of the container may be outdated."""
+    """After it, what was known of the container may be outdated, as long as no list told."""
     watcher, vigil, _, _ = stage
     assert not vigil.outdated()
-    watcher.losses += 1
+    watcher.lose()
+    assert not vigil.outdated()
+    watcher.synced.set()
     assert vigil.outdated()
+    assert not vigil.outdated()
+
+
+async def test_a_list_tells_who_is_elsewhere(stage):
+    """A lost stream is no reason to ask after those that the list shows where they were."""
+    watcher, vigil, _, moved = stage
+    at = replace(death(asked=False), state=State.RUNNING, where=1)
+    watcher.record = at
+    assert not vigil.outdated()
+    watcher.losses += 1
+    assert not vigil.outdated()
+    watcher.record = replace(at, where=2)
+    assert vigil.outdated()
+    assert not vigil.outdated()
+    # After a restart that was heard of, the next list has nothing to be compared with.
+    watcher.deaths.put_nowait(death(asked=True))
+    watcher.restarts.put_nowait(None)
+    await asyncio.wait_for(moved.get(), 10)
+    watcher.record = replace(at, where=3)
     assert not vigil.outdated()
 
 
