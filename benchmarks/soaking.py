@@ -28,6 +28,7 @@ PARALLEL = 4
 #: Share of the cycles that fill caches and pools first, and are not judged.
 WARM_UP = 0.25
 SAMPLES = 24
+FEWEST = 20
 #: KiB that each cycle may add to ours beyond what it adds to the floor. Python takes memory from
 #: the system in pieces of 256 KiB or more, so that few cycles can be judged by their counts only.
 RSS_PER_CYCLE = 1.0
@@ -150,6 +151,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.cycles, options.real_cycles = options.cycles // 10, options.real_cycles // 10
+    if min(options.cycles, options.real_cycles) < FEWEST:
+        parser.error(f"at least {FEWEST} cycles are needed to see a trend")
     run(measure(options))
 
 
