@@ -35,6 +35,9 @@ T = TypeVar("T")
 PATIENCE_S = 20.0
 #: Seconds that the news of an end may take, after the Engine has said that it is done.
 NEWS_S = 5.0
+#: Seconds in which a cancelled start is over. JupyterHub gives it one; if it is not over by then,
+#: the request that interrupts it fails, and the Hub calls the server ready for ever.
+CANCEL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Containers:
     def __init__(self, engine: Engine, watcher: Watcher, log: logging.Logger) -> None:
         self._engine, self._watcher, self._log = engine, watcher, log
         self._leftovers = Leftovers(engine, watcher, log)
+        self._undoing: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     # --- observing -------------------------------------------------------------------------
 
@@ -134,9 +138,10 @@ class Containers:
             ForeignObject: a name or volume belongs to somebody else.
             EngineError: a step failed. Whatever is raised, nothing of this start is left: neither
                 a container nor a volume that it made. What the Engine cannot be asked to remove
-                now is removed as soon as it can. A kept container is stopped again.
+                now is removed as soon as it can. A kept container is stopped again. Who cancels
+                does not wait for that long; the next call for this server does.
         """
-        await self._table_filled()
+        await self._quiet(spec.key.user, spec.key.server)
         wanted = spec_hash(spec, env)
         launch = Launch(self._engine, self._watcher, self._leftovers, self._log, spec, env)
         try:
@@ -149,10 +154,24 @@ class Containers:
             if keep_failed and isinstance(error, ServerDied):
                 launch.keep()
             else:
-                await asyncio.shield(self._leftovers.spawn(launch.undo()))
+                cancelled = isinstance(error, asyncio.CancelledError)
+                undo = self._undo(launch, spec.key)
+                await asyncio.wait({undo}, timeout=CANCEL_S if cancelled else None)
             raise
         launch.keep()
         return answer
+
+    def _undo(self, launch: Launch, key: naming.Key) -> asyncio.Task[None]:
+        server = (key.user, key.server)
+        undo = self._undoing[server] = self._leftovers.spawn(launch.undo())
+        undo.add_done_callback(lambda _: self._undoing.pop(server, None))
+        return undo
+
+    async def _quiet(self, user: str, server: str) -> None:
+        """Wait until the table says what there is of a server, and no earlier start is undone."""
+        await self._table_filled()
+        while undo := self._undoing.get((user, server)):
+            await asyncio.wait({undo})
 
     async def _carry_out(
         self,
@@ -192,7 +211,7 @@ class Containers:
         Raises:
             EngineError: it could not be done, and trying again did not help.
         """
-        await self._table_filled()
+        await self._quiet(user, server)
 
         async def stop() -> None:
             for step in plan_stop(self.observed(user, server), keep=keep):
@@ -212,7 +231,7 @@ class Containers:
         Raises:
             EngineError: as of `stop`.
         """
-        await self._table_filled()
+        await self._quiet(user, server)
 
         async def delete() -> None:
             for step in plan_delete(self.observed(user, server)):

@@ -19,13 +19,16 @@ from stage import (
     OWNER,
     REMOVE,
     SPEC,
+    START,
     STOP,
     VOLUME,
+    VOLUME_CREATE,
     VOLUME_LIST,
     VOLUME_REMOVE,
     Stage,
     eventually,
     failing,
+    late,
     names,
     reached,
     ready,
@@ -221,7 +224,34 @@ async def test_keep_failed_is_for_deaths_alone(stage: Stage) -> None:
     """A start that was cancelled leaves nothing all the same."""
     with pytest.raises(asyncio.CancelledError):
         await stage.start(keep_failed=True, until_ready=failing(asyncio.CancelledError()))
-    assert (stage.fake.containers, stage.fake.volumes) == ([], {})
+    await eventually(lambda: (stage.fake.containers, stage.fake.volumes) == ([], {}))
+
+
+@pytest.mark.parametrize("call", [VOLUME_CREATE, CREATE, START], ids=lambda call: call[1])
+async def test_a_cancelled_start_is_soon_over(stage: Stage, call: tuple[str, str]) -> None:
+    """However long the Engine takes; but the next start waits until all is taken back.
+
+    Or else the late work of the first would meet the second's, under the same names.
+    """
+    stalled = late(stage.fake, *call)
+    cancelled = asyncio.ensure_future(stage.start())
+    await reached(stalled)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(cancelled, 20)
+    before = stage.fake.count(*VOLUME_CREATE)
+    again = asyncio.ensure_future(stage.start())
+    stopped = asyncio.ensure_future(stage.stop())
+    # Time enough for the others to come as far, if they did not wait.
+    another = replace(SPEC, key=replace(KEY, server="exp-2"), names=("another",), mounts=())
+    await stage.start(another)
+    assert not stopped.done()
+    assert stage.fake.count(*VOLUME_CREATE) == before
+    stopped.cancel()
+    stalled.release()
+    found = await asyncio.wait_for(again, 20)
+    assert {one.id for one in stage.fake.containers if one.name == SPEC.names[0]} == {found}
+    assert len(running(stage.fake)) == 2
 
 
 # --- stopping ----------------------------------------------------------------------------------
