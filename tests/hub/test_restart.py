@@ -1,4 +1,7 @@
-"""The Hub restarts, in an orderly way or not, while servers run or start."""
+"""The Hub restarts, in an orderly way or not, while servers run or start.
+
+Killed in the middle of what it asks its Engine: see test_killed.py.
+"""
 
 from __future__ import annotations
 
@@ -138,33 +141,6 @@ def test_killed_while_servers_never_answer(hub: Hub, user: str) -> None:
     """A Hub is killed while it waits in vain: such containers don't stay as orphans."""
     starting(hub, user)
     eventually(lambda: len(hub.docker.running(user)) == len(SERVERS), what="all containers run")
-    hub.kill()
-    hub.start()
-    settled(hub, user)
-    started_again(hub, user)
-
-
-@pytest.mark.parametrize("made", [0, 1])
-def test_killed_in_the_middle_of_creating(hub: Hub, user: str, made: int) -> None:
-    """A Hub is killed as soon as none or the first of several containers is there."""
-    starting(hub, user)
-    eventually(lambda: len(hub.docker.containers(user)) >= made, what="containers exist", every=0)
-    hub.kill()
-    go(hub, user)
-    hub.start()
-    settled(hub, user)
-    started_again(hub, user)
-    for server in SERVERS:
-        hub.halt(user, server)
-    assert hub.docker.containers(user) == []
-
-
-def test_killed_while_stopping(hub: Hub, user: str) -> None:
-    """A Hub is killed right after DELETE: what it shows afterwards is what is there."""
-    for server in SERVERS:
-        hub.spawn(user, server)
-    for server in SERVERS:
-        assert hub.api("DELETE", server_path(user, server)).status in (202, 204)
     hub.kill()
     hub.start()
     settled(hub, user)
