@@ -33,6 +33,9 @@ T = TypeVar("T")
 
 #: Seconds that an Engine which was never seen yet is waited for.
 PATIENCE_S = 20.0
+#: Seconds that a stop waits for an Engine that went away: a Hub that ends must not wait for ever,
+#: and what runs on is an orphan, found when both are back.
+STOP_PATIENCE_S = 45.0
 #: Seconds that the news of an end may take, after the Engine has said that it is done.
 NEWS_S = 5.0
 #: Seconds in which a cancelled start is over. JupyterHub gives it one; if it is not over by then,
@@ -200,7 +203,8 @@ class Containers:
     async def stop(self, user: str, server: str, *, grace: float, keep: bool) -> None:
         """Stop a server's containers, and remove them unless they are kept.
 
-        The Hub forgets a server whose stop failed, so an Engine that goes away is waited for.
+        The Hub forgets a server whose stop failed, so an Engine that goes away is waited for, but
+        not for ever.
 
         Args:
             user: raw user name.
@@ -223,7 +227,7 @@ class Containers:
                 else:
                     await self._remove(step.target)
 
-        await persevere(stop, self._watcher)
+        await persevere(stop, self._watcher, STOP_PATIENCE_S)
 
     async def delete(self, user: str, server: str) -> None:
         """Remove every container of a server, whatever its state.
@@ -288,17 +292,19 @@ class Containers:
             # Not every log driver can be read; the exit code alone is worth telling.
             return f"(its log cannot be read: {error.message})"
 
-    async def discard(self, container_id: str, *, grace: float) -> None:
+    async def discard(self, container_id: str, *, grace: float, keep: bool = False) -> None:
         """Stop and remove a container that no server stands for, also if we are cancelled.
 
         Args:
             container_id: which.
             grace: as of `stop`.
+            keep: likewise.
         """
 
         async def discard() -> None:
             await self._stop(container_id, grace)
-            await self._remove(container_id)
+            if not keep:
+                await self._remove(container_id)
 
         await asyncio.shield(self._leftovers.spawn(discard()))
 

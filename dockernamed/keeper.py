@@ -19,6 +19,9 @@ from .errors import DockerNamedError
 from .records import Record, State
 from .watcher import Watcher
 
+#: Seconds at least between two looks at what could not be dealt with.
+SOON_S = 1.0
+
 
 @dataclass(frozen=True)
 class Known:
@@ -138,7 +141,7 @@ class Keeper:
             except DockerNamedError as error:
                 self._log.warning("Looking for orphans failed, will try again: %s", error)
                 waiting = True
-            await asyncio.sleep(self._grace if waiting else self._interval)
+            await asyncio.sleep(max(self._grace, SOON_S) if waiting else self._interval)
 
     async def round(self) -> bool:
         """Look once. True where something was found that is left for now.
@@ -174,12 +177,18 @@ class Keeper:
         networks = await self._backend.networks(self._hub)
         # The Hub is asked last, and nothing awaited since: what it knows is not outdated.
         known = list(self._known())
+        servers = {(one.user, one.server) for one in known}
         containers = [
             Orphan(
                 record.id,
                 f"container {record.name} ({record.id[:12]})",
                 f"the Hub has no running server {record.server!r} of user {record.user!r}",
-                partial(self._backend.discard, record.id, grace=self._stop_timeout),
+                partial(
+                    self._backend.discard,
+                    record.id,
+                    grace=self._stop_timeout,
+                    keep=self._keep and (record.user, record.server) in servers,
+                ),
             )
             for record in orphans(self._watcher.records(), known, keep=self._keep)
         ]

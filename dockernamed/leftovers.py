@@ -199,21 +199,28 @@ class Leftovers:
                 self.spawn(self.undo(made))
 
 
-async def persevere(work: Callable[[], Awaitable[None]], watcher: Watcher) -> None:
+async def persevere(
+    work: Callable[[], Awaitable[None]], watcher: Watcher, patience: float | None = None
+) -> None:
     """Do something that has to be done, however the Engine comes and goes meanwhile.
 
     Args:
         work: done again from its beginning when it failed in a way that may pass.
         watcher: tells when the Engine is back.
+        patience: seconds that an Engine which is gone is waited for; None: for ever.
 
     Raises:
-        EngineError: it failed for good, or too often.
+        EngineError: it failed for good, or too often, or the Engine stayed away for too long.
     """
     for pause in PAUSES_S:
         try:
             return await work()
         except TRANSIENT as error:
             LOG.warning("Will try again: %s", error)
+            failure = error
         await asyncio.sleep(pause)
-        await watcher.in_sync()
+        try:
+            await within(patience, watcher.in_sync())
+        except asyncio.TimeoutError:
+            raise failure from None
     return await work()

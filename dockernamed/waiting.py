@@ -9,8 +9,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def within(seconds: float, work: Awaitable[T]) -> T:
-    """Await something that must end within so many seconds.
+async def within(seconds: float | None, work: Awaitable[T]) -> T:
+    """Await something that must end within so many seconds; None: whenever it does.
 
     Unlike `asyncio.wait_for` before Python 3.12, this never swallows a cancel that comes just
     when the work is done: who was cancelled would go on, and wait for ever somewhere else.

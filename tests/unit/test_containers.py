@@ -324,6 +324,17 @@ async def test_stop_is_tried_again(stage: Stage, call: tuple[str, str], kind: An
     assert stage.fake.containers == []
 
 
+async def test_engine_away_for_too_long(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Hub that is told to end must not wait for ever: the stop fails, and says why."""
+    monkeypatch.setattr(containers_module, "STOP_PATIENCE_S", 0.01)
+    await stage.start()
+    stage.fake.down()
+    await eventually(lambda: not stage.watcher.connected)
+    with pytest.raises(EngineUnavailable):
+        await stage.stop()
+    stage.fake.up()
+
+
 async def test_engine_away_while_stopping(stage: Stage) -> None:
     """The Engine goes away in the middle: the stop waits for it, and is done then."""
     await stage.start()

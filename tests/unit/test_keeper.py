@@ -70,10 +70,10 @@ def test_networks():
 class Backend:
     def __init__(self, networks=()):
         self._networks = networks
-        self.removed = []
+        self.removed, self.stopped = [], []
 
-    async def discard(self, container_id, *, grace):
-        self.removed.append((container_id, grace))
+    async def discard(self, container_id, *, grace, keep):
+        (self.stopped if keep else self.removed).append((container_id, grace))
 
     async def networks(self, hub):
         return self._networks
@@ -107,14 +107,14 @@ def clock(monkeypatch):
     return pauses
 
 
-def make(records, policy="remove", grace=0.0, known=lambda: [], networks=()):
+def make(records, policy="remove", grace=0.0, known=lambda: [], networks=(), keep=False):
     backend = Backend(networks)
     keeper = Keeper(
         "h",
         Watcher(records),
         backend,
         known,
-        keep=False,
+        keep=keep,
         policy=policy,
         grace=grace,
         stop_timeout=7.0,
@@ -135,15 +135,23 @@ async def test_an_orphan_is_removed_after_its_grace_period():
     assert backend.removed == [("a", 7.0), "n"]
 
 
+async def test_containers_that_are_kept_are_only_stopped():
+    """With ``remove = False`` what is in a container belongs to its server, unless that is gone."""
+    records = [record("a"), record("b", server="gone")]
+    keeper, backend = make(records, known=lambda: [Known("ann", "", active=False)], keep=True)
+    assert await keeper.round() is False
+    assert (backend.stopped, backend.removed) == ([("a", 7.0)], [("b", 7.0)])
+
+
 async def test_one_that_cannot_be_removed(caplog):
     """It is told and looked at again soon; the others go."""
     keeper, backend = make([record("a"), record("b")])
     discard = backend.discard
 
-    async def refuse(container_id, *, grace):
+    async def refuse(container_id, **how):
         if container_id == "a":
             raise EngineFailed("remove container a", "device busy", 500)
-        await discard(container_id, grace=grace)
+        await discard(container_id, **how)
 
     backend.discard = refuse
     assert await keeper.round() is True
