@@ -124,7 +124,7 @@ def test_odd_items() -> None:
 
 def test_list_knows_less() -> None:
     """A list takes neither exit code nor reason from what is known to have ended so."""
-    known = replace(listed(), state=State.EXITED, exit_code=137, oom=True, image="lab:1")
+    known = replace(listed(State="exited"), exit_code=137, oom=True, image="lab:1")
     silent = listed(State="exited", Status="", Image="sha256:0")
     assert updated(known, silent) == known
     assert updated(known, listed(State="exited", Status="Exited (137) now")) == known
