@@ -5,43 +5,79 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 
 import pytest
 import requests
 
 from .client import server_path
 from .dockerview import BUSYBOX
-from .engineproxy import EngineProxy
+from .engineproxy import EngineFault, EngineProxy
 from .hubproc import Hub, Hubs
 from .manyservers import HUB_ID, ManyServers
 from .waiting import eventually
 
-#: The Hub is killed when a call has not been made yet, or when it was made but not answered.
-BEFORE, AFTER = "stall", "stall after"
+#: What comes of the call in the middle of which the Hub is killed: it has been done, and was not
+#: answered; or the Engine does it while there is no Hub, or when the next Hub runs.
+DONE, MEANWHILE, LATE = "done", "meanwhile", "late"
 CREATE, CONTAINER = "/containers/create/{0}", "/containers/{0}"
 VOLUME = "{0}." + HUB_ID
-#: Server → the call in the middle of which its Hub is killed: {0} is its container's name.
-STARTS = {
-    "image": (BEFORE, "GET", "/images/.*-other:latest/json"),
-    "volume": (BEFORE, "POST", f"/volumes/create/{VOLUME}"),
-    "volume-made": (AFTER, "POST", f"/volumes/create/{VOLUME}"),
-    "create": (BEFORE, "POST", CREATE),
-    "created": (AFTER, "POST", CREATE),
-    "start": (BEFORE, "POST", f"{CONTAINER}/start"),
-    "started": (AFTER, "POST", f"{CONTAINER}/start"),
-    "inspect": (BEFORE, "GET", f"{CONTAINER}/json"),
+#: Operation → the calls that it makes: {0} is the name of the server's container.
+CALLS = {
+    "start": {
+        "image": ("GET", "/images/.*-other:latest/json"),
+        "volume": ("POST", f"/volumes/create/{VOLUME}"),
+        "create": ("POST", CREATE),
+        "start": ("POST", f"{CONTAINER}/start"),
+        "inspect": ("GET", f"{CONTAINER}/json"),
+    },
+    "stop": {"stop": ("POST", f"{CONTAINER}/stop"), "remove": ("DELETE", CONTAINER)},
+    "delete": {"files": ("DELETE", f"/volumes/{VOLUME}"), "list": ("GET", "/volumes")},
 }
-STOPS = {
-    "stop": (BEFORE, "POST", f"{CONTAINER}/stop"),
-    "stopped": (AFTER, "POST", f"{CONTAINER}/stop"),
-    "remove": (BEFORE, "DELETE", CONTAINER),
-    "removed": (AFTER, "DELETE", CONTAINER),
-}
-DELETIONS = {
-    "files": (BEFORE, "DELETE", f"/volumes/{VOLUME}"),
-    "files-gone": (AFTER, "DELETE", f"/volumes/{VOLUME}"),
-    "list": (BEFORE, "GET", "/volumes"),
-}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a Hub is killed.
+
+    Attributes:
+        operation: what it was doing with a server.
+        call: which call to its Engine was under way.
+        fate: what comes of that.
+    """
+
+    operation: str
+    call: str
+    fate: str
+
+    @property
+    def server(self) -> str:
+        """The server with which it was done: another one for each moment."""
+        return f"{self.call}-{self.fate}"
+
+    def fault(self, proxy: EngineProxy, container: str) -> EngineFault:
+        """What holds the call of a server with this container."""
+        method, path = CALLS[self.operation][self.call]
+        kind = "stall after" if self.fate == DONE else "stall"
+        return proxy.fault(kind, method, path.format(container))
+
+    def ask(self, user: str, hub: Hub) -> None:
+        """Begin it; who asks may be answered, or learn that the Hub was killed."""
+        path = server_path(user, self.server)
+        with suppress(requests.ConnectionError):
+            if self.operation == "start":
+                hub.api("POST", path, {"image": "other" if self.call == "image" else "web"})
+            else:
+                hub.api("DELETE", path, {"remove": True} if self.operation == "delete" else None)
+
+
+MOMENTS = [
+    Moment(operation, call, fate)
+    for operation, calls in CALLS.items()
+    for call, (method, _) in calls.items()
+    # A call that changes nothing may as well not be made.
+    for fate in ([DONE, MEANWHILE, LATE] if method != "GET" else [DONE])
+]
 
 
 @pytest.fixture(scope="module")
@@ -72,57 +108,44 @@ def hub(hubs: Hubs, proxy: EngineProxy) -> Iterator[Hub]:
         proxy.well_again()
 
 
-def ask(hub: Hub, user: str, server: str) -> None:
-    """Begin what the Hub will be killed in; it may answer or not."""
-    path = server_path(user, server)
-    with suppress(requests.ConnectionError):
-        if server in STARTS:
-            hub.api("POST", path, {"image": "other" if server == "image" else "web"})
-        else:
-            hub.api("DELETE", path, {"remove": True} if server in DELETIONS else None)
-
-
-@pytest.mark.parametrize("done", ["while the Hub is down", "after the Hub is back"])
-def test_kill_9_at_every_call(hub: Hub, proxy: EngineProxy, user: str, done: str) -> None:
-    """Whatever was under way is done late: no server is lost or doubled, no file, no orphan."""
+def test_kill_9_at_every_call(hub: Hub, proxy: EngineProxy, user: str) -> None:
+    """Whatever becomes of the call: no server is lost or doubled, no file lost, no orphan left."""
     hub.add_user(user)
     many = ManyServers(hub, user)
-    for server in [*STARTS, *STOPS]:
+    servers = {one.server: one.operation for one in MOMENTS}
+    lasting = {server for server, operation in servers.items() if operation != "delete"}
+    for server in lasting:
         many.make_files(server)
-    many.each([*STOPS, *DELETIONS], hub.spawn)
-    many.each(DELETIONS, hub.halt)
+    many.each({one.server for one in MOMENTS if one.operation != "start"}, hub.spawn)
     files = many.files()
-    moments = STARTS | STOPS | DELETIONS
     faults = {}
-    with ThreadPoolExecutor(len(moments)) as pool:
-        for server, (kind, method, path) in moments.items():
-            if server == "list":
-                faults["files"].wait()  # these two list volumes too, and must be past that
-                faults["files-gone"].wait()
-            faults[server] = proxy.fault(kind, method, path.format(many.container(server)))
-            pool.submit(ask, hub, user, server)
+    with ThreadPoolExecutor(len(MOMENTS)) as pool:
+        for moment in MOMENTS:
+            if moment.call == "list":
+                # Who deletes files has listed volumes before, and must be past that.
+                for fault in faults.values():
+                    fault.wait()
+            faults[moment] = moment.fault(proxy, many.container(moment.server))
+            pool.submit(moment.ask, user, hub)
         for fault in faults.values():
             fault.wait()
         hub.kill()
-
-    def do_the_rest() -> None:
-        proxy.well_again()
-        eventually(lambda: not proxy.busy, what="the Engine has done all that it was asked for")
-
-    if done == "while the Hub is down":
-        do_the_rest()
-        hub.start()
-    else:
-        hub.start()
-        many.agreed()
-        do_the_rest()
-    # What runs when the Hub comes back is not to be stopped by it.
-    assert {"started", "inspect"} <= set(many.agreed())
-    kept = {server: files[server] for server in [*STARTS, *STOPS]}
-    assert {server: many.files().get(server) for server in kept} == kept
-    many.each(moments, started_again, hub)
-    assert many.agreed() == sorted(moments)
-    assert {server: many.files().get(server) for server in kept} == kept
+    late = [moment for moment in MOMENTS if moment.fate == LATE]
+    for moment in MOMENTS:
+        if moment not in late:
+            faults[moment].release()
+    eventually(lambda: proxy.busy == len(late), what="the Engine has done what it was asked for")
+    hub.start()
+    # A server that runs when its Hub comes back is found by it, and goes on running.
+    assert {"start-done", "start-meanwhile", "inspect-done"} <= set(many.agreed())
+    proxy.well_again()
+    eventually(lambda: not proxy.busy, what="the Engine has done the rest")
+    many.agreed()
+    kept = {server: files[server] for server in lasting}
+    assert {server: many.files()[server] for server in lasting} == kept
+    many.each(servers, started_again, hub)
+    assert many.agreed() == sorted(servers)
+    assert {server: many.files()[server] for server in lasting} == kept
     many.remove()
 
 
