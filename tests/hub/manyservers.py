@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,8 +12,9 @@ from .dockerview import HUB, SERVER, USER
 from .hubproc import Hub
 from .waiting import eventually
 
-#: ``c.DockerNamedSpawner.hub_id`` of the Hubs that this is used with.
-HUB_ID = "faulty"
+#: ``c.DockerNamedSpawner.hub_id`` of the Hubs that this is used with, one at a time: another worker
+#: has another, since a Hub keeps house among all that has its id.
+HUB_ID = f"faulty-{secrets.token_hex(3)}"
 
 
 class ManyServers:

@@ -93,6 +93,7 @@ def hub(hubs: Hubs, proxy: EngineProxy) -> Iterator[Hub]:
     prefix = hubs.prefix()
     config = f"""
         c.JupyterHub.cleanup_servers = False
+        c.JupyterHub.init_spawners_timeout = 1
         c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0, "slow_stop_timeout": 0}}
         c.DockerNamedSpawner.allowed_images = {{
             "web": {BUSYBOX!r}, "other": "{prefix}-other:latest"
@@ -146,6 +147,23 @@ def test_kill_9_at_every_call(hub: Hub, proxy: EngineProxy, user: str) -> None:
     many.each(servers, started_again, hub)
     assert many.agreed() == sorted(servers)
     assert {server: many.files()[server] for server in lasting} == kept
+    many.remove()
+
+
+def test_the_engine_is_away_when_the_hub_starts(hub: Hub, proxy: EngineProxy, user: str) -> None:
+    """No server is called dead for that: all are found when it is back, and none was touched."""
+    hub.add_user(user)
+    many = ManyServers(hub, user)
+    servers = ["a", "b", "c", "d"]
+    many.each(servers, hub.spawn)
+    before = {hub.docker.one(user, server)["Id"] for server in servers}
+    hub.kill()
+    gone = proxy.fault("down", "GET", ".*", times=1000)
+    hub.start()
+    gone.wait()
+    proxy.well_again()
+    assert many.agreed() == servers
+    assert {hub.docker.one(user, server)["Id"] for server in servers} == before
     many.remove()
 
 
