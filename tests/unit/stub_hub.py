@@ -7,7 +7,9 @@ driven in the order that JupyterHub drives it, cancelled and cleaned up after as
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +18,7 @@ from jupyterhub import orm, roles
 from jupyterhub.objects import Hub as HubInfo
 from jupyterhub.user import User
 from sqlalchemy import create_engine
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 from traitlets.config import Config
 
@@ -39,13 +41,7 @@ class Hub:
     def __init__(self, url: str, **settings: Any) -> None:
         self.url = url
         self.config: Mapping[str, Any] = settings
-        engine = create_engine("sqlite://", poolclass=StaticPool)
-        orm.Base.metadata.create_all(engine)
-        self.db = sessionmaker(bind=engine, expire_on_commit=False)()  # as JupyterHub does
-        for role in roles.get_default_roles():
-            roles.create_role(self.db, role)
-        self.db.add(orm.OAuthClient(identifier="jupyterhub"))
-        self.db.commit()
+        self.db = session(copy_of(new_database()))
         self.info = HubInfo(ip="0.0.0.0", port=8081, base_url="/hub/", public_host="")
         self.extra: dict[str, Any] = {}
         self.users: dict[str, User] = {}
@@ -144,6 +140,16 @@ class Hub:
         self.users.clear()
         self.config = {**self.config, **settings}
 
+    async def kill(self) -> None:
+        """Come up after a kill -9 in the middle of whatever it did: nothing more was written."""
+        written = copy_of(self.db)
+        # Its hands are tied first; then its tasks may end as they like.
+        await close_runtimes()
+        await end_tasks()
+        self.close()
+        self.db = session(written)
+        await self.restart()
+
     def close(self) -> None:
         """Let go of the database."""
         engine = self.db.get_bind()
@@ -160,6 +166,39 @@ def runtime() -> Runtime:
     """The one of this event loop."""
     (found,) = runtimes()
     return found
+
+
+def session(connection: sqlite3.Connection) -> Session:
+    """A session as JupyterHub has one."""
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    return sessionmaker(bind=engine, expire_on_commit=False)()
+
+
+def copy_of(db: Session) -> sqlite3.Connection:
+    """Another database in memory, with all that one has."""
+    copy = sqlite3.connect(":memory:", check_same_thread=False)
+    db.connection().connection.driver_connection.backup(copy)  # type: ignore[union-attr]
+    return copy
+
+
+@functools.cache
+def new_database() -> Session:
+    """What a Hub has at its first start: no users."""
+    db = session(sqlite3.connect(":memory:", check_same_thread=False))
+    orm.Base.metadata.create_all(db.get_bind())
+    for role in roles.get_default_roles():
+        roles.create_role(db, role)
+    db.add(orm.OAuthClient(identifier="jupyterhub"))
+    db.commit()
+    return db
+
+
+async def end_tasks() -> None:
+    """Cancel all other tasks, and those that they begin when they end."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others)
 
 
 async def close_runtimes() -> None:
