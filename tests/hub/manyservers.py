@@ -48,9 +48,11 @@ class ManyServers:
         def named() -> set[str]:
             return self.hub.servers(self.user, stopped=True).keys() - {""}
 
-        for server in named():
-            answer = self.hub.api("DELETE", server_path(self.user, server), {"remove": True})
+        def delete(user: str, server: str) -> None:
+            answer = self.hub.api("DELETE", server_path(user, server), {"remove": True})
             assert answer.status in (202, 204), answer
+
+        self.each(named(), delete)
         eventually(lambda: not named(), what="all are forgotten")
         self.hub.docker.nothing_of(self.user)
 
@@ -69,13 +71,18 @@ class ManyServers:
 
         def look() -> tuple[dict[str, bool], list[str], list[str]]:
             ready = {name: one["ready"] for name, one in self.hub.servers(self.user).items()}
-            containers = self.hub.docker.containers(self.user)
-            there = sorted(one["Config"]["Labels"][SERVER] for one in containers)
-            return ready, there, self.hub.docker.running(self.user)
+            there = self.hub.docker.containers(self.user)
+            running = [one for one in there if one["State"]["Running"]]
+            return ready, _servers(there), _servers(running)
 
         ready, _, _ = eventually(
             look,
             lambda seen: all(seen[0].values()) and sorted(seen[0]) == seen[1] == seen[2],
             what="the Hub's servers are the Engine's containers",
+            every=0.2,
         )
         return sorted(ready)
+
+
+def _servers(containers: Collection[Any]) -> list[str]:
+    return sorted(one["Config"]["Labels"][SERVER] for one in containers)

@@ -94,7 +94,6 @@ def hub(hubs: Hubs, proxy: EngineProxy) -> Iterator[Hub]:
     config = f"""
         c.JupyterHub.cleanup_servers = False
         c.JupyterHub.init_spawners_timeout = 1
-        c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0, "slow_stop_timeout": 0}}
         c.DockerNamedSpawner.allowed_images = {{
             "web": {BUSYBOX!r}, "other": "{prefix}-other:latest"
         }}
