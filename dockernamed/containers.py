@@ -23,7 +23,7 @@ from .errors import (
     ServerDied,
 )
 from .launch import Launch
-from .leftovers import Leftovers, persevere
+from .leftovers import Leftovers, persevere, take_away
 from .plan import Observed, Op, Step, plan_delete, plan_start, plan_stop
 from .spec import ServerSpec, spec_hash
 from .waiting import within
@@ -347,8 +347,7 @@ class Containers:
             self._log.warning("No news of the end of container %s", container_id[:12])
 
     async def _remove(self, container_id: str) -> None:
-        await self._engine.remove_container(container_id, force=True, volumes=True)
-        self._watcher.note_removed(container_id)
+        await take_away(self._engine, self._watcher, container_id)
 
 
 def running_from(info: Mapping[str, Any], port: int, reach: Reach) -> Running:

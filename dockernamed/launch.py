@@ -16,7 +16,7 @@ from . import naming
 from .engine import Engine
 from .errors import EngineError, ForeignObject, NameTaken, NotFound
 from .handover import ENV_FILE, SHELL, variables
-from .leftovers import TRANSIENT, Leftovers
+from .leftovers import TRANSIENT, Leftovers, take_away
 from .packing import pack
 from .spec import LABEL_START, Mount, ServerSpec, container_config, spec_hash
 from .watcher import Watcher
@@ -186,16 +186,15 @@ class Launch:
         labels: Mapping[str, str] = holder["Config"].get("Labels") or {}
         if naming.key_of(labels) != self._spec.key:
             return labels
-        await self._remove(holder["Id"], "ours, and unknown until now")
-        return None
+        gone = await self._remove(holder["Id"], "ours, and unknown until now")
+        return None if gone else labels
 
-    async def _remove(self, container_id: str, cause: str) -> None:
+    async def _remove(self, container_id: str, cause: str) -> bool:
         key = self._spec.key
         self._log.warning(
             "%s/%s: remove container %s: %s", key.user, key.server, container_id[:12], cause
         )
-        await self._engine.remove_container(container_id, force=True, volumes=True)
-        self._watcher.note_removed(container_id)
+        return await take_away(self._engine, self._watcher, container_id)
 
     async def _create_named(self, name: str, config: dict[str, Any]) -> str:
         try:

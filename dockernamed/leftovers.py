@@ -159,8 +159,7 @@ class Leftovers:
             made.containers |= {one["Id"] for one in await self._engine.list_containers([label])}
             made.in_doubt = not made.containers
         for container_id in list(made.containers):
-            await self._engine.remove_container(container_id, force=True, volumes=True)
-            self._watcher.note_removed(container_id)
+            await take_away(self._engine, self._watcher, container_id)
         for volume in sorted(made.volumes):
             removal = self._removals[volume] = self.spawn(self._remove_volume(made, volume))
             try:
@@ -197,6 +196,37 @@ class Leftovers:
             whose = (made.key.user, made.key.server)
             if made.failed and made.in_doubt and whose == (record.user, record.server):
                 self.spawn(self.undo(made))
+
+
+async def take_away(engine: Engine, watcher: Watcher, container_id: str) -> bool:
+    """Remove a container, whether it runs or not.
+
+    Returns:
+        False where the Engine itself calls it dead and cannot remove it: nothing runs there, but
+        its name stays taken.
+
+    Raises:
+        EngineError: it could not be removed.
+    """
+    try:
+        await engine.remove_container(container_id, force=True, volumes=True)
+    except (EngineFailed, EngineTimeout) as error:
+        state = await _state_of(engine, container_id)
+        if state in ("dead", "removing"):
+            LOG.warning("Container %s is dead and stays for now: %s", container_id[:12], error)
+            return False
+        if state:
+            raise
+    watcher.note_removed(container_id)
+    return True
+
+
+async def _state_of(engine: Engine, container_id: str) -> str:
+    """The Engine's word for it; "" when it is gone."""
+    try:
+        return str((await engine.inspect_container(container_id))["State"]["Status"])
+    except NotFound:
+        return ""
 
 
 async def persevere(

@@ -419,6 +419,23 @@ async def test_a_removal_that_can_never_work(
     assert "failed start is left:" in caplog.text
 
 
+async def test_a_dead_container_has_the_name(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Docker cannot remove it, for a mount that is still busy: the server starts beside it."""
+    dead = await stage.start()
+    stage.fake.die(dead)
+    await stage.watcher.wait_dead(dead)
+    stage.fake.container(dead).status = "dead"
+    stage.fake.fault(500, "DELETE", f"/containers/{dead}", times=100, message="device is busy")
+    await stage.start()
+    assert names(stage.fake) == sorted(NAMES)
+    assert [one.name for one in running(stage.fake)] == [NAMES[1]]
+    assert "device is busy" in caplog.text
+    await stage.stop()
+    assert [one.id for one in stage.fake.containers] == [dead]
+
+
 # --- kept containers ---------------------------------------------------------------------------
 
 
