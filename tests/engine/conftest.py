@@ -17,8 +17,10 @@ from blockbuster import blockbuster_ctx
 from docker.utils import kwargs_from_env
 from fake_engine import FakeEngine
 
+from dockernamed import engine as engine_module
 from dockernamed.engine import Engine
 
+from .watching import IMAGE
 from .worlds import FakeWorld, RealWorld, World, connect
 
 
@@ -34,6 +36,26 @@ def fake() -> Iterator[FakeEngine]:
     """A fake Engine."""
     with FakeEngine() as fake:
         yield fake
+
+
+@pytest.fixture
+def prompt(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """Our way to the fake Engine, which has an image; it repeats calls without a pause."""
+    monkeypatch.setattr(engine_module, "RETRIES", (0, 0))
+    fake.add_image(IMAGE)
+    engine = connect(fake.url, timeout=5.0)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def impatient(fake: FakeEngine) -> Iterator[Engine]:
+    """The same with a deadline that stalls exceed."""
+    fake.add_image(IMAGE)
+    engine = connect(fake.url, timeout=0.2)
+    yield engine
+    fake.well_again()
+    engine.close()
 
 
 @pytest.fixture(scope="module")
