@@ -30,6 +30,12 @@ STARTS = {
 STOPS = {"stop": ("POST", "/containers/{0}/stop"), "remove": ("DELETE", "/containers/{0}")}
 DELETIONS = {"files": ("DELETE", "/volumes/{0}." + HUB_ID), "list": ("GET", "/volumes")}
 CALLS = STARTS | STOPS | DELETIONS
+#: Likewise, where the container was kept from an earlier run.
+KEPT_STARTS = {
+    "token": ("PUT", "/containers/{0}/archive"),
+    "start": STARTS["start"],
+    "inspect": STARTS["inspect"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,8 @@ def the_hub(hubs: Hubs, proxy: EngineProxy) -> Iterator[Hub]:
         # As long as a stalled call keeps a test waiting; no other call takes nearly so long.
         c.DockerNamedSpawner.client_kwargs = {{"timeout": 6}}
     """
-    with hubs.running(config, env={"DOCKER_HOST": proxy.url}) as hub:
+    kept = {"kept": {"remove": False}}
+    with hubs.running(config, env={"DOCKER_HOST": proxy.url}, by_user=kept) as hub:
         yield hub
 
 
@@ -139,8 +146,41 @@ def test_the_engine_is_gone_in_the_middle(hub: Hub, proxy: EngineProxy, user: st
     many.remove()
 
 
+def test_kept_containers_when_the_engine_takes_too_long(
+    hub: Hub, proxy: EngineProxy, user: str
+) -> None:
+    """A container of an earlier run that is started late, after its start has failed, is stopped.
+
+    It is still there then, and used again by the next start.
+    """
+    user = f"kept-{user}"
+    hub.add_user(user)
+    many = ManyServers(hub, user)
+    many.each(KEPT_STARTS, hub.spawn)
+    many.each(KEPT_STARTS, hub.halt)
+    before = {server: hub.docker.one(user, server)["Id"] for server in KEPT_STARTS}
+    files = many.files()
+    for server, (method, path) in KEPT_STARTS.items():
+        proxy.fault("stall", method, path.format(many.container(server)))
+
+    def refused(user: str, server: str) -> None:
+        answer = hub.api(*request_of(user, server))
+        assert (answer.status, "no answer within" in answer.message) == (500, True)
+
+    many.each(KEPT_STARTS, refused)
+    proxy.well_again()
+    eventually(lambda: not proxy.busy, what="the Engine has done what it was asked for")
+    eventually(lambda: not hub.docker.running(user), what="what was started is stopped")
+    assert hub.servers(user) == {}
+    many.each(KEPT_STARTS, hub.spawn)
+    assert {server: hub.docker.one(user, server)["Id"] for server in before} == before
+    assert many.agreed() == sorted(before)
+    assert many.files() == files
+    many.remove()
+
+
 def request_of(user: str, server: str) -> tuple[Any, ...]:
     """What is asked of the Hub, so that it asks the Engine for the server's call."""
-    if server in STARTS:
+    if server in STARTS | KEPT_STARTS:
         return "POST", server_path(user, server)
     return "DELETE", server_path(user, server), {"remove": True} if server in DELETIONS else None
