@@ -265,6 +265,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         spec = await wish.spec(image, storage, self.get_args(), env)
         for note in storage.notes:
             self.log.info("%s: %s", self._log_name, note)
+        self._note_volumes(storage.remembered)
         self._journal.tell(55, "Creating the container, and waiting for the server to answer")
         try:
             running = await runtime.backend.start(
@@ -289,6 +290,17 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._watch(runtime)
         self._journal.tell(90, "The server answers")
         return url_of(running, secure=self.internal_ssl)
+
+    def _note_volumes(self, remembered: Mapping[str, str]) -> None:
+        """Have new volumes in the Hub's database before they exist; a failed start forgets them.
+
+        JupyterHub stores our state once the server answers. Until then the Hub may be killed, and
+        the server live on.
+        """
+        volumes = {**self._volumes, **remembered}
+        if volumes != self._volumes:
+            self.orm_spawner.state = {**self.get_state(), "volumes": volumes}
+            self.user.db.commit()
 
     def _ssl_context(self) -> Any:
         if not self.internal_ssl:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from certipy import Certipy
 from driving import MakeHub, Told, env_of, message, refused
-from fake_engine import FakeEngine
+from fake_engine import Behaviour, FakeEngine
 from jupyterhub import orm
 from stage import (
     CREATE,
@@ -89,6 +89,30 @@ async def test_hub_killed_in_a_start(hub: Hub, fake: FakeEngine, call: tuple[str
     await hub.spawn("exp-1")
     assert len(running(fake)) == len(fake.containers) == 1
     assert len(fake.volumes) == 1
+
+
+async def test_files_of_a_first_start_that_the_hub_did_not_survive(
+    hub: Hub, fake: FakeEngine
+) -> None:
+    """The server ran on, was found again and used: its files stay its own, whatever its name."""
+    stalled = late(fake, *INSPECT)
+    hub.spawning("exp-1")
+    await reached(stalled)
+    await hub.kill()
+    stalled.release()
+    assert await hub.spawner("exp-1").poll() is None
+    await hub.stop("exp-1")
+    await hub.rename("exp-1", "exp-2")
+    await hub.spawn("exp-2")
+    (container,) = of_server(fake, "exp-2")
+    assert container.volumes() == set(fake.volumes)
+
+
+async def test_files_of_a_first_start_that_failed(hub: Hub, fake: FakeEngine) -> None:
+    """There are none, and the Hub remembers none."""
+    fake.behave(Behaviour(exit_code=3))
+    await refused(hub)
+    assert (fake.volumes, hub.spawner("exp-1").orm_spawner.state) == ({}, {})
 
 
 @pytest.mark.parametrize("call", [STOP, REMOVE], ids=lambda call: call[0])
