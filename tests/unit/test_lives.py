@@ -118,21 +118,27 @@ class Lives(RuleBasedStateMachine):
 
     # --- the same, while the Engine holds a call back --------------------------------------
 
-    @rule(which=WHICH, call=st.sampled_from([VOLUME_CREATE, CREATE, START, INSPECT]))
-    def start_slowly(self, which: int, call: tuple[str, str]) -> None:
+    @rule(
+        which=WHICH,
+        call=st.sampled_from([VOLUME_CREATE, CREATE, START, INSPECT]),
+        kill=st.booleans(),
+    )
+    def start_slowly(self, which: int, call: tuple[str, str], kill: bool) -> None:
         for server in self.one(which, active=False):
-            self.run(self.world.do_slowly(server, self.world.start(server), call))
+            self.run(self.world.do_slowly(server, self.world.start(server), call, kill=kill))
 
-    @rule(which=WHICH, call=st.sampled_from([STOP, REMOVE]))
-    def stop_slowly(self, which: int, call: tuple[str, str]) -> None:
+    @rule(which=WHICH, call=st.sampled_from([STOP, REMOVE]), kill=st.booleans())
+    def stop_slowly(self, which: int, call: tuple[str, str], kill: bool) -> None:
         for server in self.one(which, active=True):
-            self.run(self.world.do_slowly(server, self.world.stop(server), call))
+            self.run(self.world.do_slowly(server, self.world.stop(server), call, kill=kill))
 
-    @rule(which=WHICH, call=st.sampled_from([REMOVE, VOLUME_LIST, VOLUME_REMOVE]))
-    def delete_slowly(self, which: int, call: tuple[str, str]) -> None:
+    @rule(
+        which=WHICH, call=st.sampled_from([REMOVE, VOLUME_LIST, VOLUME_REMOVE]), kill=st.booleans()
+    )
+    def delete_slowly(self, which: int, call: tuple[str, str], kill: bool) -> None:
         for server in self.one(which, active=False):
             if server.name:
-                self.run(self.world.do_slowly(server, self.world.delete(server), call))
+                self.run(self.world.do_slowly(server, self.world.delete(server), call, kill=kill))
 
     @rule()
     def release(self) -> None:

@@ -150,8 +150,17 @@ class World:
         if self.up or always:
             await self._over(task)
 
-    async def do_slowly(self, server: Server, work: Work, call: tuple[str, str]) -> None:
-        """Do something, and have the Engine hold back a call on the way, if it comes to that."""
+    async def do_slowly(
+        self, server: Server, work: Work, call: tuple[str, str], *, kill: bool
+    ) -> None:
+        """Do something, and have the Engine hold back a call on the way, if it comes to that.
+
+        Args:
+            server: which.
+            work: what is done.
+            call: what is held back.
+            kill: the Hub meanwhile.
+        """
         if not self.up:
             await self.do(server, work)
             return
@@ -167,6 +176,8 @@ class World:
             fault.reached.set()
             await self._over(task)
         await meeting
+        if kill and self.held:
+            await self.kill_hub()
 
     async def release(self) -> None:
         """The Engine does what it held back."""
