@@ -103,7 +103,7 @@ venv() {
   python3_ready
   VENV=$CACHE/venv-$name
   key=$({ printf '%s\n' "$ROOT" "$CACHE" "$@"; python3 -VV; cat "$ROOT/pyproject.toml"; } | sha256sum | cut -c1-16)
-  # One script at a time; a second one waits and then finds it made.
+  # One script at a time makes it; a second one waits and then finds it made.
   (
     if have flock; then flock 9; fi
     [[ $(cat "$VENV/.key" 2>/dev/null) != "$key" ]] || exit 0
@@ -112,7 +112,7 @@ venv() {
     quietly "venv-$name" python3 -m venv "$VENV"
     quietly "venv-$name" "$VENV/bin/python" -m pip install "$@"
     printf '%s\n' "$key" >"$VENV/.key"
-  ) 9>"$CACHE/.lock"
+  ) 9>"$CACHE/.lock-$name"
 }
 
 # venv_hub LINE: the checkout, editable, with its test tools and this line of JupyterHub (6.1, 5.5).

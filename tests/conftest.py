@@ -32,6 +32,9 @@ settings.register_profile(
 )
 settings.load_profile("dockernamed")
 
+#: Begun first: a worker that comes to the longest files last keeps all the others waiting.
+LONGEST = ("test_faults_matrix.py", "test_lives.py", "test_choice.py", "test_killed.py")
+
 RUN = "DOCKERNAMED_TEST_RUN"
 OWNED = "DOCKERNAMED_ENGINE_OWNED"
 _before = pytest.StashKey[set[str]]()
@@ -41,6 +44,11 @@ _leaked = pytest.StashKey[list[str]]()
 def run_name() -> str:
     """The run's name, which begins the names of all its objects; the same in all its workers."""
     return os.environ[RUN]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files in front."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def _is_controller(config: pytest.Config) -> bool:
