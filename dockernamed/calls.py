@@ -197,10 +197,8 @@ class Calls(ABC):
             labels: each ``key=value`` or just ``key``.
             convert: turns each into something smaller, in the thread; None from it drops it.
         """
-        full = [label for label in labels if "=" in label]  # Podman finds nothing by a key alone
-        filters = _filters(label=full) if full else None
         call = self._call(
-            "list containers", "GET", "/containers/json", {"all": 1, "filters": filters}
+            "list containers", "GET", "/containers/json", {"all": 1, "filters": _by_labels(labels)}
         )
 
         def read(body: bytes) -> list[Any]:
@@ -313,9 +311,7 @@ class Calls(ABC):
 
     async def list_volumes(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """Volumes that have all the labels, each ``key=value`` or just ``key``."""
-        full = [label for label in labels if "=" in label]
-        filters = _filters(label=full) if full else None
-        call = self._call("list volumes", "GET", "/volumes", {"filters": filters})
+        call = self._call("list volumes", "GET", "/volumes", {"filters": _by_labels(labels)})
         found = (await self._json(call, repeat=True)).get("Volumes") or []
         return [volume for volume in found if _has_labels(volume, labels)]
 
@@ -325,9 +321,7 @@ class Calls(ABC):
 
     async def list_networks(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """Networks that have all the labels, each ``key=value`` or just ``key``."""
-        full = [label for label in labels if "=" in label]
-        filters = _filters(label=full) if full else None
-        call = self._call("list networks", "GET", "/networks", {"filters": filters})
+        call = self._call("list networks", "GET", "/networks", {"filters": _by_labels(labels)})
 
         def read(body: bytes) -> list[dict[str, Any]]:
             return [one for one in wire.parse_items(call, body) if _has_labels(one, labels)]
@@ -393,6 +387,12 @@ def _has_labels(thing: Mapping[str, Any], labels: Sequence[str]) -> bool:
 
 def _filters(**filters: Sequence[str]) -> str:
     return json.dumps({key: list(values) for key, values in filters.items()})
+
+
+def _by_labels(labels: Sequence[str]) -> str | None:
+    """Podman finds nothing by a key alone: such labels are looked for in the answer only."""
+    full = [label for label in labels if "=" in label]
+    return _filters(label=full) if full else None
 
 
 def _q(name: str) -> str:

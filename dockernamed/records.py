@@ -83,11 +83,12 @@ class Record:
 
 def make(
     id: str, name: str, user: str, server: str, spec: str, image: str, state: State,
-    exit_code: int | None = None,
+    exit_code: int | None = None, where: int | None = None,
 ) -> Record:  # fmt: skip
     """A record whose strings are shared, where many containers have the same."""
     image, spec, server = intern(image), intern(spec), intern(server)
-    return Record(id, name.lstrip("/"), intern(user), server, spec, image, state, exit_code)
+    name, user = name.lstrip("/"), intern(user)
+    return Record(id, name, user, server, spec, image, state, exit_code, where=where)
 
 
 def unknown(id: str) -> Record:
@@ -112,8 +113,8 @@ def from_list(item: Mapping[str, Any]) -> Record | None:
         found = _EXIT_STATUS.match(str(item.get("Status", "")))
         code = int(found[1]) if found else item.get("ExitCode")  # the latter is Podman's
     labels, image = item.get("Labels") or {}, str(item.get("Image", ""))
-    record = _labelled(id, names[0], labels, image, state, code)
-    return replace(record, where=_where(item)) if state is State.RUNNING else record
+    where = _where(item) if state is State.RUNNING else None
+    return _labelled(id, names[0], labels, image, state, code, where)
 
 
 def _where(item: Mapping[str, Any]) -> int:
@@ -174,6 +175,8 @@ def _labelled(
     image: str,
     state: State,
     exit_code: int | None = None,
+    where: int | None = None,
 ) -> Record:
     user, server = labels.get(LABEL_USER, ""), labels.get(LABEL_SERVER, "")
-    return make(id, name, user, server, labels.get(LABEL_SPEC, ""), image, state, exit_code)
+    spec = labels.get(LABEL_SPEC, "")
+    return make(id, name, user, server, spec, image, state, exit_code, where)
