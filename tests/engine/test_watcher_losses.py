@@ -71,7 +71,8 @@ async def test_engine_away(
         watcher.on_death(id, deaths.append)
         unknown: list[Record] = []
         watcher.on_death("f" * 64, unknown.append)
-        await asyncio.sleep(0.1)  # some attempts
+        losses = watcher.losses
+        await eventually(lambda: watcher.losses > losses + 3)  # some attempts
         assert deaths == unknown == [], "nobody is dead because the Engine is away"
         fake.up()
         await asyncio.wait_for(watcher.in_sync(), 10)

@@ -20,6 +20,7 @@ from .api import Pulls, make_app
 from .core import Core
 from .faults import Fault, Gate
 from .objects import Behaviour, Container, RemoteImage, full_reference, new_id
+from .serving import hang_up
 
 T = TypeVar("T")
 
@@ -316,10 +317,7 @@ class FakeEngine:
             await self._site.stop()
             self._site = None
         self.socket.unlink(missing_ok=True)
-        assert self._runner.server is not None
-        for connection in list(self._runner.server.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+        hang_up(self._runner)
 
     async def _end(self) -> None:
         await self._down()

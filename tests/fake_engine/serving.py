@@ -6,7 +6,17 @@ import asyncio
 import contextlib
 import socket
 
+from aiohttp import web
+
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+
+def hang_up(runner: web.AppRunner) -> None:
+    """Break all connections, as an Engine does that ends."""
+    assert runner.server is not None
+    for connection in list(runner.server.connections):
+        if connection.transport is not None:
+            connection.transport.abort()
 
 
 class Servers:

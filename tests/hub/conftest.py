@@ -21,6 +21,7 @@ import docker
 import pytest
 
 from .dockerview import BUSYBOX, LAB, LAB2, connect
+from .engineproxy import EngineProxy
 from .hubproc import HUB6, Hubs
 
 _hubs = pytest.StashKey[Hubs]()
@@ -88,6 +89,13 @@ def lab_images(hubs: Hubs) -> tuple[str, str]:
     """Two different images with JupyterLab."""
     hubs.require(LAB, LAB2)
     return LAB, LAB2
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[EngineProxy]:
+    """Where calls of a module's Hub to the Engine go wrong."""
+    with EngineProxy.of_this_engine() as proxy:
+        yield proxy
 
 
 @pytest.fixture

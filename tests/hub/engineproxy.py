@@ -26,6 +26,7 @@ from aiohttp import ClientResponse, web
 from docker.utils import kwargs_from_env
 from fake_engine import Fault
 from fake_engine.faults import Handler
+from fake_engine.serving import hang_up
 from yarl import URL
 
 STREAMS = ("/events", "/images/create")
@@ -139,10 +140,7 @@ class EngineProxy:
             site, self._site = self._site, None
             await site.stop()
         self._socket.unlink(missing_ok=True)
-        assert self._runner.server is not None
-        for connection in list(self._runner.server.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+        hang_up(self._runner)
 
     async def _come_up(self) -> None:
         if self._site is None:

@@ -15,6 +15,13 @@ from .waiting import eventually
 #: ``c.DockerNamedSpawner.hub_id`` of the Hubs that this is used with, one at a time: another worker
 #: has another, since a Hub keeps house among all that has its id.
 HUB_ID = f"faulty-{secrets.token_hex(3)}"
+#: Server → the Engine's call in a first start that it is about: {0} is its container's name.
+STARTS = {
+    "volume": ("POST", "/volumes/create/{0}." + HUB_ID),
+    "create": ("POST", "/containers/create/{0}"),
+    "start": ("POST", "/containers/{0}/start"),
+    "inspect": ("GET", "/containers/{0}/json"),
+}
 
 
 class ManyServers:

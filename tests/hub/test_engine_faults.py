@@ -17,16 +17,10 @@ import pytest
 from .client import server_path
 from .engineproxy import EngineProxy
 from .hubproc import Hub, Hubs
-from .manyservers import HUB_ID, ManyServers
+from .manyservers import HUB_ID, STARTS, ManyServers
 from .waiting import eventually
 
 #: Server → the call at which its start, stop or deletion goes wrong: {0} is its container's name.
-STARTS = {
-    "volume": ("POST", "/volumes/create/{0}." + HUB_ID),
-    "create": ("POST", "/containers/create/{0}"),
-    "start": ("POST", "/containers/{0}/start"),
-    "inspect": ("GET", "/containers/{0}/json"),
-}
 STOPS = {"stop": ("POST", "/containers/{0}/stop"), "remove": ("DELETE", "/containers/{0}")}
 DELETIONS = {"files": ("DELETE", "/volumes/{0}." + HUB_ID), "list": ("GET", "/volumes")}
 CALLS = STARTS | STOPS | DELETIONS
@@ -36,13 +30,6 @@ KEPT_STARTS = {
     "start": STARTS["start"],
     "inspect": STARTS["inspect"],
 }
-
-
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[EngineProxy]:
-    """What goes wrong."""
-    with EngineProxy.of_this_engine() as proxy:
-        yield proxy
 
 
 @pytest.fixture(scope="module")

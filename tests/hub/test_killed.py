@@ -81,13 +81,6 @@ MOMENTS = [
 
 
 @pytest.fixture(scope="module")
-def proxy() -> Iterator[EngineProxy]:
-    """Where calls are held."""
-    with EngineProxy.of_this_engine() as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
 def hub(hubs: Hubs, proxy: EngineProxy) -> Iterator[Hub]:
     """A Hub that reaches its Engine through the proxy, and keeps house all the time."""
     prefix = hubs.prefix()

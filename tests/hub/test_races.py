@@ -13,7 +13,7 @@ import pytest
 from .client import Answer, server_path
 from .engineproxy import EngineProxy
 from .hubproc import Hub, Hubs
-from .manyservers import HUB_ID, ManyServers
+from .manyservers import HUB_ID, STARTS, ManyServers
 from .waiting import eventually
 
 OPERATIONS = {
@@ -21,20 +21,6 @@ OPERATIONS = {
     "stop": ("DELETE", None),
     "delete": ("DELETE", {"remove": True}),
 }
-#: Server → the call in the middle of whose start it is given up: {0} is its container's name.
-STARTS = {
-    "volume": ("POST", "/volumes/create/{0}." + HUB_ID),
-    "create": ("POST", "/containers/create/{0}"),
-    "start": ("POST", "/containers/{0}/start"),
-    "inspect": ("GET", "/containers/{0}/json"),
-}
-
-
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[EngineProxy]:
-    """Where calls are held."""
-    with EngineProxy.of_this_engine() as proxy:
-        yield proxy
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import concurrent.futures
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -149,6 +149,17 @@ def running(fake: FakeEngine) -> list[Container]:
 async def reached(fault: Fault) -> None:
     """Wait until a request meets the fault."""
     assert await asyncio.to_thread(fault.reached.wait, 30)
+
+
+async def cancelled(work: Coroutine[Any, Any, Any], stalled: Fault) -> None:
+    """Cancel some work in the middle of a call, which then goes on to its end."""
+    task = asyncio.ensure_future(work)
+    await reached(stalled)
+    task.cancel()
+    await asyncio.sleep(0)
+    stalled.release()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def eventually(condition: Callable[[], object]) -> None:

@@ -22,6 +22,7 @@ from stage import (
     VOLUME_CREATE,
     VOLUME_REMOVE,
     Stage,
+    cancelled,
     eventually,
     failing,
     give_up_soon,
@@ -283,13 +284,7 @@ async def test_cancelled_while_a_call_is_in_flight(
     await stage.volume("older", OWNER)
     older = Mount("volume", "older", "/older", labels=OWNER)
     stalled = stage.fake.fault(kind, *call)
-    task = asyncio.ensure_future(stage.start(replace(SPEC, mounts=(*SPEC.mounts, older))))
-    await reached(stalled)
-    task.cancel()
-    await asyncio.sleep(0)
-    stalled.release()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancelled(stage.start(replace(SPEC, mounts=(*SPEC.mounts, older))), stalled)
     await eventually(lambda: (stage.fake.containers, list(stage.fake.volumes)) == ([], ["older"]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import pytest
@@ -12,11 +11,11 @@ from stage import (
     START,
     VOLUME,
     Stage,
+    cancelled,
     eventually,
     failing,
     give_up_soon,
     late,
-    reached,
     running,
 )
 
@@ -84,13 +83,7 @@ async def test_a_kept_container_survives_a_cancelled_start(stage: Stage, kind: s
     """It was there before, so it is stopped again and not removed, nor is its volume."""
     old = await kept(stage)
     stalled = stage.fake.fault(kind, *START)
-    task = asyncio.ensure_future(stage.start(keep=True))
-    await reached(stalled)
-    task.cancel()
-    await asyncio.sleep(0)
-    stalled.release()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancelled(stage.start(keep=True), stalled)
     await eventually(
         lambda: [(one.id, one.running) for one in stage.fake.containers] == [(old, False)]
     )
