@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -239,6 +240,25 @@ async def test_removal_that_never_ends(fake: FakeEngine, impatient: Engine) -> N
     fake.fault(409, "DELETE", f"/containers/{id}", message="removal already in progress")
     with pytest.raises(EngineTimeout, match="already in progress"):
         await soon(impatient.remove_container(id))
+
+
+async def test_fakes_at_once(fake: FakeEngine, engine: Engine) -> None:
+    """Of two fake Engines, as tests that run side by side have, each has addresses of its own."""
+    with FakeEngine() as other:
+        other.add_image(IMAGE)
+        their = connect(other.url)
+        addresses = []
+        for one in (engine, their):
+            id = await one.create_container(
+                "c1", {"Image": IMAGE, "ExposedPorts": {"8888/tcp": {}}}
+            )
+            await one.start_container(id)
+            inspected = await one.inspect_container(id)
+            addresses.append(inspected["NetworkSettings"]["IPAddress"])
+        their.close()
+    assert len(set(addresses)) == 2
+    with socket.create_connection((addresses[0], 8888)):
+        pass
 
 
 # --- API versions ------------------------------------------------------------------------------

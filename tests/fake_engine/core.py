@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections import deque
@@ -76,6 +77,7 @@ class Core:
         self.frozen_list: list[dict[str, Any]] | None = None
         self.held_events: list[dict[str, Any]] | None = None
         self.servers = Servers()
+        self._numbers = itertools.count()
         self.changed = asyncio.Condition()
         for name in ("bridge", "host", "none"):
             self.add_network(name)
@@ -253,8 +255,8 @@ class Core:
         )
 
     def _address(self) -> str:
-        number = len(self.containers) + 2
-        return f"127.77.{number // 250 % 250}.{number % 250 + 2}"
+        third, fourth = divmod(next(self._numbers) % 250**2, 250)
+        return f"{self.servers.network}.{third}.{fourth + 2}"
 
     def _behaviour(self, container: Container) -> Behaviour:
         found = (what for matches, what in reversed(self.behaviours) if matches(container))
@@ -333,7 +335,7 @@ class Core:
             "Name": name, "Id": new_id(), "Driver": "bridge", "Scope": "local", "Internal": False,
             "Labels": dict(labels or {}), "Containers": {}, "Options": {},
             "IPAM": {"Driver": "default", "Config": [
-                {"Subnet": "127.77.0.0/16", "Gateway": "127.0.0.1"}
+                {"Subnet": f"{self.servers.network}.0.0/16", "Gateway": "127.0.0.1"}
             ]},
         }  # fmt: skip
         return self.networks[name]

@@ -20,10 +20,18 @@ def hang_up(runner: web.AppRunner) -> None:
 
 
 class Servers:
-    """Listeners on loopback, by container id."""
+    """Listeners on loopback, by container id, in a part of it that no other fake Engine has.
+
+    Attributes:
+        network: the part, as the first two numbers of its addresses.
+
+    Raises:
+        RuntimeError: all parts are taken.
+    """
 
     def __init__(self) -> None:
         self._open: dict[str, list[asyncio.AbstractServer | socket.socket]] = {}
+        self._claim, self.network = _claim()
 
     async def start(
         self, id: str, serve: str, address: str, exposed: list[int], published: dict[str, int]
@@ -41,8 +49,7 @@ class Servers:
             container port → host port.
         """
         for port in exposed:
-            with contextlib.suppress(OSError):  # of several fakes at once, one has the address
-                await self._listen(id, serve, address, port)
+            await self._listen(id, serve, address, port)
         found = {}
         for name, port in published.items():
             found[name] = await self._listen(id, serve, "127.0.0.1", port)
@@ -51,17 +58,18 @@ class Servers:
     async def _listen(self, id: str, serve: str, host: str, port: int) -> int:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept = self._open.setdefault(id, [])
         try:
             sock.bind((host, port))
-        except OSError:
+            if serve == "refuse":
+                kept.append(sock)  # bound, so that nobody else gets the port, but nobody listens
+            else:
+                answer = _answer if serve == "ok" else _say_nothing
+                kept.append(await asyncio.start_server(answer, sock=sock))
+        except OSError:  # of two that may bind, with SO_REUSEADDR, still only one may listen
             sock.close()
+            self.stop(id)
             raise
-        kept = self._open.setdefault(id, [])
-        if serve == "refuse":
-            kept.append(sock)  # bound, so that nobody else gets the port, but nobody listens
-        else:
-            answer = _answer if serve == "ok" else _say_nothing
-            kept.append(await asyncio.start_server(answer, sock=sock))
         return int(sock.getsockname()[1])
 
     def stop(self, id: str) -> None:
@@ -70,9 +78,23 @@ class Servers:
             server.close()
 
     def stop_all(self) -> None:
-        """The same for all containers."""
+        """The same for all containers, for good: the addresses are free for another fake."""
         for id in list(self._open):
             self.stop(id)
+        self._claim.close()
+
+
+def _claim() -> tuple[socket.socket, str]:
+    """Take a part of loopback; it is ours so long as the socket is open."""
+    for second in range(77, 250):
+        claim = socket.socket()
+        try:
+            claim.bind((f"127.{second}.0.1", 8888))  # no container has an address that ends in 1
+        except OSError:
+            claim.close()
+        else:
+            return claim, f"127.{second}"
+    raise RuntimeError("no part of 127.0.0.0/8 is free")
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
