@@ -121,6 +121,7 @@ class Containers:
         volume_owners: Mapping[str, Mapping[str, str]],
         until_ready: Callable[[str], Awaitable[T]],
         before_start: Callable[[str], Awaitable[None]] | None = None,
+        on_step: Callable[[Op], None] | None = None,
         keep_failed: bool = False,
     ) -> T:
         """Make one running container of the wanted spec, and no other of the same server.
@@ -132,6 +133,7 @@ class Containers:
             until_ready: called with the container's id once its process has been started; what it
                 raises ends the start.
             before_start: called with the container's id before it runs (certificates).
+            on_step: called as each step begins.
             keep_failed: leave a container in place that ends before it is ready.
 
         Returns:
@@ -151,7 +153,7 @@ class Containers:
             await launch.claim_volumes(volume_owners)
             observed = self.observed(spec.key.user, spec.key.server)
             steps = plan_start(wanted, observed, keep=bool(spec.process))
-            container_id = await self._carry_out(steps, launch, spec.key, before_start)
+            container_id = await self._carry_out(steps, launch, spec.key, before_start, on_step)
             answer = await until_ready(container_id)
         except BaseException as error:
             if keep_failed and isinstance(error, ServerDied):
@@ -182,9 +184,12 @@ class Containers:
         launch: Launch,
         key: naming.Key,
         before_start: Callable[[str], Awaitable[None]] | None,
+        on_step: Callable[[Op], None] | None,
     ) -> str:
         container_id = ""
         for step in steps:
+            if on_step is not None:
+                on_step(step.op)
             self._say(step, step.target or container_id, key.user, key.server)
             if step.op is Op.REMOVE:
                 await self._remove(step.target)

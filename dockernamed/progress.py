@@ -6,6 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from .plan import Op
+
+#: A step of a start → how far the start is when it begins, in percent, and what people are told.
+STEPS = {
+    Op.REMOVE: (51, "Removing the container of an earlier run"),
+    Op.REUSE: (55, "Taking up the container that was kept"),
+    Op.CREATE: (55, "Creating the container"),
+    Op.START: (65, "Starting the container"),
+}
+
 
 class Journal:
     """The events of one start, in JupyterHub's shape for ``Spawner.progress``.
@@ -25,6 +35,10 @@ class Journal:
             progress = max(progress, self._events[-1]["progress"])
         self._events.append({"progress": progress, "message": message})
         self._wake()
+
+    def step(self, op: Op) -> None:
+        """Tell that a step of the start begins."""
+        self.tell(*STEPS[op])
 
     def close(self) -> None:
         """No more events will come: listeners end when they have seen all."""

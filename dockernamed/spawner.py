@@ -19,6 +19,7 @@ from traitlets import default, observe
 
 from . import choosing, errors, hubaddress, naming
 from .choosing import Chooser
+from .containers import Running
 from .debut import Debut, url_of
 from .engine import Connection
 from .packing import CERTS_DIR, certificates
@@ -209,8 +210,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         )
 
     def _pulling(self, progress: Progress) -> None:
-        percent = 5 + 45 * progress.done // max(progress.total, 1)
-        self._journal.tell(int(percent), f"Pulling {self.image}: {progress.message}")
+        percent = 100 * progress.done // max(progress.total, 1)
+        how_far = f"{percent} %, " if progress.total else ""
+        self._journal.tell(
+            5 + 45 * percent // 100, f"Pulling {self.image}: {how_far}{progress.message}"
+        )
 
     async def prepull_all(self, runtime: Runtime) -> None:
         """Pull every image that can be chosen."""
@@ -266,19 +270,20 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         for note in storage.notes:
             self.log.info("%s: %s", self._log_name, note)
         self._note_volumes(storage.remembered)
-        self._journal.tell(55, "Creating the container, and waiting for the server to answer")
+        reach, path = await wish.reach(), url_path_join(self.server.base_url, "api")
+
+        async def until_ready(container_id: str) -> Running:
+            self._journal.tell(75, "Waiting for the server to answer")
+            return await debut.first_answer(self.port, reach, path, container_id)
+
         try:
             running = await runtime.backend.start(
                 spec,
                 env,
                 volume_owners=storage.owners,
-                until_ready=partial(
-                    debut.first_answer,
-                    self.port,
-                    await wish.reach(),
-                    url_path_join(self.server.base_url, "api"),
-                ),
+                until_ready=until_ready,
                 before_start=self._upload_certs if self._certs else None,
+                on_step=self._journal.step,
                 keep_failed=self.keep_failed,
             )
         except errors.ServerDied:
@@ -288,7 +293,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._last_image = self.image
         self._volumes.update(storage.remembered)
         self._watch(runtime)
-        self._journal.tell(90, "The server answers")
+        self._journal.tell(90, "The server is ready")
         return url_of(running, secure=self.internal_ssl)
 
     def _note_volumes(self, remembered: Mapping[str, str]) -> None:

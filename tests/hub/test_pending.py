@@ -115,7 +115,7 @@ def test_prepull_keeps_nobody_waiting(hub: Hub, silent: HangingRegistry) -> None
 
 
 def test_a_pull_is_shown(hub: Hub, browser: Browser, store: Registry, user: str) -> None:
-    """Bytes of layers, create, wait, ready: on the page that waits, and to a later listener too.
+    """Bytes of layers, each step until ready: on the page that waits, and to a later listener too.
 
     The registry's password gets the image, and into neither the log nor the database.
     """
@@ -126,7 +126,7 @@ def test_a_pull_is_shown(hub: Hub, browser: Browser, store: Registry, user: str)
         page.locator("#progress-details summary").click()
         log = page.locator("#progress-log")
         expect(log).to_contain_text("Pulling")
-        expect(log).to_contain_text("waiting for the server to answer")
+        expect(log).to_contain_text("Waiting for the server to answer")
         bar = page.locator("#progress-bar")
         expect(bar).to_have_attribute("aria-valuenow", re.compile("^[5-9]\\d$"))
         shown = log.locator("div").all_inner_texts()
@@ -161,7 +161,7 @@ def test_a_crash_is_shown(hub: Hub, browser: Browser, user: str) -> None:
     hub.add_user(user)
     with visiting(browser, hub, user) as page:
         page.goto(f"{hub.url}/hub/spawn/{user}")
-        expect(page.locator("#progress-message")).to_contain_text("waiting for the server")
+        expect(page.locator("#progress-message")).to_contain_text("Waiting for the server")
         go(hub, user)
         message = page.locator("#progress-message")
         expect(message).to_contain_text("exit code 3")

@@ -56,7 +56,7 @@ ACTING: dict[str, set[str]] = {
     "refusals": {"errors", "hints"},
     "packing": set(),
     "vigil": {"errors", "records", "waiting", "watcher"},
-    "progress": {"errors"},
+    "progress": {"plan"},
     "ready": {"errors", "waiting"},
     "traits": {"errors", "images", "options"},
     "debut": {*PURE, "ready", "containers", "runtime", "redact"},

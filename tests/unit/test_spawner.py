@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -157,9 +158,17 @@ async def test_progress(make_hub: MakeHub, fake: FakeEngine) -> None:
     await asyncio.wait_for(listening, 30)
     numbers = [event["progress"] for event in events]
     assert numbers == sorted(numbers)
-    text = "\n".join(event["message"] for event in events)
-    for word in ("Looking for image remote:1", "Pulling remote:1", "Creating the container"):
-        assert word in text
+    pulling = "Pulling remote:1: "
+    messages = [event["message"] for event in events]
+    pulled = [words for words in messages if words.startswith(pulling)]
+    assert re.fullmatch(r"100 %, (\d+) of \1 layers, .+B", pulled[-1].removeprefix(pulling))
+    assert [words for words in messages if words not in pulled] == [
+        "Looking for image remote:1",
+        "Creating the container",
+        "Starting the container",
+        "Waiting for the server to answer",
+        "The server is ready",
+    ]
 
 
 async def test_start_is_polled_as_running(hub: Hub, fake: FakeEngine) -> None:
