@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Iterator
 
 import docker
+import loopguard
 import pytest
-from blockbuster import blockbuster_ctx
 from docker.utils import kwargs_from_env
 from fake_engine import FakeEngine
 
@@ -27,7 +27,7 @@ from .worlds import FakeWorld, RealWorld, World, connect
 @pytest.fixture(autouse=True)
 def _loop_never_blocked() -> Iterator[None]:
     """Fail a test in which dockernamed blocks the event loop."""
-    with blockbuster_ctx("dockernamed"):
+    with loopguard.never_blocked():
         yield
 
 

@@ -77,7 +77,7 @@ class Hub(Client):
         self._heard = 0  # characters of the log that `complaints` has seen
         self._process: subprocess.Popen[bytes] | None = None
         self._base = template.format(
-            here=str(Path(__file__).parent),
+            here=str(Path(__file__).parents[1]),
             blocking=str(self.blocking_file),
             hub_ip="" if hub_ip is None else f"c.JupyterHub.hub_ip = {hub_ip!r}",
             port=self.port,

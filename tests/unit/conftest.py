@@ -6,6 +6,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import loopguard
 import pytest
 from fake_engine import FakeEngine
 from stage import IMAGE, Stage
@@ -14,6 +15,13 @@ from stub_hub import Hub, close_runtimes
 from dockernamed import engine as engine_module
 from dockernamed import leftovers, runtime
 from dockernamed.watcher import Watcher
+
+
+@pytest.fixture(autouse=True)
+def _loop_never_blocked() -> Iterator[None]:
+    """Fail a test in which dockernamed blocks the event loop."""
+    with loopguard.never_blocked():
+        yield
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ name, so that no difference is there by chance.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import random
 import re
@@ -297,7 +298,7 @@ async def test_kubespawners_own_template_renders_the_same(seed: int) -> None:
             one_default(option.setdefault("choices", {}).values())  # as its template expects
     menu = await Chooser(Settings(profiles)).menu()
     folder = kubespawner.__path__[0] + "/templates"
-    page = form.render(menu, template_paths=[folder])
+    page = await asyncio.to_thread(form.render, menu, template_paths=[folder])
     expected = kube(profiles)._render_options_form(profiles)
     assert squeezed(page) == squeezed(expected)
 
