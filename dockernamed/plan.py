@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from .spec import drift
+
 
 class Op(str, Enum):
     """What one step does."""
@@ -86,7 +88,7 @@ def _why_not_reuse(container: Observed, wanted: str, *, keep: bool) -> str | Non
     if not keep:
         return "left over from an earlier run"
     if container.spec != wanted:
-        return "its image or settings are not the wanted ones any more"
+        return f"not as wanted any more: {', '.join(drift(container.spec, wanted))}"
     return None
 
 

@@ -25,6 +25,7 @@ CPU_PERIOD_US = 100_000
 CPU_SHARES_PER_CPU = 1024
 #: Label with a random value made at each create: proof that an object came from this very call.
 LABEL_START = "dockernamed.start"
+_LIMITS = ("Memory", "MemoryReservation", "CpuShares", "CpuPeriod", "CpuQuota")
 
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"}
 _PROPAGATIONS = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
@@ -168,27 +169,37 @@ def container_config(
 
 
 def spec_hash(spec: ServerSpec, env: Mapping[str, str]) -> str:
-    """A short digest of everything that decides whether a container can be used again.
+    """Short digests of everything that decides whether a container can be used again.
 
     Tokens and the container's name are left out, the image's id stands in for its reference: a
     moved tag is drift, a renamed container is not.
 
     Returns:
-        16 hexadecimal digits.
+        ``part:digest`` for each part that `drift` may name, joined by commas; ten hexadecimal
+        digits each.
     """
-    stable = {name: value for name, value in env.items() if name not in VOLATILE_ENV}
-    port = f"{spec.port}/tcp"
-    parts = [
-        spec.image_id or spec.image,
-        spec.port,
-        sorted(stable.items()),
-        spec.command,
-        spec.process,
-        _host_config(spec, port),
-        dict(spec.config),
-    ]
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    host = _host_config(spec, f"{spec.port}/tcp")
+    parts = {
+        "image": spec.image_id or spec.image,
+        "command": [spec.command, spec.process, spec.port],
+        "environment": {name: env[name] for name in env if name not in VOLATILE_ENV},
+        "mounts": [host.pop(key, None) for key in ("Binds", "Mounts")],
+        "network": [host.pop(key, None) for key in ("NetworkMode", "PortBindings")],
+        "limits": [host.pop(key, None) for key in _LIMITS],
+        "other settings": [host, dict(spec.config)],
+    }
+    return ",".join(f"{part}:{_digest(value)}" for part, value in parts.items())
+
+
+def drift(made: str, wanted: str) -> list[str]:
+    """What is different between two values of `spec_hash`, such as ``["image", "limits"]``."""
+    before = set(made.split(","))
+    return [part.partition(":")[0] for part in wanted.split(",") if part not in before]
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
 def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:

@@ -35,10 +35,11 @@ def test_a_kept_container_of_the_same_spec_is_used_again():
 
 
 def test_a_kept_container_of_another_spec_is_replaced():
-    """Another image or setting never resumes the old container."""
-    steps = plan_start("wanted", [Observed("a", False, "other")], keep=True)
+    """Another image or setting never resumes the old container; the cause says what changed."""
+    made = Observed("a", False, "image:1,limits:1,mounts:1")
+    steps = plan_start("image:2,limits:1,mounts:2", [made], keep=True)
     assert ops(steps) == [Op.REMOVE, Op.CREATE, Op.START]
-    assert "not the wanted" in steps[0].cause
+    assert steps[0].cause == "not as wanted any more: image, mounts"
 
 
 def test_a_running_leftover_is_never_reused():

@@ -14,6 +14,7 @@ from dockernamed.spec import (
     ServerSpec,
     check_targets,
     container_config,
+    drift,
     merged,
     mount_from,
     spec_hash,
@@ -91,29 +92,40 @@ def test_hash_ignores_tokens_and_names():
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "part"),
     [
-        {"image_id": "sha256:2"},
-        {"command": ("x",)},
-        {"port": 80},
-        {"network": "n"},
-        {"mem_limit": 1},
-        {"cpu_limit": 1.0},
-        {"publish_ip": "127.0.0.1"},
-        {"mounts": (Mount("volume", "v", "/v"),)},
-        {"config": {"User": "root"}},
-        {"host_config": {"ShmSize": 1}},
+        ({"image_id": "sha256:2"}, "image"),
+        ({"command": ("x",)}, "command"),
+        ({"process": ("x",)}, "command"),
+        ({"port": 80}, "command"),
+        ({"network": "n"}, "network"),
+        ({"publish_ip": "127.0.0.1"}, "network"),
+        ({"mem_limit": 1}, "limits"),
+        ({"mem_guarantee": 1}, "limits"),
+        ({"cpu_limit": 1.0}, "limits"),
+        ({"cpu_guarantee": 1.0}, "limits"),
+        ({"mounts": (Mount("volume", "v", "/v"),)}, "mounts"),
+        ({"config": {"User": "root"}}, "other settings"),
+        ({"host_config": {"ShmSize": 1}}, "other settings"),
     ],
-    ids=lambda change: next(iter(change)),
+    ids=lambda value: next(iter(value)),
 )
-def test_hash_sees_every_setting(change):
-    """Whatever else differs makes another container."""
-    assert spec_hash(replace(SPEC, **change), ENV) != spec_hash(SPEC, ENV)
+def test_hash_sees_every_setting(change, part):
+    """Whatever else differs makes another container, and what that is can be told."""
+    assert drift(spec_hash(SPEC, ENV), spec_hash(replace(SPEC, **change), ENV)) == [part]
 
 
 def test_hash_sees_the_environment():
-    """A changed variable is drift."""
-    assert spec_hash(SPEC, {**ENV, "A": "c"}) != spec_hash(SPEC, ENV)
+    """A changed variable is drift, and so is a lost one."""
+    made = spec_hash(SPEC, {**ENV, "A": "c"})
+    for env in (ENV, {**ENV, "A": "d"}):
+        assert drift(made, spec_hash(SPEC, env)) == ["environment"]
+    assert drift(made, made) == []
+
+
+def test_hash_of_another_version():
+    """A label that says nothing of parts is drift in all of them."""
+    assert len(drift("0123456789abcdef", spec_hash(SPEC, ENV))) == 7
 
 
 def test_volumes_that_vanish_are_made_anew_with_their_labels():
