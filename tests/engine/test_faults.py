@@ -128,9 +128,11 @@ async def test_lost_answer_was_done(fake: FakeEngine, engine: Engine) -> None:
 
 @pytest.mark.parametrize("kind", ["stall", "stall after", "drip"])
 @pytest.mark.parametrize("call", ALL)
-async def test_deadline(fake: FakeEngine, impatient: Engine, call: str, kind: str) -> None:
+async def test_deadline(
+    fake: FakeEngine, engine: Engine, impatient: Engine, call: str, kind: str
+) -> None:
     """No answer, or one that never ends, is a timeout; it is not asked again."""
-    await create(impatient)
+    await create(engine)
     method, path = call.split()
     before = fake.count(method, path)
     fake.fault(kind, method, path)
@@ -139,10 +141,10 @@ async def test_deadline(fake: FakeEngine, impatient: Engine, call: str, kind: st
     assert fake.count(method, path) == before + 1
 
 
-async def test_stop_may_take_its_grace(fake: FakeEngine, impatient: Engine) -> None:
+async def test_stop_may_take_its_grace(fake: FakeEngine, engine: Engine, impatient: Engine) -> None:
     """A stop's deadline is its grace period longer than that of other calls."""
-    await create(impatient)
-    await impatient.start_container("c1")
+    await create(engine)
+    await engine.start_container("c1")
     stall = fake.fault("stall", "POST", "/containers/c1/stop")
     stopping = asyncio.ensure_future(impatient.stop_container("c1", 10))
     await eventually(stall.reached.is_set)
@@ -234,9 +236,9 @@ async def test_removal_by_somebody_else(fake: FakeEngine, engine: Engine) -> Non
     await soon(removing)
 
 
-async def test_removal_that_never_ends(fake: FakeEngine, impatient: Engine) -> None:
+async def test_removal_that_never_ends(fake: FakeEngine, engine: Engine, impatient: Engine) -> None:
     """It is waited for no longer than any call."""
-    id = await create(impatient)
+    id = await create(engine)
     fake.fault(409, "DELETE", f"/containers/{id}", message="removal already in progress")
     with pytest.raises(EngineTimeout, match="already in progress"):
         await soon(impatient.remove_container(id))

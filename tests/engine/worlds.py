@@ -150,8 +150,10 @@ class FakeWorld(World):
 
 
 def connect(url: str, **options: Any) -> Engine:
-    """An Engine for tests: impatient."""
-    return Engine(Connection(url, timeout=options.pop("timeout", 30.0)), **options)
+    """An Engine for tests; ``timeout`` and ``version`` are the connection's."""
+    timeout, version = options.pop("timeout", 30.0), options.pop("version", None)
+    fixed = (("version", version),) if version else ()
+    return Engine(Connection(url, timeout=timeout, options=fixed), **options)
 
 
 def _import_busybox(client: docker.APIClient) -> None:
