@@ -385,7 +385,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def _ended(self, record: Record, how: str) -> None:
         """Tell the Hub at once, if it listens yet: poll_and_notify asks its callbacks only once."""
-        self.log.warning("%s %s, with exit code %s", self._log_name, how, record.exit_code)
+        why = " (out of memory)" if record.oom else ""
+        self.log.warning("%s %s, with exit code %s%s", self._log_name, how, record.exit_code, why)
         if self._callbacks:
             await self.poll_and_notify()
 

@@ -377,7 +377,7 @@ class Watcher:
             self._hear(id)
             self._on_state(id, records.EVENT_STATES[action], attributes, records.time_of(event))
         elif id in self._table and action == "oom":
-            self._oom_times[id] = records.time_of(event)
+            self._on_oom(id, records.time_of(event))
         elif id in self._table and action == "kill" and attributes.get("signal") not in KILLS:
             self._put(replace(self._table[id], asked=True))
         elif id in self._table and action == "rename":
@@ -397,6 +397,14 @@ class Watcher:
                     waiter.set_result(None)
         if state is not State.CREATED:
             self._starting.pop(id, None)
+
+    def _on_oom(self, id: str, time: float) -> None:
+        record = self._table[id]
+        if not record.ended:
+            self._oom_times[id] = time
+        elif record.exit_code:
+            # The kernel tells of it apart from the end, which may be quicker.
+            self._put(replace(record, oom=True))
 
     def _tell_images(self, event: Mapping[str, Any] | None) -> None:
         for callback in list(self._image_callbacks):

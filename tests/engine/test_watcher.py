@@ -137,6 +137,18 @@ async def test_out_of_memory(fake: FakeEngine, engine: Engine) -> None:
         assert (await dead(watcher, id)).exit_code == 137
 
 
+async def test_out_of_memory_is_told_late(fake: FakeEngine, engine: Engine) -> None:
+    """A busy Engine may tell of the kernel's kill after the end; of a good end it is no reason."""
+    async with watching(engine) as watcher:
+        for name, code in [("c1", 137), ("c2", 0)]:
+            id = await run(engine, name, watcher)
+            fake.die(id, code)
+            await dead(watcher, id)
+            fake.emit("container", "oom", id, LABELS)
+            await heard(fake, watcher)
+            assert watcher.get(id).oom is (code == 137)
+
+
 async def test_killed_child_is_not_the_reason(fake: FakeEngine, engine: Engine) -> None:
     """A kernel's kill inside the container that ran on is not why it ended well later."""
     async with watching(engine) as watcher:

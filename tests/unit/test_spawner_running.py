@@ -42,6 +42,15 @@ async def test_death_is_told_at_once(hub: Hub, fake: FakeEngine, code: int) -> N
     assert len(fake.volumes) == 1
 
 
+async def test_death_for_want_of_memory(hub: Hub, fake: FakeEngine, caplog: Any) -> None:
+    """137 has many causes; the log says it when it is this one."""
+    spawner = await hub.spawn("exp-1")
+    told = Told(spawner)
+    fake.die(of_server(fake, "exp-1")[0].id, 137, oom=True)
+    await told.exit_code()
+    assert "ann:exp-1 ended, with exit code 137 (out of memory)" in caplog.text
+
+
 async def test_death_before_the_hub_listens(hub: Hub, fake: FakeEngine) -> None:
     """Its callbacks are asked once only: so long as there are none, the next poll tells."""
     spawner = await hub.spawn("exp-1")
