@@ -116,7 +116,7 @@ class _Api:
         )
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        subscriber = Subscriber(_filters(request))
+        subscriber = Subscriber(_filters(request), podman=self.core.podman)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         if "since" in request.query:
             for event in self.core.backlog:

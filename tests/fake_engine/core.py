@@ -36,7 +36,8 @@ class ApiError(Exception):
 class Subscriber:
     """One event stream."""
 
-    def __init__(self, filters: Mapping[str, Any]) -> None:
+    def __init__(self, filters: Mapping[str, Any], *, podman: bool) -> None:
+        self._podman = podman
         self._filters = {key: set(values) for key, values in filters.items()}
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.lose: str | None = None
@@ -46,9 +47,12 @@ class Subscriber:
         """Send it, if it passes the filters."""
         attributes = event["Actor"]["Attributes"]
         labels = self._filters.get("label", set())
+        action = event["Action"]
+        if self._podman and action == "die":
+            action = "died"  # Podman tells it as Docker does, and filters it by its own name
         wanted = (
             event["Type"] in self._filters.get("type", {event["Type"]})
-            and event["Action"] in self._filters.get("event", {event["Action"]})
+            and action in self._filters.get("event", {action})
             and all(_has(attributes, label) for label in labels)
         )
         if wanted and not self.stalled:
