@@ -26,7 +26,7 @@ EVENT_KINDS = ("container", "image")
 # Everything else (exec, attach, top, …) is left out by the Engine: health checks alone would
 # make several events a second and container. Podman tells "die" when asked for "died".
 EVENT_ACTIONS = (
-    *("create", "start", "kill", "oom", "die", "died", "destroy", "remove", "rename"),
+    *("create", "start", "kill", "stop", "oom", "die", "died", "destroy", "remove", "rename"),
     *("pull", "tag", "untag", "delete", "import", "load"),
 )
 

@@ -380,6 +380,8 @@ class Watcher:
             self._on_oom(id, records.time_of(event))
         elif id in self._table and action == "kill" and attributes.get("signal") not in KILLS:
             self._put(replace(self._table[id], asked=True))
+        elif id in self._table and action == "stop":  # of Podman, which tells no "kill" before it
+            self._put(replace(self._table[id], asked=True))
         elif id in self._table and action == "rename":
             self._put(replace(self._table[id], name=attributes.get("name", "").lstrip("/")))
 

@@ -124,6 +124,7 @@ async def test_death_is_told_once(dialect: str, how: str) -> None:
             await heard(fake, watcher)
             code = {"die": 3, "stop": 143, "remove": 137}[how]
             assert [(one.state, one.exit_code) for one in deaths] == [(State.EXITED, code)]
+            assert deaths[0].asked == (how == "stop")
             assert (watcher.get(id) is None) == (how == "remove")
         engine.close()
 

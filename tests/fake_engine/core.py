@@ -64,7 +64,7 @@ class Core:
 
     def __init__(self, dialect: str) -> None:
         self.podman = dialect == "podman"
-        self.stop_before_die = dialect == "docker28"
+        self.stop_before_die = dialect in ("docker28", "podman")
         self.api_version, self.min_api_version = "1.41", "1.12"
         self.containers: dict[str, Container] = {}
         self.names: dict[str, str] = {}
@@ -201,7 +201,8 @@ class Core:
         if not container.running:
             return False
         stubborn = container.behaviour is not None and container.behaviour.stubborn
-        self.tell(container, "kill", signal="9" if stubborn else "15")
+        if not self.podman:
+            self.tell(container, "kill", signal="9" if stubborn else "15")
         if self.stop_before_die:
             self.tell(container, "stop")
         self.end(container, 137 if stubborn else 143)
