@@ -32,7 +32,7 @@ from .watcher import Record, State, Watcher
 T = TypeVar("T")
 
 #: Seconds that an Engine which was never seen yet is waited for.
-PATIENCE_S = 20.0
+PATIENCE_S = 20
 #: Seconds that a stop waits for an Engine that went away: a Hub that ends must not wait for ever,
 #: and what runs on is an orphan, found when both are back.
 STOP_PATIENCE_S = 45.0
@@ -89,7 +89,7 @@ class Containers:
 
     async def running_id(self, user: str, server: str) -> str | None:
         """Id of a running container of this server, found by labels, or None."""
-        await self._table_filled()
+        await self._table_filled(PATIENCE_S)
         found = (container.id for container in self.observed(user, server) if container.running)
         return next(found, None)
 
@@ -103,12 +103,12 @@ class Containers:
         """
         return running_from(await self._engine.inspect_container(container_id), port, reach)
 
-    async def _table_filled(self) -> None:
+    async def _table_filled(self, patience: float | None) -> None:
         try:
-            await within(PATIENCE_S, self._watcher.synced())
+            await within(patience, self._watcher.synced())
         except asyncio.TimeoutError:
             raise EngineUnavailable(
-                "look for containers", f"it could not be reached for {PATIENCE_S:g} seconds"
+                "look for containers", f"it could not be reached for {patience} seconds"
             ) from None
 
     # --- starting --------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class Containers:
                 now is removed as soon as it can. A kept container is stopped again. Who cancels
                 does not wait for that long; the next call for this server does.
         """
-        await self._quiet(spec.key.user, spec.key.server)
+        await self._quiet(spec.key.user, spec.key.server, PATIENCE_S)
         wanted = spec_hash(spec, env)
         launch = Launch(self._engine, self._watcher, self._leftovers, self._log, spec, env)
         try:
@@ -172,9 +172,9 @@ class Containers:
         undo.add_done_callback(lambda _: self._undoing.pop(server, None))
         return undo
 
-    async def _quiet(self, user: str, server: str) -> None:
+    async def _quiet(self, user: str, server: str, patience: float | None) -> None:
         """Wait until the table says what there is of a server, and no earlier start is undone."""
-        await self._table_filled()
+        await self._table_filled(patience)
         while undo := self._undoing.get((user, server)):
             await asyncio.wait({undo})
 
@@ -220,7 +220,7 @@ class Containers:
         Raises:
             EngineError: it could not be done, and trying again did not help.
         """
-        await self._quiet(user, server)
+        await self._quiet(user, server, PATIENCE_S)
 
         async def stop() -> None:
             for step in plan_stop(self.observed(user, server), keep=keep):
@@ -234,20 +234,25 @@ class Containers:
 
         await persevere(stop, self._watcher, STOP_PATIENCE_S)
 
-    async def delete(self, user: str, server: str) -> None:
+    async def delete(self, user: str, server: str, patience: float | None = None) -> None:
         """Remove every container of a server, whatever its state.
+
+        Args:
+            user: raw user name.
+            server: raw server name.
+            patience: seconds that an Engine which is gone is waited for; None: for ever.
 
         Raises:
             EngineError: as of `stop`.
         """
-        await self._quiet(user, server)
+        await self._quiet(user, server, patience)
 
         async def delete() -> None:
             for step in plan_delete(self.observed(user, server)):
                 self._say(step, step.target, user, server)
                 await self._remove(step.target)
 
-        await persevere(delete, self._watcher)
+        await persevere(delete, self._watcher, patience)
 
     async def delete_volumes(
         self, hub: str, goes: Callable[[str, Mapping[str, str]], bool]

@@ -86,7 +86,7 @@ def _why_not_reuse(container: Observed, wanted: str, *, keep: bool) -> str | Non
     if container.running:
         return "left running by a start that the Hub does not know of"
     if not keep:
-        return "left over from an earlier run"
+        return "left over from an earlier run, and not made to be used again"
     if container.spec != wanted:
         return f"not as wanted any more: {', '.join(drift(container.spec, wanted))}"
     return None

@@ -19,7 +19,7 @@ from traitlets import default, observe
 
 from . import choosing, errors, hubaddress, naming
 from .choosing import Chooser
-from .containers import Running
+from .containers import PATIENCE_S, Running
 from .debut import Debut, url_of
 from .engine import Connection
 from .packing import CERTS_DIR, certificates
@@ -447,7 +447,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             await self.stop()
 
     async def delete_forever(self) -> None:
-        """Remove the container, and the volumes that are this server's alone."""
+        """Remove the container, and the volumes that are this server's alone.
+
+        The Hub forgets the server whatever we raise, so an Engine that is away is waited for.
+        """
         runtime = self._runtime()
         await runtime.backend.delete(self.user.name, self.name)
         if not self.delete_volumes:
@@ -463,7 +466,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        await told(self._runtime().backend.delete(self.user.name, old_name))
+        await told(self._runtime().backend.delete(self.user.name, old_name, PATIENCE_S))
 
     # --- certificates ----------------------------------------------------------------------
 

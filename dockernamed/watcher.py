@@ -378,9 +378,7 @@ class Watcher:
             self._on_state(id, records.EVENT_STATES[action], attributes, records.time_of(event))
         elif id in self._table and action == "oom":
             self._on_oom(id, records.time_of(event))
-        elif id in self._table and action == "kill" and attributes.get("signal") not in KILLS:
-            self._put(replace(self._table[id], asked=True))
-        elif id in self._table and action == "stop":  # of Podman, which tells no "kill" before it
+        elif id in self._table and _asks_to_end(str(action), attributes):
             self._put(replace(self._table[id], asked=True))
         elif id in self._table and action == "rename":
             self._put(replace(self._table[id], name=attributes.get("name", "").lstrip("/")))
@@ -461,6 +459,11 @@ class Watcher:
     def _announce(self, record: Record) -> None:
         for callback in self._deaths.pop(record.id, ()):
             _guarded(callback, record)
+
+
+def _asks_to_end(action: str, attributes: Mapping[str, str]) -> bool:
+    """Docker tells of the signal that begins a stop, Podman of the stop alone."""
+    return action == "stop" or (action == "kill" and attributes.get("signal") not in KILLS)
 
 
 def _guarded(callback: Callable[[Any], None], argument: object) -> None:

@@ -25,7 +25,9 @@ from stage import (
 from stub_hub import Hub, of_server, runtime
 from tornado import web
 
+from dockernamed import containers as containers_module
 from dockernamed import handover, naming
+from dockernamed import spawner as spawner_module
 
 # --- while it runs -----------------------------------------------------------------------------
 
@@ -345,6 +347,23 @@ async def test_delete_while_the_engine_stumbles(hub: Hub, fake: FakeEngine) -> N
     assert fake.volumes == {}
 
 
+async def test_delete_before_the_engine_was_ever_there(
+    hub: Hub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Hub began without its Engine: the files go when that is there, they are not forgotten."""
+    await hub.spawn("exp-1")
+    await hub.stop("exp-1")
+    fake.down()
+    monkeypatch.setattr(containers_module, "PATIENCE_S", 0.01)
+    await hub.restart()
+    deleting = asyncio.ensure_future(hub.delete("exp-1"))
+    await asyncio.wait({deleting}, timeout=0.05)
+    assert not deleting.done()
+    fake.up()
+    await asyncio.wait_for(deleting, 30)
+    assert fake.volumes == {}
+
+
 async def test_rename(make_hub: MakeHub, fake: FakeEngine) -> None:
     """The files follow the server under its new name; a new server of the old name gets others."""
     hub = make_hub(remove=False)
@@ -385,6 +404,21 @@ async def test_rename_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -> Non
     with pytest.raises(web.HTTPError) as caught:
         await hub.rename("exp-1", "keep")
     assert "nailed down" in message(caught.value)
+    assert "exp-1" in hub.user().orm_spawners
+
+
+async def test_rename_without_an_engine(
+    make_hub: MakeHub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who renames is not kept waiting for an Engine that does not come back."""
+    hub = make_hub(remove=False)
+    await hub.spawn("exp-1")
+    await hub.stop("exp-1")
+    fake.down()
+    monkeypatch.setattr(spawner_module, "PATIENCE_S", 0.01)
+    with pytest.raises(web.HTTPError) as caught:
+        await hub.rename("exp-1", "keep")
+    assert caught.value.status_code == 503
     assert "exp-1" in hub.user().orm_spawners
 
 
