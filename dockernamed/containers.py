@@ -281,19 +281,25 @@ class Containers:
         except Conflict as error:
             self._log.warning("Keeping volume %s: %s", name, error)
 
-    async def post_mortem(self, container_id: str, lines: int) -> ServerDied:
+    async def post_mortem(
+        self, container_id: str, lines: int, end: Record | None = None
+    ) -> ServerDied:
         """What to say about a container that ended before it was ready.
 
         Args:
             container_id: which.
             lines: how many of its last log lines to quote.
+            end: what was heard of its end; by now it may run again, or be gone.
         """
+        code, oom = (end.exit_code, end.oom) if end is not None else (None, False)
         try:
             state = (await self._engine.inspect_container(container_id))["State"]
         except NotFound:
-            return ServerDied(-1, False, "(its container was removed by somebody else)")
-        log = await self._last_words(container_id, lines) if lines > 0 else ""
-        return ServerDied(int(state["ExitCode"]), bool(state.get("OOMKilled")), log.strip())
+            gone = "(its container was removed by somebody else)"
+            return ServerDied(-1 if code is None else code, oom, gone)
+        log = (await self._last_words(container_id, lines)).strip() if lines > 0 else None
+        code = int(state["ExitCode"]) if code is None else code
+        return ServerDied(code, oom or bool(state.get("OOMKilled")), log)
 
     async def _last_words(self, container_id: str, lines: int) -> str:
         try:

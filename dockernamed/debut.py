@@ -11,9 +11,12 @@ from .errors import NotFound, ServerDied, ServerSilent
 from .ready import answers
 from .redact import hidden
 from .runtime import Runtime
+from .watcher import Record
 
 #: Of a start's time, how much is kept for telling why it failed: seconds, but at most a tenth.
 MARGIN_S = 1.0
+#: Characters at most of a failed server's last lines: they may be of any length.
+MAX_QUOTED = 4000
 
 
 class Debut:
@@ -72,8 +75,8 @@ class Debut:
                 ready.result()
                 return running
             if not dead.done():
-                self.too_late = ServerSilent(url, self._seconds, "")
-            death = await self._post_mortem(container_id)
+                self.too_late = ServerSilent(url, self._seconds, None)
+            death = await self._post_mortem(container_id, dead.result() if dead.done() else None)
         finally:
             ready.cancel()
             dead.cancel()
@@ -86,9 +89,12 @@ class Debut:
         margin = min(MARGIN_S, self._seconds / 10)
         return max(0.0, self._deadline - margin - asyncio.get_running_loop().time())
 
-    async def _post_mortem(self, container_id: str) -> ServerDied:
-        death = await self._runtime.backend.post_mortem(container_id, self._log_lines)
-        return ServerDied(death.exit_code, death.oom, hidden(death.log, self.env))
+    async def _post_mortem(self, container_id: str, end: Record | None = None) -> ServerDied:
+        death = await self._runtime.backend.post_mortem(container_id, self._log_lines, end)
+        log = None if death.log is None else hidden(death.log, self.env)
+        if log is not None and len(log) > MAX_QUOTED:
+            log = f"…{log[-MAX_QUOTED:]}"
+        return ServerDied(death.exit_code, death.oom, log)
 
 
 def url_of(running: Running, *, secure: bool) -> str:

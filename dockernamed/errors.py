@@ -159,15 +159,16 @@ class ServerDied(DockerNamedError):
     Args:
         exit_code: as the Engine reports it (137 = killed, 139 = segmentation fault, …).
         oom: True when the kernel killed it for exceeding its memory limit.
-        log: the last lines of its output; "" when there was none.
+        log: the last lines of its output; "" when there was none, None when nobody looked.
     """
 
-    def __init__(self, exit_code: int, oom: bool, log: str) -> None:
+    def __init__(self, exit_code: int, oom: bool, log: str | None) -> None:
         self.exit_code, self.oom, self.log = exit_code, oom, log
         message = f"the server ended before it was ready, with exit code {exit_code}"
         if oom:
             message += " (out of memory: it needed more than its memory limit)"
-        message += f". Its last words:\n{log}" if log else ", and it said nothing"
+        if log is not None:
+            message += f". Its last words:\n{log}" if log else ", and it said nothing"
         super().__init__(message)
 
 
@@ -177,16 +178,17 @@ class ServerSilent(DockerNamedError):
     Args:
         url: where it was asked.
         seconds: how long the whole start had.
-        log: the last lines of its output; "" when there was none.
+        log: the last lines of its output; "" when there was none, None when nobody looked.
     """
 
-    def __init__(self, url: str, seconds: float, log: str) -> None:
+    def __init__(self, url: str, seconds: float, log: str | None) -> None:
         self.url, self.seconds, self.log = url, seconds, log
         message = (
             f"the server did not answer at {url} within start_timeout = {seconds:g} seconds; "
             "does its command start jupyterhub-singleuser, and listen on the right port?"
         )
-        message += f" Its last words:\n{log}" if log else " It said nothing"
+        if log is not None:
+            message += f" Its last words:\n{log}" if log else " It said nothing"
         super().__init__(message)
 
 

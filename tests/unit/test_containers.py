@@ -36,7 +36,7 @@ from stage import (
 )
 
 from dockernamed import containers as containers_module
-from dockernamed import naming
+from dockernamed import naming, records
 from dockernamed.containers import Containers, Reach, Running, running_from
 from dockernamed.errors import (
     BadRequest,
@@ -430,7 +430,7 @@ async def test_post_mortem(stage: Stage) -> None:
     death = await stage.backend.post_mortem(container_id, 2)
     assert (death.exit_code, death.oom, death.log) == (137, True, "two\nthree")
     death = await stage.backend.post_mortem(container_id, 0)
-    assert (death.log, stage.fake.count(*LOGS)) == ("", 1)
+    assert (death.log, stage.fake.count(*LOGS)) == (None, 1)
 
 
 async def test_post_mortem_without_a_body(stage: Stage) -> None:
@@ -438,6 +438,17 @@ async def test_post_mortem_without_a_body(stage: Stage) -> None:
     death = await stage.backend.post_mortem("0" * 64, 2)
     assert (death.exit_code, death.oom) == (-1, False)
     assert "removed by somebody else" in death.log
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_post_mortem_of_what_came_back(stage: Stage, gone: bool) -> None:
+    """A restart policy runs it again, or ``auto_remove`` took it: what was heard of it counts."""
+    container_id = await stage.start()
+    end = replace(records.unknown(container_id), exit_code=11, oom=True)
+    if gone:
+        stage.fake.remove(container_id)
+    death = await stage.backend.post_mortem(container_id, 2, end)
+    assert (death.exit_code, death.oom) == (11, True)
 
 
 async def test_post_mortem_without_a_log(stage: Stage) -> None:

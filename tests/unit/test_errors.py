@@ -16,6 +16,7 @@ from dockernamed.errors import (
     NameTaken,
     OptionsError,
     ServerDied,
+    ServerSilent,
     TemplateError,
 )
 
@@ -115,7 +116,10 @@ def test_foreign_object() -> None:
 
 
 def test_server_died() -> None:
-    """Exit code, lack of memory, and the last lines of output, or that there were none."""
+    """Exit code, lack of memory, and the last lines of output, or that there were none.
+
+    Where nobody looked, nothing is said of them.
+    """
     error = ServerDied(137, True, "Killed")
     assert (error.exit_code, error.oom, error.log) == (137, True, "Killed")
     assert str(error) == (
@@ -125,3 +129,5 @@ def test_server_died() -> None:
     assert str(ServerDied(0, False, "")) == (
         "the server ended before it was ready, with exit code 0, and it said nothing"
     )
+    assert str(ServerDied(0, False, None)).endswith("with exit code 0")
+    assert str(ServerSilent("http://x", 5, None)).endswith("on the right port?")

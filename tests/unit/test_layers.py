@@ -59,7 +59,7 @@ ACTING: dict[str, set[str]] = {
     "progress": {"plan"},
     "ready": {"errors", "waiting"},
     "traits": {"errors", "images", "options"},
-    "debut": {*PURE, "ready", "containers", "runtime", "redact"},
+    "debut": {*PURE, "ready", "containers", "runtime", "redact", "watcher"},
     "wish": {*PURE, "engine", "containers", "runtime", "traits"},
 }
 ALL = {*PURE, *ACTING} - {"lanes", "wire", "calls"}

@@ -53,6 +53,20 @@ async def test_death_at_start(hub: Hub, fake: FakeEngine) -> None:
     assert (fake.containers, fake.volumes) == ([], {})
 
 
+async def test_last_words_of_any_length(hub: Hub, fake: FakeEngine) -> None:
+    """A line may have millions of characters: its end is quoted."""
+    fake.behave(Behaviour(exit_code=3, log="x" * 100_000 + " the reason\n"))
+    words = message(await refused(hub))
+    assert words.endswith("xx the reason")
+    assert len(words) < 5000
+
+
+async def test_no_last_words(make_hub: MakeHub, fake: FakeEngine) -> None:
+    """An admin who shows none does not have it said that there were none."""
+    fake.behave(Behaviour(exit_code=3, log="secret\n"))
+    assert message(await refused(make_hub(crash_log_lines=0))).endswith("with exit code 3")
+
+
 async def test_death_for_want_of_memory(hub: Hub, fake: FakeEngine) -> None:
     """The kernel's kill is called by its name."""
     fake.behave(Behaviour(exit_code=137, oom=True))
