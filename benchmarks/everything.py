@@ -30,7 +30,7 @@ def measures(*, quick: bool) -> Mapping[str, Measure]:
 
     servers = pick(8, 30)
     return {
-        "busybox": lambda s: figures.one_busybox(s, pick(7, 15)),
+        "busybox": lambda s: figures.one_busybox(s, pick(7, 40)),
         "lab": lambda s: figures.one_lab(s, pick(1, 5), warm=not quick),
         "at-once": lambda s: figures.at_once(s, servers, pick(2, 3)),
         "hanging-pull": lambda s: figures.hanging_pull(s, pick(3, 7), pick(5, 20)),
