@@ -320,8 +320,8 @@ class DockerNamedSettings(Configurable):
 
     crash_log_lines = Integer(
         10,
-        help="""How many of its last log lines a user is shown when a server dies at its start, 4,000
-        characters at most; 0: none. Example: `50`.""",
+        help="""How many of its last log lines a user is shown when a server dies at its start,
+        4,000 characters at most; 0: none. Example: `50`.""",
     ).tag(config=True)
 
     # --- the Engine ------------------------------------------------------------------------
