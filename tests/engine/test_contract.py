@@ -404,8 +404,8 @@ async def test_watcher_tells_out_of_memory(world: World, engine: Engine, make: M
         await engine.start_container(id)
         dead = await asyncio.wait_for(watcher.wait_dead(id), 60)
         assert dead.exit_code == 137
-        if not world.podman:
-            await eventually(lambda: watcher.get(id).oom)
+        # On a busy Engine the word of it may come after the end.
+        await eventually(lambda: watcher.get(id).oom is not world.podman)
 
 
 async def test_many_at_once(world: World, engine: Engine, make: Make) -> None:

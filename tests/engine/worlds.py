@@ -149,9 +149,8 @@ class FakeWorld(World):
         return {}
 
 
-def connect(url: str, **options: Any) -> Engine:
-    """An Engine for tests; ``timeout`` and ``version`` are the connection's."""
-    timeout, version = options.pop("timeout", 30.0), options.pop("version", None)
+def connect(url: str, *, timeout: float = 30.0, version: str = "", **options: Any) -> Engine:
+    """An Engine for tests; an API version that is given is not asked for."""
     fixed = (("version", version),) if version else ()
     return Engine(Connection(url, timeout=timeout, options=fixed), **options)
 
