@@ -1,22 +1,20 @@
-"""naming.py: exact outputs, the guarantees over arbitrary Unicode, and templates as a boundary."""
+"""naming.py: exact names and slugs, and the guarantees over arbitrary Unicode."""
 
 from __future__ import annotations
 
-import itertools
 import re
 from base64 import b32encode
 from hashlib import sha256
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from names import LABEL, few, fields, key, many, pairs, texts, words
 
 from dockernamed import naming
 from dockernamed.errors import ConfigError, TemplateError
-from dockernamed.naming import Key, expand, expand_all, object_name, object_name_for_hub, slug
+from dockernamed.naming import Key, object_name, object_name_for_hub, slug
 
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 HASH_END = re.compile(r"---[a-z2-7]{16}")
 
 TEMPLATES = [
@@ -94,29 +92,6 @@ EXACT_SLUGS = [
     ("a" * 63, "a" * 63),
     ("a" * 64, f"{'a' * 44}---5eue7ynqd5fekgfy"),
 ]
-
-# Arbitrary Unicode (lone surrogates too), and texts close to each other and to our own forms.
-texts = st.one_of(
-    st.text(st.characters(exclude_categories=()), max_size=80),
-    st.text("aB-", max_size=5),
-    st.text("a-", min_size=40, max_size=70),
-    st.from_regex(r"(a|b-)---[a-z2-7]{16}", fullmatch=True),
-    st.text("ab", max_size=3).map(lambda text: object_name(Key("", text, "A"))),
-)
-pairs = st.tuples(texts, texts)
-many = settings(deadline=None, max_examples=60)
-few = settings(deadline=None, max_examples=20)  # where repeated for each template
-
-
-def key(user: str, server: str, hub: str = "hub") -> Key:
-    """The key of a server, of one Hub unless told."""
-    return Key(hub, user, server)
-
-
-def words(alphabet: str, length: int) -> list[str]:
-    """Every word over the alphabet, up to that length, the empty one too."""
-    sizes = range(length + 1)
-    return ["".join(w) for n in sizes for w in itertools.product(alphabet, repeat=n)]
 
 
 # --- labels
@@ -316,11 +291,6 @@ def test_no_two_slugs_meet(values: list[str]) -> None:
     assert all(slug(one) != one for one in slugs if "---" in one)
 
 
-def fields(user: str, server: str, **more: Any) -> dict[str, str]:
-    """The namespace of a server."""
-    return naming.namespace(key(user, server), prefix="jupyter", **more)
-
-
 def test_the_whole_namespace() -> None:
     """Every documented field, with its aliases, and the caller's own."""
     found = fields("Ann", "b c", image="q.io:5/a:1@sha256:0", extra={"base_url": "/user/Ann/"})
@@ -353,184 +323,3 @@ def test_no_two_servers_share_user_server(servers: list[tuple[str, str]]) -> Non
     found = [fields(user, server)["user_server"] for user, server in servers]
     assert len(set(found)) == len(servers)
     assert all(LABEL.fullmatch(one) and len(one) <= 63 for one in found)
-
-
-# --- expansion
-
-
-@pytest.mark.parametrize(("template", "expected"), [
-    ("", ""),
-    ("home", "home"),
-    ("/data/{username}/{servername}", "/data/ann/exp"),
-    ("{prefix}-{user_server}", "jupyter-ann--exp"),
-    ("{{{username}}}", "{ann}"),
-    ("{{username}}", "{username}"),
-    ("{hub_id}:{raw_username}", "hub:ann"),
-])  # fmt: skip
-def test_expand(template: str, expected: str) -> None:
-    """Fields by name, doubled braces for braces."""
-    assert expand(template, fields("ann", "exp"), field="volumes") == expected
-
-
-@pytest.mark.parametrize("template", [
-    "{username.__class__}",
-    "{username.__init__.__globals__[os]}",
-    "{username[0]}",
-    "{username!r}",
-    "{username:>10}",
-    "{username:{prefix}}",
-    "{0}",
-    "{}",
-    "{ username}",
-    "{user-name}",
-    "{username",
-    "username}",
-    "{username!",
-])  # fmt: skip
-def test_a_template_reaches_nothing_but_the_values(template: str) -> None:
-    """Attributes, indexes, conversions, specs, positions and stray braces are refused by name."""
-    with pytest.raises(TemplateError) as caught:
-        expand(template, fields("ann", "exp"), field="volumes")
-    assert (caught.value.field, caught.value.value) == ("volumes", template)
-    assert "{{ and }}" in caught.value.hint
-
-
-def test_an_unknown_field_lists_the_known_ones() -> None:
-    """A slip of the pen is answered with what could have been meant."""
-    with pytest.raises(TemplateError) as caught:
-        expand("/home/{usrname}", {"username": "ann", "prefix": "x"}, field="volumes")
-    assert str(caught.value) == (
-        "volumes = '/home/{usrname}': there is no field {usrname}; known are {prefix}, {username}"
-    )
-
-
-def test_values_are_never_expanded_again() -> None:
-    """A user called ``{prefix}`` or ``{x.__class__}`` stays literal text."""
-    for user in ("{prefix}", "{x.__class__}", "{{", "{0}"):
-        assert expand("{raw_username}", fields(user, ""), field="volumes") == user
-        assert "{" not in expand("{username}", fields(user, ""), field="volumes")
-
-
-@given(texts, texts)
-@many
-def test_slugs_never_leave_their_path_segment(user: str, server: str) -> None:
-    """No user or server name adds a separator, a dot segment or a colon to a bind."""
-    bind = expand("/data/{username}/{servername}x:/home:rw", fields(user, server), field="volumes")
-    assert re.fullmatch("/data/[a-z0-9-]+/[a-z0-9-]*x:/home:rw", bind)
-
-
-@pytest.mark.parametrize("name", [
-    "/etc", "a/b", "..", ".", "a\\b", "a:ro", "a\0", "a\nb", "a\x7f", "\x85", "\u2028", "\u2029",
-    "\ud800", "-rf",
-])  # fmt: skip
-@pytest.mark.parametrize("who", ["username", "servername"])
-@pytest.mark.parametrize("how", ["raw", "unescaped"])
-def test_raw_names_that_leave_a_path_segment_are_refused(name: str, who: str, how: str) -> None:
-    """The message names the field, the value, and the safe field to use instead."""
-    found = fields(name, name)
-    with pytest.raises(TemplateError) as caught:
-        expand(f"/data/{{{how}_{who}}}", found, field="mounts")
-    assert caught.value.hint.startswith(f"{{{how}_{who}}} is {name!r}")
-    assert caught.value.hint.endswith(f"use {{{who}}}")
-    assert expand("/data/home", found, field="mounts") == "/data/home"
-
-
-@pytest.mark.parametrize("name", ["ann", "Ann", "ann@example.com", "\u597d", "a b", ".a", "a..b"])
-def test_raw_names_within_a_path_segment_are_let_through(name: str) -> None:
-    """Raw names work where they do no harm, as they are."""
-    assert expand("/data/{raw_username}", fields(name, ""), field="mounts") == f"/data/{name}"
-
-
-def test_expand_all_goes_everywhere() -> None:
-    """Keys and values of dicts, lists and tuples are expanded; all else stays the same object."""
-    other = object()
-    template = {
-        "{username}-home": {"bind": "/home/{username}", "mode": "rw"},
-        "list": ["{servername}", ("{prefix}", 1, None, True, 1.5, b"{username}", other)],
-        7: "{user_server}",
-    }
-    before = repr(template)
-    assert expand_all(template, fields("ann", "exp"), field="mounts") == {
-        "ann-home": {"bind": "/home/ann", "mode": "rw"},
-        "list": ["exp", ("jupyter", 1, None, True, 1.5, b"{username}", other)],
-        7: "ann--exp",
-    }
-    assert repr(template) == before
-
-
-def test_expand_all_loses_no_key() -> None:
-    """Two keys that become one are an error, not a volume less."""
-    with pytest.raises(TemplateError, match="would be lost"):
-        expand_all({"{username}": 1, "{raw_username}": 2}, fields("ann", ""), field="volumes")
-
-
-def test_expand_all_checks_as_expand_does() -> None:
-    """An error deep inside names the setting and the very template."""
-    with pytest.raises(TemplateError) as caught:
-        expand_all([{"a": ("{nope}",)}], fields("ann", ""), field="mounts")
-    assert (caught.value.field, caught.value.value) == ("mounts", "{nope}")
-
-
-DISTINCT = [
-    "{user_server}",
-    "x-{user_server}-{username}",
-    "{username}--{servername}",
-    "{servername}--{username}",
-    "{username}-{prefix}--{servername}",
-    "{username}/{servername}",
-    "{username}_{servername}",
-    "{username}.{prefix}.{servername}",
-    "{raw_username}/{raw_servername}",
-    "{raw_username}:{servername}",
-]
-
-
-@pytest.mark.parametrize("template", DISTINCT)
-def test_distinct_templates_tell_servers_apart(template: str) -> None:
-    """What passes as distinct is: over all short words and over names made of our own hashes."""
-    pool = {*words("a-", 3), "A"}
-    pool |= {slug(word)[-16:] for word in pool if "---" in slug(word)}
-    pool |= {word.upper() for word in pool}
-    names = [word for word in pool if not ("raw" in template and word.startswith("-"))]
-    made = {
-        expand(template, fields(user, server), field="volumes", distinct=True)
-        for user in names
-        for server in names
-    }
-    assert len(made) == len(names) ** 2
-
-
-@pytest.mark.parametrize("template", [
-    "{username}-{servername}",
-    "{username}{servername}",
-    "{servername}-x-{username}",
-    "{username}---{servername}",
-    "{username}-{prefix}-{servername}",
-    "{safe_username}-{escaped_servername}",
-    "{raw_username}--{servername}",
-    "{username}_{raw_servername}",
-])  # fmt: skip
-def test_templates_that_can_be_read_two_ways_are_not_distinct(template: str) -> None:
-    """Where ('a', 'b-c') and ('a-b', 'c') could share a volume, the admin is told what to write."""
-    with pytest.raises(TemplateError, match=r"use \{user_server\}"):
-        expand_all({template: "/home"}, fields("ann", "exp"), field="volumes", distinct=True)
-    expand(template, fields("ann", "exp"), field="args")
-
-
-@pytest.mark.parametrize("template", ["{username}", "{servername}", "{prefix}", "fixed"])
-def test_sharing_on_purpose_is_distinct_enough(template: str) -> None:
-    """A template that leaves user or server out shares on purpose; only accidents are refused."""
-    expand(template, fields("ann", "exp"), field="volumes", distinct=True)
-
-
-@pytest.mark.parametrize(("template", "parts"), [
-    ("{prefix}-shared", set()),
-    ("{username}", {"user"}),
-    ("x-{raw_servername}", {"server"}),
-    ("{escaped_username}/{safe_servername}", {"user", "server"}),
-    ("{user_server}", {"user", "server"}),
-    ("{{user_server}}", set()),
-])  # fmt: skip
-def test_what_a_template_tells_apart(template: str, parts: set[str]) -> None:
-    """Whose the named thing is: everybody's, a user's, or one server's."""
-    assert naming.identity_in(template, field="volumes") == parts
