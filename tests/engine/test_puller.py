@@ -173,17 +173,26 @@ async def test_other_credentials_are_another_pull(fake: FakeEngine, puller: Pull
     assert await first
 
 
-async def test_given_up_when_nobody_waits(fake: FakeEngine, puller: Puller) -> None:
-    """A pull goes on while one waits, and is given up with the last; then it begins anew."""
+async def test_goes_on_while_one_waits(fake: FakeEngine, puller: Puller) -> None:
+    """One who gives up takes nothing from another who waits for the same pull."""
     fake.publish(LAB, RemoteImage(hold=3))
     one, two = (asyncio.ensure_future(ensure(puller)) for _ in range(2))
     await eventually(lambda: fake.pulls_holding == 1)
     one.cancel()
     await asyncio.wait({one})
-    await asyncio.sleep(0.05)
-    assert fake.pulls_cancelled == []
-    two.cancel()
-    await asyncio.wait({two})
+    fake.let_pulls_go()
+    assert await two
+    assert (len(fake.pulls), fake.pulls_cancelled) == (1, [])
+
+
+async def test_given_up_when_nobody_waits(fake: FakeEngine, puller: Puller) -> None:
+    """A pull ends with the last who waited for it; who comes then begins anew."""
+    fake.publish(LAB, RemoteImage(hold=3))
+    starts = [asyncio.ensure_future(ensure(puller)) for _ in range(2)]
+    await eventually(lambda: fake.pulls_holding == 1)
+    for start in starts:
+        start.cancel()
+    await asyncio.wait(starts)
     await eventually(lambda: fake.pulls_cancelled == [LAB])
     again = asyncio.ensure_future(ensure(puller))
     await eventually(lambda: fake.pulls_holding == 1)

@@ -174,7 +174,7 @@ def _runs(pid: int) -> bool:
 def own_engine() -> Iterator[OwnEngine]:
     """An Engine of one's own, for a while."""
     if os.geteuid() != 0:
-        pytest.skip("only root can start an Engine of its own")
+        pytest.fail("only root can start an Engine of its own")
     cache = Path(tempfile.mkdtemp(prefix="dkn-"))
     try:
         engine = OwnEngine(cache)
