@@ -11,6 +11,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -184,9 +185,18 @@ class Calls(ABC):
         path = f"/containers/{_q(id)}/rename"
         await self._send(f"rename container {_short(id)}", "POST", path, {"name": name})
 
-    async def inspect_container(self, id: str) -> dict[str, Any]:
-        """All the Engine knows of a container, by id or name."""
-        return await self._get(f"inspect container {_short(id)}", f"/containers/{_q(id)}/json")
+    async def inspect_container(self, id: str, *, anew: bool = False) -> dict[str, Any]:
+        """All the Engine knows of a container, by id or name.
+
+        Args:
+            id: or name.
+            anew: ask over a new connection, and with patience: while an Engine starts, stops or
+                restarts a container, it answers nothing about it.
+        """
+        path, action = f"/containers/{_q(id)}/json", f"inspect container {_short(id)}"
+        call = replace(self._call(action, "GET", path), anew=anew)
+        read = functools.partial(wire.parse_object, call)
+        return await self._fetch(call, read, slow=anew, repeat=True)
 
     async def list_containers(
         self, labels: Sequence[str], convert: Callable[[dict[str, Any]], T | None] | None = None

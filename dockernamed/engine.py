@@ -17,6 +17,7 @@ connection broke; what creates, starts or stops never is: look what became of it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import inspect
 import os
@@ -191,10 +192,11 @@ class Engine(Calls):
         return self._ask_at(f"/v{version}", call)
 
     def _ask_at(self, prefix: str, call: Call) -> bytes:
-        try:
-            client = self._idle.pop()
-        except IndexError:
-            client = self._make_client()
+        client = None
+        if not call.anew:
+            with contextlib.suppress(IndexError):
+                client = self._idle.pop()
+        client = client or self._make_client()
         try:
             return wire.fetch(client, client.base_url + prefix, call)
         except (EngineUnavailable, EngineTimeout) as error:

@@ -134,7 +134,7 @@ class Leftovers:
 
     async def _undo_late_start(self, made: Made) -> None:
         try:
-            await within(LATE_S, self._watcher.wait_restarted(made.reused))
+            await within(LATE_S, self._watcher.until(made.reused, lambda record: record.running))
             await persevere(lambda: self._halt(made), self._watcher)
         except asyncio.TimeoutError:
             self._log.debug("Container %s was not started late", made.reused[:12])

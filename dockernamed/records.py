@@ -43,6 +43,7 @@ EVENT_STATES = {
     "die": State.EXITED,
 }
 REMOVALS = ("destroy", "remove")  # Docker's and Podman's
+KILLS = ("9", "KILL", "SIGKILL")  # signals that ask nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Record:
         exit_code: None unless it ended, and also when the Engine has not told.
         oom: it ended because it needed more than its memory limit.
         asked: it was asked to end before it did, as by ``docker stop`` and ``docker restart``.
+        stopped: that stop is over, as far as the Engine told: a restart starts it only then.
         where: stands for the addresses and ports that the last list told since the container was
             started: equal numbers, equal places. None when no list has told yet.
     """
@@ -73,7 +75,13 @@ class Record:
     exit_code: int | None = None
     oom: bool = False
     asked: bool = False
+    stopped: bool = False
     where: int | None = None
+
+    @property
+    def running(self) -> bool:
+        """It runs, may be paused or restarting."""
+        return self.state is State.RUNNING
 
     @property
     def ended(self) -> bool:
@@ -152,6 +160,11 @@ def state_of(info: Mapping[str, Any]) -> dict[str, Any]:
     ended = state is State.EXITED
     code = found.get("ExitCode") if ended else None
     return {"state": state, "exit_code": code, "oom": ended and bool(found.get("OOMKilled"))}
+
+
+def asks_to_end(action: str, attributes: Mapping[str, str]) -> bool:
+    """Docker tells of the signal that begins a stop, some Engines of the stop alone."""
+    return action == "stop" or (action == "kill" and attributes.get("signal") not in KILLS)
 
 
 def exit_code_of(attributes: Mapping[str, str]) -> int | None:

@@ -8,15 +8,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .records import Record, State
+from .errors import EngineError
+from .records import Record
 from .waiting import within
 from .watcher import Watcher
 
 LOG = logging.getLogger("dockernamed.vigil")
 
-#: Seconds that a container which was asked to end may take to be started again (``docker
-#: restart``). One that ended by itself is believed at once.
-RESTART_S = 3.0
+#: Seconds that the news may take that a stop is over, once the container has ended. Signals from
+#: outside (``docker kill --signal TERM``) look like a stop's, and bring no such news.
+STOP_S = 3.0
+#: Seconds within which ``docker restart`` goes on from its stop to its start.
+START_S = 0.25
 #: (it was asked to end, the Engine was lost from sight about then) → how it ended. An Engine
 #: without live-restore asks all its containers to end before it ends itself.
 _HOW = {
@@ -92,15 +95,34 @@ class Vigil:
         self._restarting = record.asked
         try:
             if record.asked:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await within(RESTART_S, self._watcher.wait_restarted(self.id))
+                await self._settled()
             # An Engine that took it down at its own end may bring it up again; and a death found
             # by a list is told before all of the list is read.
             await self._watcher.in_sync()
         finally:
             self._restarting = False
         now = self._watcher.get(self.id)
-        return now is not None and now.state is State.RUNNING
+        return now is not None and now.running
+
+    async def _settled(self) -> None:
+        """Wait until whoever asked it to end has what they want, be it a stop or a restart.
+
+        An Engine that restarts a container answers nothing about it between its stop and its start.
+        """
+        with contextlib.suppress(asyncio.TimeoutError):
+            await within(
+                STOP_S, self._watcher.until(self.id, lambda now: now.stopped or now.running)
+            )
+        try:
+            await within(START_S, self._watcher.until(self.id, lambda now: now.running))
+        except asyncio.TimeoutError:
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            await self._watcher.look_at(self.id)
+        except EngineError as error:
+            LOG.warning("Could not see whether a container is restarted: %s", error)
 
 
 def _where(watcher: Watcher, id: str) -> int | None:

@@ -1,10 +1,10 @@
-"""Waiting for so long and no longer."""
+"""Waiting for so long and no longer, or only while something else goes on."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -32,3 +32,23 @@ async def within(seconds: float | None, work: Awaitable[T]) -> T:
         if task.cancelled():
             raise asyncio.TimeoutError
     return task.result()
+
+
+async def during(other: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:
+    """Do some work while a task goes on; when that ends, the work is cancelled.
+
+    Raises:
+        Exception: what the work raised, or the task before it.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({other, task}, return_when=asyncio.FIRST_COMPLETED)
+        await (other if other.done() else task)
+    finally:
+        await ended(task)
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, and return when it is over, however it went."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -25,7 +25,7 @@ import contextlib
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,7 @@ from .errors import EngineError, EngineUnavailable, NotFound
 from .lanes import Feed
 from .naming import LABEL_HUB
 from .records import Record, State
+from .waiting import during, ended
 
 __all__ = ["Record", "State", "Watcher"]
 
@@ -42,9 +43,9 @@ LOG = logging.getLogger("dockernamed.watcher")
 
 OPEN_PATIENCE = 2.0  # seconds for an Engine to begin its answer; Podman may wait for an event
 OOM_SECONDS = 10.0  # an end so soon after the kernel killed in the container is laid to that
-KILLS = ("9", "KILL", "SIGKILL")  # signals that ask nothing
 MAX_GONE = 10_000  # ids remembered, of removed containers that late events may still speak of
 STARTING_SECONDS = 60.0  # at most, between note_starting and what comes of it
+LOOK_SECONDS = 0.5  # between two looks at a container of an Engine that is ending
 _CHUNK = 500  # table rows handled between two looks at the event loop
 DeathCallback = Callable[[Record], None]
 ImageCallback = Callable[[Mapping[str, Any] | None], None]
@@ -84,7 +85,7 @@ class Watcher:
         # Ids heard of since a list was asked for; None when no list is under way.
         self._heard: set[str] | None = None
         self._deaths: dict[str, list[DeathCallback]] = {}
-        self._restarts: dict[str, list[asyncio.Future[None]]] = {}
+        self._waiters: dict[str, list[tuple[Callable[[Record], bool], asyncio.Event]]] = {}
         #: How often the stream was lost: what was read from the Engine before may be outdated.
         self.losses = 0
         self._image_callbacks: list[ImageCallback] = []
@@ -194,21 +195,35 @@ class Watcher:
         finally:
             cancel()
 
-    async def wait_restarted(self, id: str) -> None:
-        """Wait until the container that has ended is started again by somebody."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def until(self, id: str, condition: Callable[[Record], bool]) -> None:
+        """Wait until what is known of the container fulfils a condition, or it is removed."""
         record = self._table.get(id)
-        if record is not None and record.state is State.RUNNING:
+        if record is not None and condition(record):
             return
-        waiters = self._restarts.setdefault(id, [])
+        waiter = (condition, asyncio.Event())
+        waiters = self._waiters.setdefault(id, [])
         waiters.append(waiter)
         try:
-            await waiter
+            await waiter[1].wait()
         finally:
-            if waiter in waiters:
-                waiters.remove(waiter)
-            if not waiters:
-                self._restarts.pop(id, None)
+            waiters.remove(waiter)
+            if not waiters and self._waiters.get(id) is waiters:
+                del self._waiters[id]
+
+    async def look_at(self, id: str) -> None:
+        """Ask the Engine itself for one container, and put the table right.
+
+        An Engine that ends goes on telling of its containers, but takes no new connections: then
+        this waits until it is gone.
+        """
+        while (before := self._table.get(id)) is not None and self.connected:
+            with contextlib.suppress(EngineUnavailable):
+                found = await self._ask(id, anew=True) or {"state": before.state}
+                # Where it is another record by now, an event was quicker.
+                if found["state"] is not before.state and self._table.get(id) is before:
+                    self._change(id, **found)
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     # --- images ----------------------------------------------------------------------------
 
@@ -282,16 +297,16 @@ class Watcher:
             self._tell_images(None)  # events from before this stream are lost
             following = asyncio.ensure_future(self._follow(feed))
             try:
-                await _unless_ended(following, self._read_list(forgettable))
+                await during(following, self._read_list(forgettable))
                 if not self.connected:
                     LOG.info("Watching %d containers", len(self._table))
                 self._in_sync.set()
                 self._synced.set()
-                await _unless_ended(following, asyncio.sleep(self._confirm))
-                await _unless_ended(following, self._read_list(set()))
-                await _unless_ended(following, asyncio.sleep(self._resync))
+                await during(following, asyncio.sleep(self._confirm))
+                await during(following, self._read_list(set()))
+                await during(following, asyncio.sleep(self._resync))
             finally:
-                await _end(following)
+                await ended(following)
 
     async def _follow(self, feed: Feed[dict[str, Any]]) -> None:
         async for batch in feed:
@@ -299,6 +314,7 @@ class Watcher:
                 for event in batch[start : start + _CHUNK]:
                     self._on_event(event)
                 await asyncio.sleep(0)
+        raise EngineUnavailable("watch events", "the stream ended")
 
     async def _read_list(self, forgettable: set[str]) -> None:
         """Ask for all containers and put the table right.
@@ -311,7 +327,9 @@ class Watcher:
             label = f"{LABEL_HUB}={self._hub}"
             listed = await self._engine.list_containers([label], records.from_list)
             for id in await self._apply(listed, heard):
-                await self._look_at(id, heard)
+                found = await self._ask(id)
+                if found is not None and id not in heard:
+                    self._change(id, **found)
         finally:
             self._heard = None
         for id in forgettable - heard:
@@ -344,14 +362,13 @@ class Watcher:
     def _is_starting(self, id: str) -> bool:
         return self._starting.get(id, 0) > asyncio.get_running_loop().time()
 
-    async def _look_at(self, id: str, heard: set[str]) -> None:
+    async def _ask(self, id: str, *, anew: bool = False) -> dict[str, Any] | None:
+        """State, exit code and oom of a container by its inspect; None: it is gone."""
         try:
-            info = await self._engine.inspect_container(id)
+            return records.state_of(await self._engine.inspect_container(id, anew=anew))
         except NotFound:
             self.note_removed(id)
-            return
-        if id not in heard and id in self._table:
-            self._put(replace(self._table[id], where=None, **records.state_of(info)))
+            return None
 
     # --- events ----------------------------------------------------------------------------
 
@@ -378,25 +395,22 @@ class Watcher:
             self._on_state(id, records.EVENT_STATES[action], attributes, records.time_of(event))
         elif id in self._table and action == "oom":
             self._on_oom(id, records.time_of(event))
-        elif id in self._table and _asks_to_end(str(action), attributes):
-            self._put(replace(self._table[id], asked=True))
+        elif id in self._table and records.asks_to_end(str(action), attributes):
+            self._put(replace(self._table[id], asked=True, stopped=action == "stop"))
         elif id in self._table and action == "rename":
             self._put(replace(self._table[id], name=attributes.get("name", "").lstrip("/")))
 
     def _on_state(self, id: str, state: State, attributes: Mapping[str, str], time: float) -> None:
         if id not in self._table:
             self._put(records.from_event(id, attributes))
+        if state is State.CREATED:
+            return
+        code, oom = None, False
         if state is State.EXITED:
             code = records.exit_code_of(attributes)
             oom = time - self._oom_times.pop(id, -OOM_SECONDS) < OOM_SECONDS and code != 0
-            self._change(id, state, code, oom)
-        elif state is State.RUNNING:
-            self._change(id, state)
-            for waiter in self._restarts.pop(id, ()):
-                if not waiter.done():
-                    waiter.set_result(None)
-        if state is not State.CREATED:
-            self._starting.pop(id, None)
+        self._change(id, state, code, oom)
+        self._starting.pop(id, None)
 
     def _on_oom(self, id: str, time: float) -> None:
         record = self._table[id]
@@ -421,10 +435,9 @@ class Watcher:
     ) -> None:
         record = self._table.get(id)
         if record is not None:
-            asked = record.asked and state is State.EXITED
-            self._put(
-                replace(record, state=state, exit_code=exit_code, oom=oom, asked=asked, where=None)
-            )
+            if state is not State.EXITED:
+                record = replace(record, asked=False, stopped=False)
+            self._put(replace(record, state=state, exit_code=exit_code, oom=oom, where=None))
 
     def _put(self, record: Record) -> None:
         new = record.id not in self._table
@@ -434,6 +447,9 @@ class Watcher:
             self._by_server[key] = (*self._by_server.get(key, ()), record.id)
             for callback in self._new_callbacks:
                 _guarded(callback, record)
+        for condition, fulfilled in self._waiters.get(record.id, ()):
+            if condition(record):
+                fulfilled.set()
         if record.ended:
             self._announce(record)
 
@@ -444,6 +460,8 @@ class Watcher:
             self._gone.popitem(last=False)
         self._oom_times.pop(id, None)
         self._starting.pop(id, None)
+        for _, fulfilled in self._waiters.pop(id, ()):
+            fulfilled.set()
         record = self._table.pop(id, None)
         if record is None:
             self._announce(records.unknown(id))
@@ -461,31 +479,8 @@ class Watcher:
             _guarded(callback, record)
 
 
-def _asks_to_end(action: str, attributes: Mapping[str, str]) -> bool:
-    """Docker tells of the signal that begins a stop, Podman of the stop alone."""
-    return action == "stop" or (action == "kill" and attributes.get("signal") not in KILLS)
-
-
 def _guarded(callback: Callable[[Any], None], argument: object) -> None:
     try:
         callback(argument)
     except Exception:
         LOG.exception("A callback failed")  # the others, and the watch, must not suffer
-
-
-async def _unless_ended(stream: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:
-    """Do some work, but raise at once when the stream is lost meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({stream, task}, return_when=asyncio.FIRST_COMPLETED)
-        if stream.done():
-            await stream
-            raise EngineUnavailable("watch events", "the stream ended")
-        await task
-    finally:
-        await _end(task)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

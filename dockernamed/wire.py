@@ -57,6 +57,7 @@ class Call:
         body: sent as JSON; ``bytes`` are sent as a tar archive.
         headers: further headers.
         timeout: seconds within which the whole answer must be there; None: it may take for ever.
+        anew: over a new connection, which an Engine that is ending does not take.
     """
 
     action: str
@@ -66,6 +67,7 @@ class Call:
     body: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = 60.0
+    anew: bool = False
 
 
 def fetch(session: requests.Session, base: str, call: Call) -> bytes:

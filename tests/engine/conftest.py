@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import docker
 import loopguard
@@ -21,7 +22,7 @@ from dockernamed import engine as engine_module
 from dockernamed.engine import Engine
 
 from .watching import IMAGE
-from .worlds import FakeWorld, RealWorld, World, connect
+from .worlds import FakeWorld, Make, Program, RealWorld, World, connect
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +93,18 @@ def engine(world: World) -> Iterator[Engine]:
     engine = connect(world.url)
     yield engine
     engine.close()
+
+
+@pytest.fixture
+async def make(world: World, engine: Engine) -> AsyncIterator[Make]:
+    """Creates containers that are removed after the test."""
+    made: list[str] = []
+
+    async def create(program: Program | None = None, **more: Any) -> str:
+        id = await world.create(engine, program, **more)
+        made.append(id)
+        return id
+
+    yield create
+    for id in made:
+        await engine.remove_container(id, force=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -22,24 +21,7 @@ from dockernamed.errors import (
 from dockernamed.watcher import State
 
 from .watching import eventually, watching
-from .worlds import IMAGE, PORT, Program, World
-
-Make = Callable[..., Awaitable[str]]
-
-
-@pytest.fixture
-async def make(world: World, engine: Engine) -> AsyncIterator[Make]:
-    """Creates containers that are removed after the test."""
-    made: list[str] = []
-
-    async def create(program: Program | None = None, **more: Any) -> str:
-        id = await world.create(engine, program, **more)
-        made.append(id)
-        return id
-
-    yield create
-    for id in made:
-        await engine.remove_container(id, force=True)
+from .worlds import IMAGE, PORT, Make, Program, World
 
 
 async def ended(engine: Engine, id: str) -> dict[str, Any]:
@@ -372,7 +354,7 @@ async def test_watcher_follows_a_life(world: World, engine: Engine, make: Make) 
 
 
 async def test_watcher_tells_who_moved(world: World, engine: Engine, make: Make) -> None:
-    """Two lists say the same place, or another one after a restart that gave another port."""
+    """Two lists say the same place, or another one after a restart that gave another."""
     binding = {"PortBindings": {f"{PORT}/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}}
     id = await make(host=binding)
 
@@ -383,16 +365,17 @@ async def test_watcher_tells_who_moved(world: World, engine: Engine, make: Make)
         assert record.where is not None
         return record.where
 
-    async def port() -> Any:
-        info = await engine.inspect_container(id)
-        return info["NetworkSettings"]["Ports"][f"{PORT}/tcp"][0]["HostPort"]
+    async def place() -> Any:
+        info = (await engine.inspect_container(id))["NetworkSettings"]
+        addresses = [network["IPAddress"] for network in info["Networks"].values()]
+        return addresses, info["Ports"][f"{PORT}/tcp"][0]["HostPort"]
 
     await engine.start_container(id)
-    before = await where(), await port()
-    assert (await where(), await port()) == before
+    before = await where(), await place()
+    assert (await where(), await place()) == before
     await engine.stop_container(id, 5)
     await engine.start_container(id)
-    after = await where(), await port()
+    after = await where(), await place()
     assert (after[0] != before[0]) == (after[1] != before[1])
 
 

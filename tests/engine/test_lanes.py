@@ -126,6 +126,15 @@ async def test_connection_is_kept(fake: FakeEngine, engine: Engine) -> None:
     assert fake.connections_made == fake.connections == 1
 
 
+async def test_a_new_connection(fake: FakeEngine, engine: Engine) -> None:
+    """Who asks for one gets one: an Engine that is ending answers over those that it has."""
+    await create(engine)
+    await engine.inspect_container("c1", anew=True)
+    assert fake.connections_made == 2
+    await engine.inspect_container("c1")
+    assert fake.connections_made == 2
+
+
 async def test_connections_are_bounded(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a burst only so many connections stay open."""
     monkeypatch.setattr(engine_module, "MAX_IDLE_CLIENTS", 3)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from fake_engine import Behaviour, FakeEngine
 
+from dockernamed import engine as engine_module
+from dockernamed import watcher as watcher_module
 from dockernamed.engine import Engine
 from dockernamed.watcher import Record, State
 
@@ -322,3 +324,65 @@ async def test_image_events(fake: FakeEngine, engine: Engine) -> None:
         await asyncio.wait_for(watcher.in_sync(), 10)
         await heard(fake, watcher)
         assert len(told) == count
+
+
+# --- looks -------------------------------------------------------------------------------------
+
+
+async def test_a_look(fake: FakeEngine, engine: Engine) -> None:
+    """It finds what no event told; where there is nothing new, what events told stays."""
+    async with watching(engine) as watcher:
+        id = await run(engine, watcher=watcher)
+        fake.emit("container", "kill", id, {**LABELS, "signal": "15"})
+        fake.emit("container", "oom", id, LABELS)
+        fake.die(id, 137)
+        await heard(fake, watcher)
+        before = watcher.get(id)
+        await watcher.look_at(id)
+        assert watcher.get(id) is before
+        fake.lose_events()
+        await engine.start_container(id)
+        await watcher.look_at(id)
+        after = watcher.get(id)
+        assert after is not None
+        assert (after.running, after.asked, after.oom) == (True, False, False)
+        fake.remove(id)
+        await watcher.look_at(id)
+        assert watcher.get(id) is None
+        await watcher.look_at(id)
+
+
+async def test_a_look_that_an_event_overtakes(fake: FakeEngine, engine: Engine) -> None:
+    """What was heard while the answer was on its way is newer."""
+    async with watching(engine) as watcher:
+        id = await run(engine, watcher=watcher)
+        late = fake.fault("stall after", "GET", f"/containers/{id}/json")
+        look = asyncio.ensure_future(watcher.look_at(id))
+        await eventually(late.reached.is_set)
+        fake.die(id, 3)
+        await dead(watcher, id)
+        await engine.start_container(id)
+        fake.die(id, 4)
+        await heard(fake, watcher)
+        late.release()
+        await look
+        record = watcher.get(id)
+        assert record is not None
+        assert (record.state, record.exit_code) == (State.EXITED, 4)
+
+
+async def test_a_look_at_an_engine_that_is_ending(
+    fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes no new connections, though its stream goes on: the end of that is waited for."""
+    monkeypatch.setattr(engine_module, "RETRIES", ())
+    monkeypatch.setattr(watcher_module, "LOOK_SECONDS", 0.001)
+    async with watching(engine) as watcher:
+        id = await run(engine, watcher=watcher)
+        path = f"/containers/{id}/json"
+        fake.fault("reset", "GET", path, times=10**6)
+        look = asyncio.ensure_future(watcher.look_at(id))
+        await eventually(lambda: fake.count("GET", path) > 2)
+        assert not look.done()
+        fake.down()
+        await asyncio.wait_for(look, 30)

@@ -6,7 +6,7 @@ import contextlib
 import io
 import tarfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from dockernamed.engine import Connection, Engine
 IMAGE = "dockernamed-test/busybox:latest"
 BUSYBOX = Path("/bin/busybox")
 PORT = 8888
+#: Creates a container that is removed after the test.
+Make = Callable[..., Awaitable[str]]
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class _Api:
             ("GET", container + "/json", self.inspect),
             ("POST", container + "/start", self.start),
             ("POST", container + "/stop", self.stop),
+            ("POST", container + "/restart", self.restart),
             ("POST", container + "/kill", self.kill),
             ("POST", container + "/rename", self.rename),
             ("POST", container + "/wait", self.wait),
@@ -159,7 +160,9 @@ class _Api:
         return web.json_response(found)
 
     async def inspect(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self._container(request).inspect())
+        container = self._container(request)
+        async with container.busy:
+            return web.json_response(container.inspect())
 
     async def start(self, request: web.Request) -> web.StreamResponse:
         started = await self.core.start(self._container(request))
@@ -170,6 +173,10 @@ class _Api:
         stopped = self.core.stop(container)
         await self.core.notify()
         return web.Response(status=204 if stopped else 304)
+
+    async def restart(self, request: web.Request) -> web.StreamResponse:
+        await self.core.restart(self._container(request))
+        return web.Response(status=204)
 
     async def kill(self, request: web.Request) -> web.StreamResponse:
         self.core.kill(self._container(request))

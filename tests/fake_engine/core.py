@@ -210,6 +210,15 @@ class Core:
             self.tell(container, "stop")
         return True
 
+    async def restart(self, container: Container) -> None:
+        """As of ``POST /containers/{id}/restart``; nothing is answered about it meanwhile."""
+        async with container.busy:
+            self.stop(container)
+            await self.notify()
+            await self.start(container)
+        self.tell(container, "restart")
+        await self.notify()
+
     def kill(self, container: Container) -> None:
         """As of ``POST /containers/{id}/kill``."""
         if not container.running:

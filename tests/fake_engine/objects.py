@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import secrets
@@ -100,6 +101,7 @@ class Container:
     log: list[tuple[int, bytes]] | None = None
     archives: list[tuple[str, bytes]] | None = None
     behaviour: Behaviour | None = None
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while it is restarted
 
     @property
     def running(self) -> bool:

@@ -155,6 +155,10 @@ class FakeEngine:
 
         self._do(end())
 
+    def restart(self, ref: str) -> None:
+        """Somebody else restarts it."""
+        self._do(self._core.restart(self._core.find(ref)))
+
     def remove(self, ref: str) -> None:
         """Somebody else removes it by force."""
         self._call(lambda: self._core.remove(self._core.find(ref), force=True))

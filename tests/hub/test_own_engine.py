@@ -123,6 +123,23 @@ def test_an_engine_without_live_restore(
     hub.halt(user, "exp")
 
 
+def test_an_engine_that_takes_long_to_end(own: OwnEngine, hub: Hub, user: str) -> None:
+    """Another container keeps it from ending: what it stopped meanwhile, it stopped with itself."""
+    hub.add_user(user)
+    hub.spawn(user, "exp")
+    ignores = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
+    client = hub.docker.client
+    other = client.create_container(BUSYBOX, ignores, stop_timeout=2)["Id"]
+    try:
+        client.start(other)
+        own.stop()
+        own.start_again()
+        stopped(hub, user)
+        assert "was stopped with the Engine" in reasons(hub, user)[0]
+    finally:
+        client.remove_container(other, force=True)
+
+
 def test_a_server_that_comes_back_with_the_engine(own: OwnEngine, hub: Hub, user: str) -> None:
     """With a restart policy the Engine brings it up again, at another port: the route heals."""
     hub.add_user(user)

@@ -42,7 +42,7 @@ ACTING: dict[str, set[str]] = {
     "wire": {"errors"},
     "calls": {"errors", "lanes", "wire", "waiting"},
     "engine": {"errors", "lanes", "wire", "calls"},
-    "watcher": {"errors", "naming", "records", "engine", "lanes"},
+    "watcher": {"errors", "naming", "records", "engine", "lanes", "waiting"},
     "layers": {"errors"},
     "puller": {"errors", "images", "engine", "layers"},
     "prepull": {"errors", "watcher"},

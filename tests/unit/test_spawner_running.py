@@ -134,9 +134,7 @@ async def test_docker_restart(hub: Hub, fake: FakeEngine, with_proxy: bool) -> N
     spawner = await hub.spawn("exp-1")
     told = Told(spawner)
     old = spawner.server.port
-    engine = runtime().engine
-    await engine.stop_container(spawner.object_id, 1)
-    await engine.start_container(spawner.object_id)
+    await asyncio.to_thread(fake.restart, spawner.object_id)
     await eventually(lambda: spawner.server.port != old)
     assert (await spawner.get_url()).endswith(f":{spawner.server.port}")
     await eventually(lambda: not with_proxy or proxy.routes)

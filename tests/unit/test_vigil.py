@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from dockernamed import vigil as vigil_module
+from dockernamed.errors import EngineError
 from dockernamed.records import Record, State
 from dockernamed.vigil import Vigil
 
 
 class Watcher:
-    """Deaths and restarts when the test says so."""
+    """Deaths, news and an Engine's word of the container when the test says so."""
 
     def __init__(self):
         self.losses = 0
@@ -21,15 +22,35 @@ class Watcher:
         self.synced.set()
         self.waited_for = asyncio.Event()
         self.record = None
+        self.news = asyncio.Event()
+        self.looks: asyncio.Queue[State | EngineError] = asyncio.Queue()
+        self.looked_at = asyncio.Event()
         self.deaths: asyncio.Queue[Record] = asyncio.Queue()
-        self.restarts: asyncio.Queue[None] = asyncio.Queue()
+
+    def die(self, asked):
+        """The container ends."""
+        self.record = death(asked)
+        self.deaths.put_nowait(self.record)
+
+    def hear(self, **news):
+        """Something is heard of the container."""
+        self.record = replace(self.record, **news)
+        self.news.set()
 
     async def wait_dead(self, id):
         return await self.deaths.get()
 
-    async def wait_restarted(self, id):
-        await self.restarts.get()
-        self.record = replace(death(asked=True), state=State.RUNNING)
+    async def until(self, id, condition):
+        while self.record is None or not condition(self.record):
+            self.news.clear()
+            await self.news.wait()
+
+    async def look_at(self, id):
+        self.looked_at.set()
+        found = await self.looks.get()
+        if isinstance(found, EngineError):
+            raise found
+        self.record = replace(self.record, state=found)
 
     async def in_sync(self):
         self.waited_for.set()
@@ -73,7 +94,7 @@ async def stage():
 async def test_an_end_by_itself_is_told_at_once(stage):
     """Nobody asked it to end, so nobody will start it again."""
     watcher, _, ended, moved = stage
-    watcher.deaths.put_nowait(death(asked=False))
+    watcher.die(asked=False)
     record, how = await asyncio.wait_for(ended.get(), 10)
     assert (record.exit_code, how) == (143, "ended")
     assert moved.empty()
@@ -82,23 +103,52 @@ async def test_an_end_by_itself_is_told_at_once(stage):
 async def test_a_restart_is_no_end(stage):
     """``docker restart`` moves the server, and the vigil goes on."""
     watcher, vigil, ended, moved = stage
-    watcher.deaths.put_nowait(death(asked=True))
-    watcher.restarts.put_nowait(None)
+    watcher.die(asked=True)
+    watcher.hear(state=State.RUNNING)
     assert await asyncio.wait_for(moved.get(), 10)
     assert ended.empty()
     assert not vigil.restarting
     watcher.record = None
-    watcher.deaths.put_nowait(death(asked=False))
+    watcher.die(asked=False)
     await asyncio.wait_for(ended.get(), 10)
 
 
-async def test_one_that_was_stopped_is_told_when_it_does_not_come_back(stage, monkeypatch):
-    """``docker stop`` looks like a restart at first."""
-    monkeypatch.setattr(vigil_module, "RESTART_S", 0.01)
+@pytest.mark.parametrize("signal", [False, True])
+async def test_one_that_was_stopped_is_told_soon(stage, monkeypatch, signal):
+    """``docker stop`` looks like a restart at first; a mere signal brings no news of its end."""
+    monkeypatch.setattr(vigil_module, "START_S", 0.01)
+    monkeypatch.setattr(vigil_module, "STOP_S", 0.01 if signal else 30)
     watcher, _, ended, moved = stage
-    watcher.deaths.put_nowait(death(asked=True))
+    watcher.die(asked=True)
+    if not signal:
+        watcher.hear(stopped=True)
+    watcher.looks.put_nowait(State.EXITED)
     assert (await asyncio.wait_for(ended.get(), 10))[1] == "was stopped from outside"
     assert moved.empty()
+
+
+async def test_a_restart_that_takes_its_time(stage, monkeypatch):
+    """Nothing is heard of the start for long: the Engine's word is waited for, and counts."""
+    monkeypatch.setattr(vigil_module, "START_S", 0.01)
+    watcher, vigil, ended, moved = stage
+    watcher.die(asked=True)
+    watcher.hear(stopped=True)
+    await asyncio.wait_for(watcher.looked_at.wait(), 10)
+    assert vigil.restarting
+    watcher.looks.put_nowait(State.RUNNING)
+    assert await asyncio.wait_for(moved.get(), 10)
+    assert ended.empty()
+
+
+async def test_an_engine_that_does_not_say(stage, monkeypatch, caplog):
+    """What was heard counts then."""
+    monkeypatch.setattr(vigil_module, "START_S", 0.01)
+    watcher, _, ended, _ = stage
+    watcher.die(asked=True)
+    watcher.hear(stopped=True)
+    watcher.looks.put_nowait(EngineError("inspect container id", "broken"))
+    assert (await asyncio.wait_for(ended.get(), 10))[1] == "was stopped from outside"
+    assert "broken" in caplog.text
 
 
 async def test_an_engine_that_ends_stops_its_containers_first(stage, monkeypatch):
@@ -106,12 +156,13 @@ async def test_an_engine_that_ends_stops_its_containers_first(stage, monkeypatch
 
     Until then it counts as running: the Engine may bring it up again.
     """
-    monkeypatch.setattr(vigil_module, "RESTART_S", 0.01)
+    monkeypatch.setattr(vigil_module, "START_S", 0.01)
     watcher, vigil, ended, moved = stage
-    watcher.deaths.put_nowait(death(asked=True))
-    while not vigil.restarting:  # noqa: ASYNC110  it has no event
-        await asyncio.sleep(0)
+    watcher.die(asked=True)
+    watcher.hear(stopped=True)
+    await asyncio.wait_for(watcher.looked_at.wait(), 10)
     watcher.lose()
+    watcher.looks.put_nowait(State.EXITED)
     watcher.losses += 1  # a try to come back that was in vain
     await asyncio.wait_for(watcher.waited_for.wait(), 10)
     assert vigil.restarting
@@ -125,20 +176,19 @@ async def test_an_end_that_the_new_list_tells(stage):
     """It ended while nobody could see it: the log says so, and not that it ended by itself."""
     watcher, _, ended, _ = stage
     watcher.lose()
-    watcher.deaths.put_nowait(death(asked=False))
+    watcher.die(asked=False)
     await asyncio.wait_for(watcher.waited_for.wait(), 10)
     assert ended.empty()
     watcher.synced.set()
     assert "while the Engine was out of sight" in (await asyncio.wait_for(ended.get(), 10))[1]
 
 
-async def test_a_container_that_comes_back_with_the_engine(stage, monkeypatch):
+async def test_a_container_that_comes_back_with_the_engine(stage):
     """A restart policy brings it up again, which no event tells: the server has moved, no more."""
-    monkeypatch.setattr(vigil_module, "RESTART_S", 0.01)
     watcher, _, ended, moved = stage
-    watcher.deaths.put_nowait(death(asked=True))
+    watcher.die(asked=True)
     watcher.lose()
-    watcher.record = replace(death(asked=True), state=State.RUNNING)
+    watcher.hear(state=State.RUNNING)
     watcher.synced.set()
     assert await asyncio.wait_for(moved.get(), 10)
     assert ended.empty()
@@ -147,10 +197,10 @@ async def test_a_container_that_comes_back_with_the_engine(stage, monkeypatch):
 async def test_between_end_and_restart_it_counts_as_restarting(stage):
     """So that a poll at that moment does not call the server dead."""
     watcher, vigil, _, moved = stage
-    watcher.deaths.put_nowait(death(asked=True))
+    watcher.die(asked=True)
     while not vigil.restarting:  # noqa: ASYNC110  it has no event
         await asyncio.sleep(0)
-    watcher.restarts.put_nowait(None)
+    watcher.hear(state=State.RUNNING)
     await asyncio.wait_for(moved.get(), 10)
 
 
@@ -177,8 +227,8 @@ async def test_a_list_tells_who_is_elsewhere(stage):
     assert vigil.outdated()
     assert not vigil.outdated()
     # After a restart that was heard of, the next list has nothing to be compared with.
-    watcher.deaths.put_nowait(death(asked=True))
-    watcher.restarts.put_nowait(None)
+    watcher.die(asked=True)
+    watcher.hear(state=State.RUNNING)
     await asyncio.wait_for(moved.get(), 10)
     watcher.record = replace(at, where=3)
     assert not vigil.outdated()
@@ -189,7 +239,7 @@ async def test_after_its_end_nothing_is_called(stage):
     watcher, vigil, ended, _ = stage
     vigil.end()
     await asyncio.sleep(0)
-    watcher.deaths.put_nowait(death(asked=False))
+    watcher.die(asked=False)
     for _ in range(5):
         await asyncio.sleep(0)
     assert ended.empty()
@@ -205,7 +255,7 @@ async def test_a_failing_callback_is_logged(caplog):
 
     watcher = Watcher()
     Vigil(watcher, "id", fail, fail)
-    watcher.deaths.put_nowait(death(asked=False))
+    watcher.die(asked=False)
     await asyncio.wait_for(told.wait(), 10)
     while "Watching a container failed" not in caplog.text:  # noqa: ASYNC110
         await asyncio.sleep(0)

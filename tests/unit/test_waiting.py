@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dockernamed.waiting import within
+from dockernamed.waiting import during, within
 
 
 async def test_in_time() -> None:
@@ -71,3 +71,33 @@ async def test_cancelled_before() -> None:
         await waiting
     await asyncio.wait({work})
     assert work.done()
+
+
+async def test_during_its_time() -> None:
+    """Work that is done while the other task goes on leaves that alone; its errors come through."""
+    other: asyncio.Task[None] = asyncio.ensure_future(forever())
+    await during(other, asyncio.sleep(0))
+    with pytest.raises(ValueError, match="no"):
+        await during(other, fails())
+    assert not other.done()
+    other.cancel()
+
+
+async def test_during_something_that_ends() -> None:
+    """The work is cancelled, and what the other task raised comes through."""
+    work = asyncio.ensure_future(forever())
+
+    async def working() -> None:
+        await work
+
+    with pytest.raises(ValueError, match="no"):
+        await during(asyncio.ensure_future(fails()), working())
+    assert work.cancelled()
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def fails() -> None:
+    raise ValueError("no")
