@@ -19,6 +19,7 @@ from traitlets import default, observe
 
 from . import choosing, errors, hubaddress, naming
 from .choosing import Chooser
+from .claims import Claims
 from .containers import PATIENCE_S, Running
 from .debut import Debut, url_of
 from .engine import Connection
@@ -265,7 +266,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env = debut.env = self._env()
         runtime = self._runtime()
         wish, image = self._wish(), self._image_info or {}
-        storage = await wish.storage(image, self._volumes, self._volumes_of_others())
+        storage = await wish.storage(
+            image, self._volumes, self._claims(), self._claims(elsewhere=True)
+        )
         spec = await wish.spec(image, storage, self.get_args(), env)
         for note in storage.notes:
             self.log.info("%s: %s", self._log_name, note)
@@ -326,14 +329,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env.setdefault("JUPYTER_IMAGE", self.image)
         return env
 
-    def _volumes_of_others(self) -> set[str]:
-        """What this user's other servers remember as theirs, under whatever name they have now."""
-        return {
-            name
-            for other in self.user.orm_spawners.values()
-            if other.name != self.name
-            for name in ((other.state or {}).get("volumes") or {}).values()
-        }
+    def _claims(self, *, elsewhere: bool = False) -> Claims:
+        """What other servers of the Hub, or of other users alone, remember as theirs."""
+        return Claims(self.user.db, self.orm_spawner, elsewhere=elsewhere)
 
     def _env(self) -> dict[str, str]:
         return {name: str(value) for name, value in self.get_env().items() if value is not None}
@@ -459,7 +457,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             is_this_servers_alone,
             key=self.key,
             remembered=set(self._volumes.values()),
-            taken=self._volumes_of_others(),
+            taken=self._claims(),
         )
         await runtime.backend.delete_volumes(self.key.hub, goes)
 

@@ -1,14 +1,14 @@
 """Which volumes and directories one server gets, under which names, and whose they are. Pure.
 
 A volume that a server once had stays its volume: names are remembered, so that a changed prefix,
-template or server name never makes files vanish; and a name that another server of the same user
-remembers is never given to a second one.
+template or server name never makes files vanish; and a name that another server remembers is never
+given to a second one.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,7 +54,8 @@ def plan_storage(
     *,
     home: str,
     remembered: Mapping[str, str],
-    taken: Collection[str] = (),
+    taken: Container[str] = (),
+    elsewhere: Container[str] = (),
 ) -> Storage:
     """Decide on every mount of a server.
 
@@ -64,13 +65,14 @@ def plan_storage(
         namespace: the fields of templates.
         home: where the server's own volume goes; "" or "/": nowhere.
         remembered: `Storage.remembered` of the last start.
-        taken: names that other servers of the same user remember as theirs.
+        taken: names that other servers of the Hub remember as theirs.
+        elsewhere: those that servers of other users do: the user was called as ours is now.
 
     Raises:
         ConfigError: a template's field is unknown (TemplateError), Docker could not take a
             mount, or two are at one path.
     """
-    planner = _Planner(key, namespace, remembered, taken)
+    planner = _Planner(key, namespace, remembered, taken, elsewhere)
     mounts = [
         *_expanded_volumes("volumes", settings.volumes, planner, read_only=False),
         *_expanded_volumes(
@@ -99,7 +101,7 @@ def is_this_servers_alone(
     key: naming.Key,
     *,
     remembered: Collection[str],
-    taken: Collection[str],
+    taken: Container[str],
 ) -> bool:
     """Whether a volume goes when its server is deleted for good.
 
@@ -108,12 +110,12 @@ def is_this_servers_alone(
         labels: as the Engine has them.
         key: the server that is deleted.
         remembered: names of this server's volumes, shared ones among them.
-        taken: names that other servers of the same user remember: one of them may have been
-            called as this one is when its volume was made.
+        taken: names that other servers of the Hub remember: one of them, or its user, may have
+            been called as this one is when its volume was made.
     """
     if labels.get(naming.LABEL_HUB) != key.hub or naming.LABEL_SERVER not in labels:
         return False
-    return name not in taken and (naming.key_of(labels) == key or name in remembered)
+    return (naming.key_of(labels) == key or name in remembered) and name not in taken
 
 
 class _Planner:
@@ -124,10 +126,11 @@ class _Planner:
         key: naming.Key,
         namespace: Mapping[str, str],
         remembered: Mapping[str, str],
-        taken: Collection[str],
+        taken: Container[str],
+        elsewhere: Container[str],
     ) -> None:
         self.key, self.namespace, self.remembered = key, namespace, remembered
-        self.taken = taken
+        self.taken, self.elsewhere = taken, elsewhere
         self.owners: dict[str, Mapping[str, str]] = {}
         self.labels: dict[str, Mapping[str, str]] = {}
         self.kept: dict[str, str] = {}
@@ -149,8 +152,9 @@ class _Planner:
                 f"now give {name!r}"
             )
             name = own
-        elif own is None and "server" in parts and name in self.taken:
-            name = self._free(name)
+        elif own is None:
+            # One of them was renamed away from our name, or its user from our user's.
+            name = _free(name, self.taken if "server" in parts else self.elsewhere)
         self.labels[name] = {
             label: value
             for label, value in naming.labels(self.key).items()
@@ -161,12 +165,14 @@ class _Planner:
         self.kept[place] = name
         return name
 
-    def _free(self, name: str) -> str:
-        """A name that no other server of this user has: one of them was renamed away from ours."""
-        number = 2
-        while f"{name}.{number}" in self.taken:
-            number += 1
-        return f"{name}.{number}"
+
+def _free(name: str, taken: Container[str]) -> str:
+    """The name, or the first one like it that is not taken."""
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}.{number}"
+    return free
 
 
 def _expanded_volumes(

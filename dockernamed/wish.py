@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -70,14 +70,19 @@ class Wish:
         return Reach("ip" if internal else "published", remote or "127.0.0.1")
 
     async def storage(
-        self, image: Mapping[str, Any], remembered: Mapping[str, str], taken: Collection[str]
+        self,
+        image: Mapping[str, Any],
+        remembered: Mapping[str, str],
+        taken: Container[str],
+        elsewhere: Container[str] = (),
     ) -> Storage:
         """The server's mounts.
 
         Args:
             image: ``GET /images/{name}/json``, or empty where it is not known.
             remembered: volumes of the last start.
-            taken: volumes of the user's other servers.
+            taken: volumes of the Hub's other servers.
+            elsewhere: those of other users' servers.
         """
         settings = self._settings
         extra = await self.value_of(settings.extra_create_kwargs)
@@ -93,6 +98,7 @@ class Wish:
             home=self._home(image, extra.get("working_dir")),
             remembered=remembered,
             taken=taken,
+            elsewhere=elsewhere,
         )
 
     async def spec(

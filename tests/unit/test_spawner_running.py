@@ -393,6 +393,30 @@ async def test_delete_after_renames(hub: Hub, fake: FakeEngine) -> None:
     assert fake.volumes == {}
 
 
+async def test_a_renamed_users_files(make_hub: MakeHub, fake: FakeEngine) -> None:
+    """They follow the user; the next user of that name neither sees nor deletes them."""
+    hub = make_hub(volumes={"home-{username}": "/home"})
+    await hub.spawn("exp-1")
+    await hub.stop("exp-1")
+    volumes = set(fake.volumes)
+    hub.user().orm_user.name = "eve"
+    hub.db.commit()
+    await hub.restart()
+    for server in ("exp-1", "exp-2"):
+        await hub.spawn(server)
+        mounted = of_server(fake, server)[0].volumes()
+        assert mounted.isdisjoint(volumes)
+        assert "home-ann.2" in mounted
+        await hub.stop(server)
+        await hub.delete(server)
+    assert volumes < set(fake.volumes)
+    await hub.spawn("exp-1", "eve")
+    assert of_server(fake, "exp-1", "eve")[0].volumes() == volumes
+    await hub.stop("exp-1", "eve")
+    await hub.delete("exp-1", "eve")
+    assert set(fake.volumes) == {"home-ann", "home-ann.2"}
+
+
 async def test_rename_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -> None:
     """The kept container cannot be removed: the rename is refused with the Engine's reason."""
     hub = make_hub(remove=False)

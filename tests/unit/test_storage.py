@@ -12,7 +12,15 @@ KEY = naming.Key("hub", "ann", "exp-1")
 OWN_NAME = "{prefix}-{user_server}.{hub_id}"
 
 
-def plan(key=KEY, prefix="jupyter", home="/home/jovyan", remembered=None, taken=(), **settings):
+def plan(
+    key=KEY,
+    prefix="jupyter",
+    home="/home/jovyan",
+    remembered=None,
+    taken=(),
+    elsewhere=(),
+    **settings,
+):
     namespace = naming.namespace(key, prefix=prefix)
     settings.setdefault("server_volume", OWN_NAME)
     return plan_storage(
@@ -22,6 +30,7 @@ def plan(key=KEY, prefix="jupyter", home="/home/jovyan", remembered=None, taken=
         home=home,
         remembered=remembered or {},
         taken=taken,
+        elsewhere=elsewhere,
     )
 
 
@@ -88,6 +97,17 @@ def test_a_name_that_a_renamed_server_took_along_is_not_given_twice():
     """exp-1 renamed to exp-2 keeps its volume; a new exp-1 gets another one."""
     taken = {"jupyter-ann--exp-1.hub", "jupyter-ann--exp-1.hub.2"}
     assert plan(taken=taken).mounts[0].source == "jupyter-ann--exp-1.hub.3"
+
+
+def test_a_users_volume_is_shared_with_no_user_of_that_name():
+    """The user's own servers share it; one that another user has kept from before is not ours."""
+    volumes = {"home-{username}": "/h"}
+    for taken, elsewhere, name in (
+        ({"home-ann"}, (), "home-ann"),
+        ({"home-ann"}, {"home-ann"}, "home-ann.2"),
+    ):
+        storage = plan(server_volume="", volumes=volumes, taken=taken, elsewhere=elsewhere)
+        assert storage.mounts[0].source == name
 
 
 def test_unknown_fields_are_named():
