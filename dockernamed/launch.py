@@ -23,6 +23,11 @@ from .watcher import Watcher
 
 T = TypeVar("T")
 
+#: Modes of Docker and Podman in which a container need not be in a network.
+UNPLUGGED = ("host", "none", "slirp4netns", "pasta")
+#: Networks that are always there.
+BUILT_IN = ("bridge", "podman", *UNPLUGGED)
+
 
 class Launch:
     """What one start makes: volumes that were missing, and one container."""
@@ -104,20 +109,42 @@ class Launch:
         return await self.create()
 
     async def hand_over(self, container_id: str) -> bool:
-        """Give a kept container this start's tokens; one that cannot take them is removed.
+        """Give a kept container this start's tokens; one that is of no use any more is removed.
 
         Raises:
             EngineError: the Engine could not be asked.
         """
         file = pack({ENV_FILE: variables(self._env).encode()})
         try:
-            await self._engine.put_archive(container_id, "/", file)
+            cause = await self._cut_off(container_id)
+            if not cause:
+                await self._engine.put_archive(container_id, "/", file)
         except TRANSIENT:
             raise
         except EngineError as error:
-            await self._remove(container_id, f"it cannot take a new token: {error}")
-            return False
-        return True
+            cause = f"it cannot take a new token: {error}"
+        if cause:
+            await self._remove(container_id, cause)
+        return not cause
+
+    async def _cut_off(self, container_id: str) -> str:
+        """Why a kept container would not be reached in its networks any more; "" if it would.
+
+        Its start would be refused, or nobody could get to its server, this time and ever after.
+        """
+        info = await self._engine.inspect_container(container_id)
+        mode = str(info["HostConfig"].get("NetworkMode"))
+        networks = info["NetworkSettings"].get("Networks") or {}
+        if not networks and mode not in UNPLUGGED and not mode.startswith("container:"):
+            return "it was disconnected from its network"
+        for name, network in networks.items():
+            # The Engine's own get a new id whenever it starts, which harms nobody.
+            if network.get("NetworkID") and name not in BUILT_IN:
+                try:
+                    await self._engine.inspect_network(network["NetworkID"])
+                except NotFound:
+                    return f"its network {name} was removed since"
+        return ""
 
     async def start(self, container_id: str) -> None:
         """Start a container: the new one, or one that was kept from an earlier run."""

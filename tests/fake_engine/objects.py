@@ -91,6 +91,7 @@ class Container:
     config: dict[str, Any]
     labels: dict[str, str]
     address: str = ""
+    unplugged: bool = False  # by ``docker network disconnect``
     created: float = field(default_factory=time.time)
     status: str = "created"
     exit_code: int = 0
@@ -183,7 +184,7 @@ class Container:
                 "Ports": ports if self.running else {},
                 "IPAddress": address if self.network == "bridge" else "",
                 "Gateway": "127.0.0.1" if self.network == "bridge" else "",
-                "Networks": {self.network: network},
+                "Networks": {} if self.unplugged else {self.network: network},
             },
             "Mounts": [
                 {"Type": "volume", "Name": name, "Source": f"/volumes/{name}", "RW": True}

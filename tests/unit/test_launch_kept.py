@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 from stage import (
     ARCHIVE,
     KILL,
+    SPEC,
     START,
     VOLUME,
     Stage,
@@ -66,6 +68,25 @@ async def test_a_kept_container_that_takes_no_token_is_replaced(
     assert [one.id for one in stage.fake.containers] == [new]
     assert list(stage.fake.volumes.values()) == [volume]
     assert "cannot take a new token" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["disconnected", "removed", "fine"])
+async def test_a_kept_container_without_its_network(
+    stage: Stage, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No start of it could ever succeed again: it is replaced, and the log says why."""
+    stage.fake.add_network("lab-net")
+    spec = replace(SPEC, network="lab-net")
+    old = await stage.start(spec, keep=True)
+    await stage.stop(keep=True)
+    if how == "disconnected":
+        stage.fake.container(old).unplugged = True
+    elif how == "removed":
+        await stage.engine.remove_network("lab-net")
+    new = await stage.start(spec, keep=True)
+    assert (new == old) is (how == "fine")
+    assert (how in caplog.text) is (how != "fine")
+    assert [one.id for one in stage.fake.containers] == [new]
 
 
 async def test_a_kept_container_that_nobody_can_be_asked_about(stage: Stage) -> None:
