@@ -18,7 +18,7 @@ from .errors import EngineError, ForeignObject, NameTaken, NotFound
 from .handover import ENV_FILE, SHELL, variables
 from .leftovers import TRANSIENT, Leftovers, take_away
 from .packing import pack
-from .spec import LABEL_START, Mount, ServerSpec, container_config, spec_hash
+from .spec import LABEL_START, Mount, ServerSpec, container_config, spec_hash, volumes_of
 from .watcher import Watcher
 
 T = TypeVar("T")
@@ -63,6 +63,7 @@ class Launch:
             for mount in self._spec.mounts
             if mount.kind == "volume" and mount.source
         ]
+        claims += [self._look_at(name) for name in volumes_of(self._spec.host_config)]
         for error in await asyncio.gather(*claims, return_exceptions=True):
             if isinstance(error, BaseException):
                 raise error
@@ -81,14 +82,16 @@ class Launch:
         labels = volume.get("Labels") or {}
         if labels.get(LABEL_START) != self._made.id:
             self._made.volumes.discard(mount.source)
-        for label, value in owner.items():
-            if labels.get(label, value) != value:
-                raise ForeignObject(
-                    "volume",
-                    mount.source,
-                    describe_owner(labels),
-                    _volume_hint(label, labels[label]),
-                )
+        _refuse_strangers(mount.source, labels, owner)
+
+    async def _look_at(self, name: str) -> None:
+        """A volume that the admin mounts past us: not ours to make, but it may be another Hub's."""
+        try:
+            volume = await self._engine.inspect_volume(name)
+        except NotFound:
+            return
+        owner = {naming.LABEL_HUB: self._spec.key.hub}
+        _refuse_strangers(name, volume.get("Labels") or {}, owner)
 
     # --- the container ---------------------------------------------------------------------
 
@@ -258,6 +261,13 @@ def describe_owner(labels: Mapping[str, str]) -> str:
         hub = labels.get(naming.LABEL_HUB)
         return f"the Hub {hub!r}" if hub else "somebody else (it has no labels of ours)"
     return f"server {key.server!r} of user {key.user!r} of the Hub {key.hub!r}"
+
+
+def _refuse_strangers(name: str, labels: Mapping[str, str], owner: Mapping[str, str]) -> None:
+    for label, value in owner.items():
+        if labels.get(label, value) != value:
+            hint = _volume_hint(label, labels[label])
+            raise ForeignObject("volume", name, describe_owner(labels), hint)
 
 
 def _volume_hint(label: str, value: str) -> str:

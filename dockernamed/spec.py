@@ -224,6 +224,17 @@ def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
     return merged(body, spec.host_config)
 
 
+def volumes_of(host_config: Mapping[str, Any]) -> set[str]:
+    """The names of the volumes that keys of HostConfig mount, in either of the API's two forms."""
+    binds = [str(bind).partition(":")[0] for bind in host_config.get("Binds") or ()]
+    mounts = [
+        str(mount.get("Source") or "")
+        for mount in host_config.get("Mounts") or ()
+        if mount.get("Type") == "volume"
+    ]
+    return {name for name in (*binds, *mounts) if name and not name.startswith(("/", "~"))}
+
+
 def merged(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with ``extra`` laid over it: dicts merge, lists join, anything else is replaced."""
     result = dict(base)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fake_engine import Behaviour
@@ -81,6 +82,24 @@ async def test_another_hubs_volume_is_refused(stage: Stage) -> None:
     assert "prefix" in refused.value.hint
     assert list(stage.fake.volumes) == [VOLUME], "the other, new one is taken back"
     assert stage.fake.containers == []
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"Binds": ["/srv:/srv", f"{VOLUME}:/work:ro"]},
+        {"Mounts": [{"Type": "volume", "Source": VOLUME, "Target": "/work"}]},
+    ],
+)
+async def test_another_hubs_volume_mounted_past_us(stage: Stage, setting: dict[str, Any]) -> None:
+    """``extra_host_config`` mounts no other Hub's either; any other it may, also one to come."""
+    spec = replace(SPEC, mounts=(), host_config=setting)
+    await stage.volume(labels=naming.labels(replace(KEY, hub="hub-2")))
+    with pytest.raises(ForeignObject, match=r"'hub-2': .*\bhub_id = 'hub-2'"):
+        await stage.start(spec)
+    assert stage.fake.containers == []
+    await stage.engine.remove_volume(VOLUME)
+    await stage.start(spec)
 
 
 async def test_another_servers_volume_is_refused(stage: Stage) -> None:
