@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +16,7 @@ _KEYS = frozenset({"username", "password", "email", "serveraddress", "identityto
                    "registrytoken"})  # fmt: skip
 _DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "https://index.docker.io/v1/"})
 _FORM = '{"registry.example": {"username": …, "password": …}}'
+_URL = re.compile(r"^https?://|/.*$")  # what may stand around a host in Docker's config.json
 
 
 def for_image(credentials: Mapping[str, Any], image: ImageRef) -> dict[str, str] | None:
@@ -28,6 +29,8 @@ def for_image(credentials: Mapping[str, Any], image: ImageRef) -> dict[str, str]
     Raises:
         ConfigError: the entry has another form; the message has none of its values.
     """
+    if not isinstance(credentials, Mapping):
+        raise ConfigError(SETTING, f"<{type(credentials).__name__}>", f"use the form {_FORM}")
     hosts = {image.registry_key}
     if hosts & _DOCKER_HUB:
         hosts |= _DOCKER_HUB
@@ -52,16 +55,26 @@ def from_file(text: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(SETTING, "<file>", f"use the form {_FORM}")
     auths = content.get("auths")
-    return content if auths is None else {host: _entry(auth) for host, auth in auths.items()}
+    if auths is None:
+        return content
+    if not isinstance(auths, dict):
+        raise ConfigError(SETTING, "<file>", "its auths are not those of Docker's config.json")
+    entries = {host: _entry(host, auth) for host, auth in auths.items()}
+    # As Docker reads it: a URL stands for its host, unless the host itself is there too. An empty
+    # entry says that a credential helper knows more.
+    hosts = {_URL.sub("", host): entry for host, entry in entries.items()}
+    return {host: entry for host, entry in {**hosts, **entries}.items() if entry}
 
 
-def _entry(auth: Mapping[str, str]) -> dict[str, str]:
+def _entry(host: str, auth: object) -> dict[str, str]:
     """One entry of config.json: user and password may be joined in base64."""
+    if not isinstance(auth, Mapping):
+        raise ConfigError(SETTING, f"<of {host}>", "it is no entry of Docker's config.json")
     entry = {name: value for name, value in auth.items() if name in _KEYS}
-    if "auth" in auth:
+    if auth.get("auth"):
         try:
-            joined = base64.b64decode(auth["auth"], validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+            joined = base64.b64decode(str(auth["auth"]), validate=True).decode()
+        except ValueError:
             raise ConfigError(SETTING, "<file>", "an auth is not base64") from None
         entry["username"], _, entry["password"] = joined.partition(":")
     return entry

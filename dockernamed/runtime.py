@@ -109,6 +109,8 @@ class Runtime:
             except OSError as error:
                 hint = f"cannot be read: {error.strerror}"
                 raise ConfigError(credentials.SETTING, setting, hint) from error
+            except UnicodeDecodeError:
+                raise ConfigError(credentials.SETTING, setting, "it is not UTF-8") from None
             setting = credentials.from_file(text)
         return credentials.for_image(setting, images.parse(image)) if setting else None
 

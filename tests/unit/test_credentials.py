@@ -48,8 +48,42 @@ def test_a_file_has_the_settings_form_or_dockers():
     assert credentials.from_file(json.dumps(dockers)) == {"r": LOGIN, "q": {"identitytoken": "t"}}
 
 
+@pytest.mark.parametrize("key", ["https://r:5000", "http://r:5000/", "https://r:5000/v1/"])
+def test_dockers_file_may_have_urls(key):
+    """As `docker login` may write them; the host itself counts before its URL."""
+    image, other = images.parse("r:5000/lab"), {"username": "bob", "password": "x"}
+    found = credentials.from_file(json.dumps({"auths": {key: LOGIN}}))
+    assert credentials.for_image(found, image) == LOGIN
+    found = credentials.from_file(json.dumps({"auths": {"r:5000": LOGIN, key: other}}))
+    assert credentials.for_image(found, image) == LOGIN
+
+
+def test_a_credential_helpers_registry_gets_none():
+    """Such a config.json has an empty entry for it: the Docker login counts."""
+    text = json.dumps({"auths": {"r": {}}, "credsStore": "desktop"})
+    assert credentials.for_image(credentials.from_file(text), images.parse("r/lab")) is None
+
+
+@pytest.mark.parametrize("made", [5, ["s3cret"]])
+def test_what_is_no_dict_is_refused(made):
+    """A callable may return anything."""
+    with pytest.raises(ConfigError, match="registry_credentials") as caught:
+        credentials.for_image(made, images.parse("r/lab"))
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
-    "text", ["s3cret", "[]", json.dumps({"auths": {"r": {"auth": "s3cret!"}}})]
+    "text",
+    [
+        "s3cret",
+        "[]",
+        json.dumps({"auths": {"r": {"auth": "s3cret!"}}}),
+        json.dumps({"auths": {"r": {"auth": "s3crét"}}}),
+        json.dumps({"auths": {"r": {"auth": ["s3cret"]}}}),
+        json.dumps({"auths": {"r": "s3cret"}}),
+        json.dumps({"auths": {"r": None}}),
+        json.dumps({"auths": ["s3cret"]}),
+    ],
 )
 def test_a_broken_file_is_refused_without_a_word_of_it(text):
     """What stands in the file never reaches a message."""

@@ -202,3 +202,6 @@ async def test_a_file_that_cannot_be_read(runtime: Runtime, tmp_path: Path) -> N
     """The error names the setting and the path."""
     with pytest.raises(ConfigError, match=r"registry_credentials.*nowhere.*No such file"):
         await runtime.credentials_for(PRIVATE, str(tmp_path / "nowhere"), None)
+    (tmp_path / "latin").write_bytes(b'{"ann": "\xff"}')
+    with pytest.raises(ConfigError, match=r"registry_credentials.*latin.*UTF-8"):
+        await runtime.credentials_for(PRIVATE, str(tmp_path / "latin"), None)
