@@ -1,5 +1,9 @@
 # shellcheck shell=bash
 # What the benchmarks' commands share: all that has to be installed, and the Engine.
+if [[ " $* " == *" -h "* || " $* " == *" --help "* ]]; then
+  sed -n '2,/^source/ s/^# //p' "$0"
+  exit
+fi
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 
 trap 'trap "" INT TERM HUP; engine_done' EXIT
