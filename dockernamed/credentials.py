@@ -39,7 +39,7 @@ def for_image(credentials: Mapping[str, Any], image: ImageRef) -> dict[str, str]
         return None
     if not isinstance(found, Mapping) or not found or not set(found) <= _KEYS:
         raise ConfigError(SETTING, f"<of {image.registry_key}>", f"use the form {_FORM}")
-    return {str(name): str(value) for name, value in found.items()}
+    return {str(name): str(value) for name, value in found.items() if value is not None}
 
 
 def from_file(text: str) -> dict[str, Any]:

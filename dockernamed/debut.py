@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from .containers import Reach, Running
 from .errors import NotFound, ServerDied, ServerSilent
 from .ready import answers
-from .redact import hidden
+from .redact import hidden, printable
 from .runtime import Runtime
 from .watcher import Record
 
@@ -91,7 +91,7 @@ class Debut:
 
     async def _post_mortem(self, container_id: str, end: Record | None = None) -> ServerDied:
         death = await self._runtime.backend.post_mortem(container_id, self._log_lines, end)
-        log = None if death.log is None else hidden(death.log, self.env)
+        log = None if death.log is None else hidden(printable(death.log), self.env)
         if log is not None and len(log) > MAX_QUOTED:
             log = f"…{log[-MAX_QUOTED:]}"
         return ServerDied(death.exit_code, death.oom, log)

@@ -26,6 +26,12 @@ def test_they_are_found_by_the_images_registry(host, image):
     assert credentials.for_image({host: LOGIN}, images.parse(image)) == LOGIN
 
 
+def test_what_is_none_is_left_out():
+    """A callable may have no password for a token's owner: the text "None" is none either."""
+    found = credentials.for_image({"r:5000": LOGIN | {"email": None}}, images.parse("r:5000/lab"))
+    assert found == LOGIN
+
+
 def test_another_registry_gets_none():
     """A password is never sent where it does not belong."""
     found = credentials.for_image({"registry.example": LOGIN}, images.parse("other.example/lab"))
