@@ -1,4 +1,4 @@
-"""Which volumes the Hub's other servers remember, whatever they and their users are called now."""
+"""What the Hub's other servers have, whatever they and their users are called by now."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from jupyterhub import orm
 from sqlalchemy import Text, literal_column
 
-#: As text: JSON has names of volumes as they are.
+#: As text: JSON has names of volumes and ids as they are.
 _STATE = literal_column("spawners.state", Text)
 
 
 class Claims:
-    """``name in claims``: another server of this Hub remembers a volume as its own.
+    """``this in claims``: a volume's name or a container's id is another server's of this Hub.
 
-    Each costs one query, which reads nothing of servers that do not mention the name.
+    Each costs one query, which reads nothing of servers that do not mention it.
 
     Args:
         db: the Hub's database.
@@ -27,7 +27,9 @@ class Claims:
         mine = orm.Spawner.user_id == row.user_id if elsewhere else orm.Spawner.id == row.id
         self._others = ~mine
 
-    def __contains__(self, name: object) -> bool:
-        mentions = _STATE.contains(f'"{name}"', autoescape=True)
-        rows = self._db.query(orm.Spawner).filter(self._others, mentions)
-        return any(name in ((row.state or {}).get("volumes") or {}).values() for row in rows)
+    def __contains__(self, this: object) -> bool:
+        mentions = _STATE.contains(f'"{this}"', autoescape=True)
+        states = (row.state for row in self._db.query(orm.Spawner).filter(self._others, mentions))
+        return any(
+            this in (state.get("object_id"), *state.get("volumes", {}).values()) for state in states
+        )

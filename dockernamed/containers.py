@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -83,15 +83,33 @@ class Containers:
 
     # --- observing -------------------------------------------------------------------------
 
-    def observed(self, user: str, server: str) -> list[Observed]:
-        """Every container of a server, from the watcher's table: no request."""
-        return [_observed(record) for record in self._watcher.find(user, server)]
+    def observed(
+        self, user: str, server: str, *, own: str = "", others: Container[str] = ()
+    ) -> list[Observed]:
+        """Every container of a server, from the watcher's table: no request.
 
-    async def running_id(self, user: str, server: str) -> str | None:
-        """Id of a running container of this server, found by labels, or None."""
+        Args:
+            user: raw user name, as in the containers' labels.
+            server: raw server name, likewise.
+            own: id of one that is this server's whatever its labels: its user was renamed since.
+            others: ids of those that are not, for the same reason.
+        """
+        found = {record.id: record for record in self._watcher.find(user, server)}
+        if (known := self._watcher.get(own)) is not None:
+            found[own] = known
+        return [_observed(record) for id, record in found.items() if id == own or id not in others]
+
+    async def running_id(self, user: str, server: str, others: Container[str] = ()) -> str | None:
+        """Id of a running container of this server, found by labels, or None.
+
+        Args:
+            user: as of `observed`.
+            server: likewise.
+            others: likewise.
+        """
         await self._table_filled(PATIENCE_S)
-        found = (container.id for container in self.observed(user, server) if container.running)
-        return next(found, None)
+        found = self.observed(user, server, others=others)
+        return next((container.id for container in found if container.running), None)
 
     async def address(self, container_id: str, port: int, reach: Reach) -> Running:
         """Where a container's server is reached now.
@@ -123,6 +141,7 @@ class Containers:
         before_start: Callable[[str], Awaitable[None]] | None = None,
         on_step: Callable[[Op], None] | None = None,
         keep_failed: bool = False,
+        others: Container[str] = (),
     ) -> T:
         """Make one running container of the wanted spec, and no other of the same server.
 
@@ -135,6 +154,7 @@ class Containers:
             before_start: called with the container's id before it runs (certificates).
             on_step: called as each step begins.
             keep_failed: leave a container in place that ends before it is ready.
+            others: as of `observed`.
 
         Returns:
             What ``until_ready`` does.
@@ -148,10 +168,10 @@ class Containers:
         """
         await self._quiet(spec.key.user, spec.key.server, PATIENCE_S)
         wanted = spec_hash(spec, env)
-        launch = Launch(self._engine, self._watcher, self._leftovers, self._log, spec, env)
+        launch = Launch(self._engine, self._watcher, self._leftovers, self._log, spec, env, others)
         try:
             await launch.claim_volumes(volume_owners)
-            observed = self.observed(spec.key.user, spec.key.server)
+            observed = self.observed(spec.key.user, spec.key.server, others=others)
             steps = plan_start(wanted, observed, keep=bool(spec.process))
             container_id = await self._carry_out(steps, launch, spec.key, before_start, on_step)
             answer = await until_ready(container_id)
@@ -205,7 +225,16 @@ class Containers:
 
     # --- ending ----------------------------------------------------------------------------
 
-    async def stop(self, user: str, server: str, *, grace: float, keep: bool) -> None:
+    async def stop(
+        self,
+        user: str,
+        server: str,
+        *,
+        grace: float,
+        keep: bool,
+        own: str = "",
+        others: Container[str] = (),
+    ) -> None:
         """Stop a server's containers, and remove them unless they are kept.
 
         The Hub forgets a server whose stop failed, so an Engine that goes away is waited for, but
@@ -216,6 +245,8 @@ class Containers:
             server: raw server name.
             grace: seconds between SIGTERM and SIGKILL; 0 kills at once.
             keep: leave the stopped container in place.
+            own: as of `observed`.
+            others: likewise.
 
         Raises:
             EngineError: it could not be done, and trying again did not help.
@@ -223,7 +254,8 @@ class Containers:
         await self._quiet(user, server, PATIENCE_S)
 
         async def stop() -> None:
-            for step in plan_stop(self.observed(user, server), keep=keep):
+            observed = self.observed(user, server, own=own, others=others)
+            for step in plan_stop(observed, keep=keep):
                 self._say(step, step.target, user, server)
                 if step.op is Op.STOP:
                     await self._stop(step.target, grace)
@@ -234,13 +266,20 @@ class Containers:
 
         await persevere(stop, self._watcher, STOP_PATIENCE_S)
 
-    async def delete(self, user: str, server: str, patience: float | None = None) -> None:
+    async def delete(
+        self,
+        user: str,
+        server: str,
+        patience: float | None = None,
+        others: Container[str] = (),
+    ) -> None:
         """Remove every container of a server, whatever its state.
 
         Args:
             user: raw user name.
             server: raw server name.
             patience: seconds that an Engine which is gone is waited for; None: for ever.
+            others: as of `observed`.
 
         Raises:
             EngineError: as of `stop`.
@@ -248,7 +287,7 @@ class Containers:
         await self._quiet(user, server, patience)
 
         async def delete() -> None:
-            for step in plan_delete(self.observed(user, server)):
+            for step in plan_delete(self.observed(user, server, others=others)):
                 self._say(step, step.target, user, server)
                 await self._remove(step.target)
 

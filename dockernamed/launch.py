@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Container, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -40,9 +40,10 @@ class Launch:
         log: logging.Logger,
         spec: ServerSpec,
         env: Mapping[str, str],
+        others: Container[str] = (),
     ) -> None:
         self._engine, self._watcher, self._leftovers, self._log = engine, watcher, leftovers, log
-        self._spec, self._env = spec, env
+        self._spec, self._env, self._others = spec, env, others
         self._made = leftovers.begin(spec.key)
         self._calls: set[asyncio.Task[Any]] = set()
 
@@ -214,7 +215,7 @@ class Launch:
         except NotFound:
             return None
         labels: Mapping[str, str] = holder["Config"].get("Labels") or {}
-        if naming.key_of(labels) != self._spec.key:
+        if naming.key_of(labels) != self._spec.key or holder["Id"] in self._others:
             return labels
         gone = await self._remove(holder["Id"], "ours, and unknown until now")
         return None if gone else labels

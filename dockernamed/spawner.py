@@ -288,6 +288,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
                 before_start=self._upload_certs if self._certs else None,
                 on_step=self._journal.step,
                 keep_failed=self.keep_failed,
+                others=self._claims(),
             )
         except errors.ServerDied:
             self._kept_failed = self.keep_failed
@@ -330,7 +331,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return env
 
     def _claims(self, *, elsewhere: bool = False) -> Claims:
-        """What other servers of the Hub, or of other users alone, remember as theirs."""
+        """What other servers of the Hub, or of other users alone, have."""
         return Claims(self.user.db, self.orm_spawner, elsewhere=elsewhere)
 
     def _env(self) -> dict[str, str]:
@@ -351,7 +352,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if record is None:
             if self.object_id and not runtime.watcher.connected:
                 return None
-            found = await runtime.backend.running_id(self.user.name, self.name)
+            found = await runtime.backend.running_id(self.user.name, self.name, self._claims())
             if found is None:
                 return 0
             # A Hub that was killed in the middle of a start left no state, but labels.
@@ -433,7 +434,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return
         grace = 0.0 if now else self.stop_timeout
         await self._runtime().backend.stop(
-            self.user.name, self.name, grace=grace, keep=not self.remove
+            self.user.name,
+            self.name,
+            grace=grace,
+            keep=not self.remove,
+            own=self.object_id,
+            others=self._claims(),
         )
 
     async def run_post_stop_hook(self) -> None:
@@ -450,7 +456,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         The Hub forgets the server whatever we raise, so an Engine that is away is waited for.
         """
         runtime = self._runtime()
-        await runtime.backend.delete(self.user.name, self.name)
+        await runtime.backend.delete(self.user.name, self.name, others=self._claims())
         if not self.delete_volumes:
             return
         goes = partial(
@@ -464,7 +470,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        await told(self._runtime().backend.delete(self.user.name, old_name, PATIENCE_S))
+        backend, others = self._runtime().backend, self._claims()
+        await told(backend.delete(self.user.name, old_name, PATIENCE_S, others))
 
     # --- certificates ----------------------------------------------------------------------
 

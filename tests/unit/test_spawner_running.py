@@ -417,6 +417,29 @@ async def test_a_renamed_users_files(make_hub: MakeHub, fake: FakeEngine) -> Non
     assert set(fake.volumes) == {"home-ann", "home-ann.2"}
 
 
+@pytest.mark.parametrize("remove", [True, False])
+async def test_a_renamed_users_running_server(
+    make_hub: MakeHub, fake: FakeEngine, remove: bool
+) -> None:
+    """Its container, which has the old name, is stopped with it, and never by who comes by that."""
+    hub = make_hub(remove=remove)
+    await hub.spawn("exp-1")
+    (first,) = running(fake)
+    hub.user().orm_user.name = "eve"
+    hub.db.commit()
+    await hub.restart()
+    assert await hub.spawner("exp-1", "eve").poll() is None
+    assert await hub.spawner("exp-1", "ann").poll() == 0
+    second = (await hub.spawn("exp-1", "ann")).object_id
+    assert {container.id for container in running(fake)} == {first.id, second}
+    await hub.stop("exp-1", "ann")
+    await hub.delete("exp-1", "ann")
+    assert [container.id for container in running(fake)] == [first.id]
+    await hub.stop("exp-1", "eve")
+    assert running(fake) == []
+    assert [container.id for container in fake.containers] == ([] if remove else [first.id])
+
+
 async def test_rename_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -> None:
     """The kept container cannot be removed: the rename is refused with the Engine's reason."""
     hub = make_hub(remove=False)
