@@ -423,15 +423,21 @@ def running_from(info: Mapping[str, Any], port: int, reach: Reach) -> Running:
     elif reach.by == "ip":
         host = _ip(settings)
     elif reach.by == "published":
-        bindings = (settings.get("Ports") or {}).get(f"{port}/tcp") or [{}]
-        host = bindings[0].get("HostIp") or reach.engine_host
-        at_port = int(bindings[0].get("HostPort") or port)
-        if host in ("0.0.0.0", "::"):
-            host = reach.engine_host
+        host, at_port = _published(settings, port, reach.engine_host)
     if not host:
         mode = info["HostConfig"].get("NetworkMode")
-        raise ConfigError("network_name", mode, "containers have no IP address of their own there")
+        lack = "no published ports" if reach.by == "published" else "no IP address of their own"
+        raise ConfigError("network_name", mode, f"containers have {lack} there")
     return Running(str(info["Id"]), name, host, at_port)
+
+
+def _published(settings: Mapping[str, Any], port: int, engine_host: str) -> tuple[str, int]:
+    """Host and port at which a port is published; "" where it is not: never guess who is there."""
+    bindings = (settings.get("Ports") or {}).get(f"{port}/tcp") or [{}]
+    host, at_port = bindings[0].get("HostIp") or engine_host, bindings[0].get("HostPort")
+    if not at_port:
+        return "", port
+    return engine_host if host in ("0.0.0.0", "::") else host, int(at_port)
 
 
 def _ip(settings: Mapping[str, Any]) -> str:

@@ -89,7 +89,6 @@ def test_where_a_server_is(reach: Reach, where: tuple[str, int]) -> None:
         ([{"HostIp": "::", "HostPort": "7"}], ("engine.example", 7)),
         ([{"HostIp": "", "HostPort": "7"}], ("engine.example", 7)),
         ([{"HostIp": "10.0.0.5", "HostPort": "7"}], ("10.0.0.5", 7)),
-        ([], ("engine.example", 8888)),
     ],
 )
 def test_published_at_which_address(bindings: list[Any], where: tuple[str, int]) -> None:
@@ -118,13 +117,15 @@ def test_other_places_of_an_address(settings: dict[str, Any], host: str) -> None
     assert running_from(inspected(NetworkSettings=settings), 8888, Reach("ip")).host == host
 
 
-def test_no_address_at_all() -> None:
-    """A server that nobody could reach is an error of the setting, not a URL without a host."""
-    info = inspected(
-        HostConfig={"NetworkMode": "none"}, NetworkSettings={"Networks": {}}, Config={"Env": None}
-    )
-    with pytest.raises(ConfigError, match=r"network_name = 'none'"):
-        running_from(info, 8888, Reach("ip"))
+@pytest.mark.parametrize(
+    ("by", "lack"), [("ip", "no IP address"), ("published", "no published ports")]
+)
+def test_no_address_at_all(by: str, lack: str) -> None:
+    """A server that nobody could reach is an error of the setting, and no guess who answers."""
+    networks = {"Networks": {}, "Ports": {}}
+    info = inspected(HostConfig={"NetworkMode": "none"}, NetworkSettings=networks)
+    with pytest.raises(ConfigError, match=f"network_name = 'none': .* {lack}"):
+        running_from(info, 8888, Reach(by))
 
 
 def test_no_address_when_it_has_ended() -> None:
