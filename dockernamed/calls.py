@@ -23,12 +23,13 @@ from .wire import Call
 
 T = TypeVar("T")
 
-EVENT_KINDS = ("container", "image")
+EVENT_KINDS = ("container", "image", "network")
 # Everything else (exec, attach, top, …) is left out by the Engine: health checks alone would
 # make several events a second and container. Podman tells "die" when asked for "died".
 EVENT_ACTIONS = (
     *("create", "start", "kill", "stop", "oom", "die", "died", "destroy", "remove", "rename"),
     *("pull", "tag", "untag", "delete", "import", "load"),
+    *("connect", "disconnect"),
 )
 
 
@@ -89,7 +90,7 @@ class Calls(ABC):
         return await self._get("ask its version", "/version")
 
     def events(self, keep: Callable[[dict[str, Any]], bool] = _any) -> Feed[dict[str, Any]]:
-        """Events of containers and images from now on, as the Engine sends them, in batches.
+        """Events of containers, images and networks from now on, as the Engine sends them.
 
         ``async with engine.events() as feed: await feed.opened(2); async for batch in feed: …``
         It ends, or raises `EngineUnavailable`, when the connection is lost. Nothing is repeated.

@@ -63,6 +63,7 @@ class Record:
         stopped: that stop is over, as far as the Engine told: a restart starts it only then.
         where: stands for the addresses and ports that the last list told since the container was
             started: equal numbers, equal places. None when no list has told yet.
+        plugged: how often it was heard to be connected to a network or disconnected.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Record:
     asked: bool = False
     stopped: bool = False
     where: int | None = None
+    plugged: int = 0
 
     @property
     def running(self) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import EngineError
 from .records import Record
@@ -30,6 +30,14 @@ _HOW = {
 }
 
 
+class _Sight(NamedTuple):
+    """What tells whether a server may be elsewhere by now."""
+
+    losses: int
+    where: int | None = None
+    plugged: int = 0
+
+
 class Vigil:
     """From the moment a server is known to run until `end`.
 
@@ -49,7 +57,7 @@ class Vigil:
     ) -> None:
         self.id = id
         self._watcher, self._ended, self._moved = watcher, ended, moved
-        self._losses, self._where = watcher.losses, _where(watcher, id)
+        self._sight = self._glance()
         self._restarting = False
         self._task = asyncio.ensure_future(self._watch())
         self._task.add_done_callback(_report)
@@ -62,19 +70,26 @@ class Vigil:
     def outdated(self) -> bool:
         """Whether the server may be elsewhere than when this was asked last.
 
-        Lists tell. Where none has told before, the Engine's having been out of sight must do.
+        Lists tell, and events of networks. Where no list has told before, the Engine's having been
+        out of sight must do.
         """
         if not self._watcher.connected:
             return False  # nobody could say where; asked again when it is back
-        losses, self._losses = self._losses, self._watcher.losses
-        where, self._where = self._where, _where(self._watcher, self.id)
-        if where is None or self._where is None:
-            return losses != self._losses
-        return where != self._where
+        before, self._sight = self._sight, self._glance()
+        now = self._sight
+        if before.plugged != now.plugged:
+            return True
+        if before.where is None or now.where is None:
+            return before.losses != now.losses
+        return before.where != now.where
 
     def end(self) -> None:
         """Watch no more; nothing is called from now on."""
         self._task.cancel()
+
+    def _glance(self) -> _Sight:
+        record, losses = self._watcher.get(self.id), self._watcher.losses
+        return _Sight(losses) if record is None else _Sight(losses, record.where, record.plugged)
 
     async def _watch(self) -> None:
         while True:
@@ -84,7 +99,7 @@ class Vigil:
             if not await self._comes_back(record):
                 break
             LOG.info("Container %s was restarted", record.name)
-            self._where = None
+            self._sight = self._sight._replace(where=None)
             await self._moved()
         how = _HOW[record.asked, self._watcher.losses != losses]
         # Not in this task: what the Hub does about it may well end this vigil.
@@ -123,11 +138,6 @@ class Vigil:
             await self._watcher.look_at(self.id)
         except EngineError as error:
             LOG.warning("Could not see whether a container is restarted: %s", error)
-
-
-def _where(watcher: Watcher, id: str) -> int | None:
-    record = watcher.get(id)
-    return None if record is None else record.where
 
 
 def _report(task: asyncio.Future[Any]) -> None:

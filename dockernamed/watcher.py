@@ -377,6 +377,8 @@ class Watcher:
         if event.get("Type") == "image":
             return True
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
+        if event.get("Type") == "network":
+            return attributes.get("container") in self._table
         return bool(attributes.get(LABEL_HUB) == self._hub)
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
@@ -385,6 +387,11 @@ class Watcher:
             return
         actor = event.get("Actor") or {}
         id, attributes = actor.get("ID") or event.get("id"), actor.get("Attributes") or {}
+        if event.get("Type") == "network":
+            record = self._table.get(attributes.get("container"))
+            if record is not None:
+                self._put(replace(record, plugged=record.plugged + 1))
+            return
         action = event.get("Action") or event.get("status")
         if not isinstance(id, str) or id in self._gone:
             return

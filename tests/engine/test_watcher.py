@@ -103,6 +103,16 @@ async def test_rename(fake: FakeEngine, engine: Engine) -> None:
         await eventually(lambda: (record := watcher.get(id)) and record.name == "after")
 
 
+async def test_networks(fake: FakeEngine, engine: Engine) -> None:
+    """A container that is plugged in or out is noted; other containers' are no business of ours."""
+    async with watching(engine) as watcher:
+        id = await run(engine, watcher=watcher)
+        for action, container in (("disconnect", id), ("connect", "stranger"), ("connect", id)):
+            fake.emit("network", action, "net", {"container": container, "name": "net"})
+        await heard(fake, watcher)
+        assert [(one.id, one.plugged) for one in watcher.records()] == [(id, 2)]
+
+
 # --- deaths ------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""How servers find the Hub when the admin has set no more than `hub_ip`."""
+"""How servers find the Hub when the admin has set no more than `hub_ip`; how it finds them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from .client import server_url
 from .hubproc import Hub, Hubs
+from .waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +16,8 @@ def hub(hubs: Hubs) -> Iterator[Hub]:
     """A Hub on all addresses, whose servers are on two different networks."""
     prefix = hubs.prefix()
     networks = {"netted": {"network_name": f"{prefix}-net", "use_internal_ip": True}}
-    with hubs.running(prefix=prefix, by_user=networks) as hub:
+    config = "c.DockerNamedSpawner.poll_interval = 1"
+    with hubs.running(config, prefix=prefix, by_user=networks) as hub:
         hub.docker.network("net")
         yield hub
 
@@ -32,6 +35,31 @@ def test_servers_reach_the_hub_at_their_networks_gateway(hub: Hub, user: str, ne
     assert list(networks) == [network]
     assert url == f"http://{networks[network]['Gateway']}:{hub.hub_port}/hub/api"
     assert '"version"' in hub.docker.run(container, "wget", "-q", "-O", "-", f"{url}/")
+
+
+def test_a_server_that_is_plugged_in_elsewhere(hub: Hub, user: str) -> None:
+    """Its network gives it another address: the next poll finds it there, and the route heals."""
+    user, network = f"netted-{user}", f"{hub.prefix}-net"
+    hub.add_user(user)
+    container, client = hub.spawn(user, "exp"), hub.docker.client
+
+    def address() -> str:
+        found = hub.docker.one(user, "exp")["NetworkSettings"]["Networks"]
+        return str(found[network]["IPAddress"])
+
+    before = address()
+    client.disconnect_container_from_network(container["Id"], network)
+    hub.spawn(user, "two")  # takes the address that is free now
+    client.connect_container_to_network(container["Id"], network)
+    assert address() != before
+    hub.halt(user, "two")
+    eventually(
+        hub.log,
+        lambda log: f"Route added /user/{user}/exp -> http://{address()}:8888" in log,
+        what="the proxy is told of the new address",  # not a request, which the old one may hold up
+    )
+    assert hub.request("GET", server_url(user, "exp") + "x").status == 404
+    hub.halt(user, "exp")
 
 
 def test_hub_connect_ip_wins(hubs: Hubs, user: str) -> None:

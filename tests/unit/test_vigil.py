@@ -234,6 +234,19 @@ async def test_a_list_tells_who_is_elsewhere(stage):
     assert not vigil.outdated()
 
 
+async def test_networks_tell_who_is_elsewhere(stage):
+    """Connected anew, it may have another address, whether or not a list has told the last one."""
+    watcher, vigil, _, _ = stage
+    at = replace(death(asked=False), state=State.RUNNING)
+    for where in (None, 1):
+        watcher.record = replace(at, where=where)
+        vigil.outdated()
+        assert not vigil.outdated()
+        watcher.record = replace(watcher.record, plugged=watcher.record.plugged + 1)
+        assert vigil.outdated()
+        assert not vigil.outdated()
+
+
 async def test_after_its_end_nothing_is_called(stage):
     """A server that the Hub stops itself is no news."""
     watcher, vigil, ended, _ = stage
