@@ -57,7 +57,8 @@ class Servers:
 
     async def _listen(self, id: str, serve: str, host: str, port: int) -> int:
         sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if port:  # any port must be nobody else's: of two that share one, only one may listen
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         kept = self._open.setdefault(id, [])
         try:
             sock.bind((host, port))
@@ -66,7 +67,7 @@ class Servers:
             else:
                 answer = _answer if serve == "ok" else _say_nothing
                 kept.append(await asyncio.start_server(answer, sock=sock))
-        except OSError:  # of two that may bind, with SO_REUSEADDR, still only one may listen
+        except OSError:
             sock.close()
             self.stop(id)
             raise
