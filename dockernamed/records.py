@@ -106,6 +106,11 @@ def unknown(id: str) -> Record:
     return Record(id, "", "", "", "", "", State.GONE)
 
 
+def names_a_server(labels: Mapping[str, str]) -> bool:
+    """Whether labels say whose a container is; without that it is none of ours."""
+    return LABEL_USER in labels and LABEL_SERVER in labels
+
+
 def from_event(id: str, attributes: Mapping[str, str]) -> Record:
     """Of a container first heard of by an event, before what the event says of its state."""
     name, image = attributes.get("name", ""), attributes.get("image", "")
@@ -113,16 +118,16 @@ def from_event(id: str, attributes: Mapping[str, str]) -> Record:
 
 
 def from_list(item: Mapping[str, Any]) -> Record | None:
-    """Of an item of the Engine's list; called in a thread."""
-    id, names = item.get("Id"), item.get("Names") or [""]
-    if not isinstance(id, str):
+    """Of an item of the Engine's list, unless it is none of ours; called in a thread."""
+    id, names, labels = item.get("Id"), item.get("Names") or [""], item.get("Labels") or {}
+    if not isinstance(id, str) or not names_a_server(labels):
         return None
     state = _STATES.get(str(item.get("State", "")).lower(), State.RUNNING)
     code = None
     if state is State.EXITED:
         found = _EXIT_STATUS.match(str(item.get("Status", "")))
         code = int(found[1]) if found else item.get("ExitCode")  # the latter is Podman's
-    labels, image = item.get("Labels") or {}, str(item.get("Image", ""))
+    image = str(item.get("Image", ""))
     where = _where(item) if state is State.RUNNING else None
     return _labelled(id, names[0], labels, image, state, code, where)
 

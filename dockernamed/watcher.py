@@ -379,7 +379,7 @@ class Watcher:
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
         if event.get("Type") == "network":
             return attributes.get("container") in self._table
-        return bool(attributes.get(LABEL_HUB) == self._hub)
+        return attributes.get(LABEL_HUB) == self._hub and records.names_a_server(attributes)
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         if event.get("Type") == "image":

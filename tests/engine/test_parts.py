@@ -86,7 +86,8 @@ def test_any_log(body: bytes) -> None:
 
 def listed(**changes: Any) -> Record:
     """A record as read from a list."""
-    item = {"Id": "a" * 64, "Names": ["/n"], "State": "running", "Labels": {}, **changes}
+    labels = {"dockernamed.user": "ann", "dockernamed.server": ""}
+    item = {"Id": "a" * 64, "Names": ["/n"], "State": "running", "Labels": labels, **changes}
     record = from_list(item)
     assert record is not None
     return record
@@ -117,9 +118,11 @@ def test_states_in_lists(
 
 
 def test_odd_items() -> None:
-    """What a list's item may lack is empty; without an id it is none."""
-    assert listed(Names=None, Labels=None).name == ""
-    assert from_list({"Names": ["/n"]}) is None
+    """What a list's item may lack is empty; without an id, or whose it is, it is none."""
+    assert listed(Names=None).name == ""
+    labels = {"dockernamed.user": "ann", "dockernamed.server": ""}
+    assert from_list({"Names": ["/n"], "Labels": labels}) is None
+    assert from_list({"Id": "a" * 64, "Labels": None}) is None
 
 
 def test_list_knows_less() -> None:

@@ -57,6 +57,22 @@ async def test_other_hubs_are_not_ours(fake: FakeEngine, engine: Engine) -> None
         assert len(watcher) == 0
 
 
+@pytest.mark.parametrize("missing", ["dockernamed.user", "dockernamed.server"])
+async def test_a_hub_alone_is_no_owner(engine: Engine, missing: str) -> None:
+    """A container of which no label says whose it is is none of ours: nobody may remove it."""
+    labels = {label: value for label, value in LABELS.items() if label != missing}
+
+    async def strange(name: str) -> None:
+        made = await engine.create_container(name, {"Image": IMAGE, "Labels": labels})
+        await engine.start_container(made)
+
+    await strange("c-listed")
+    async with watching(engine) as watcher:
+        await strange("c-heard-of")
+        ours = await run(engine, "c-ours", watcher)
+        assert [record.id for record in watcher.records()] == [ours]
+
+
 async def test_table_without_requests(fake: FakeEngine, engine: Engine) -> None:
     """Whatever is asked of the table, the Engine is asked for nothing."""
     async with watching(engine) as watcher:

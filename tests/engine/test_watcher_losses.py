@@ -176,7 +176,8 @@ async def test_malformed_events(fake: FakeEngine, engine: Engine) -> None:
     """Events that lack what events have end neither the watch nor the test."""
     async with watching(engine) as watcher:
         fake.emit("container", "die", "a" * 64, {**LABELS, "exitCode": "many"})
-        fake.emit("container", "start", "b" * 64, {"dockernamed.hub": HUB})
+        fake.emit("container", "start", "b" * 64, LABELS)
+        fake.emit("container", "start", "e" * 64, {"dockernamed.hub": HUB})
         fake.emit("container", "mystery", "c" * 64, LABELS)
         fake.emit("network", "start", "d" * 64, LABELS)
         await heard(fake, watcher)
