@@ -301,6 +301,9 @@ def _translate(call: Call, error: Exception) -> EngineError:
     if any(isinstance(cause, timeouts) for cause in causes):
         return EngineTimeout(call.action, f"no answer within {call.timeout or 0:g} s")
     system = [cause for cause in causes if isinstance(cause, OSError) and cause.errno]
+    if isinstance(error, requests.exceptions.ChunkedEncodingError) and not system:
+        # The cause below tells of the number that http.client could not read.
+        return EngineUnavailable(call.action, "the connection ended in the middle of the answer")
     return EngineUnavailable(call.action, str((system or causes)[-1]))
 
 

@@ -73,6 +73,16 @@ async def test_a_hub_alone_is_no_owner(engine: Engine, missing: str) -> None:
         assert [record.id for record in watcher.records()] == [ours]
 
 
+async def test_a_lost_stream_in_words(
+    fake: FakeEngine, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says that the Engine hung up, and not what could not be read of its last bytes."""
+    async with watching(engine) as watcher:
+        fake.lose_streams("abort")
+        await eventually(lambda: watcher.losses)
+    assert "cannot watch events: the connection ended in the middle of the answer" in caplog.text
+
+
 async def test_table_without_requests(fake: FakeEngine, engine: Engine) -> None:
     """Whatever is asked of the table, the Engine is asked for nothing."""
     async with watching(engine) as watcher:
