@@ -420,5 +420,6 @@ async def test_a_look_at_an_engine_that_is_ending(
         look = asyncio.ensure_future(watcher.look_at(id))
         await eventually(lambda: fake.count("GET", path) > 2)
         assert not look.done()
-        fake.down()
+        fake.fault(503, "GET", "/events", times=10**6)
+        fake.lose_streams()
         await asyncio.wait_for(look, 30)
