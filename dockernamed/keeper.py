@@ -131,6 +131,7 @@ class Keeper:
         self._keep, self._policy, self._stop_timeout = keep, policy, stop_timeout
         self._grace, self._interval, self._log = grace, interval, log
         self._since: dict[str, float] = {}
+        self._refused: set[str] = set()  # ids of what could not be removed, which was told
 
     async def run(self) -> None:
         """Rounds without end; one that fails is logged."""
@@ -153,6 +154,7 @@ class Keeper:
         groups = await self._find()
         since = {one.id: self._since.get(one.id, now) for group in groups for one in group}
         self._since = since
+        self._refused &= since.keys()
         due = [[one for one in group if now - since[one.id] >= self._grace] for group in groups]
         waiting = sum(map(len, due)) < len(since)
         for group in due:
@@ -164,11 +166,13 @@ class Keeper:
         if self._policy == "report":
             self._log.warning("Orphan: %s: %s", orphan.what, orphan.why)
             return True
-        self._log.warning("Removing orphan %s: %s", orphan.what, orphan.why)
+        level = logging.DEBUG if orphan.id in self._refused else logging.WARNING
+        self._log.log(level, "Removing orphan %s: %s", orphan.what, orphan.why)
         try:
             await orphan.remove()
         except DockerNamedError as error:
-            self._log.warning("Could not remove orphan %s: %s", orphan.what, error)
+            self._log.log(level, "Could not remove orphan %s, trying on: %s", orphan.what, error)
+            self._refused.add(orphan.id)
             return False
         return True
 

@@ -358,8 +358,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             # A Hub that was killed in the middle of a start left no state, but labels.
             self.object_id = found
         elif record.state is not State.RUNNING:
-            restarting = self._vigil is not None and self._vigil.restarting
-            return None if restarting else record.exit_code or 0
+            if self._vigil is None and record.ended:
+                self._log_end(record, "ended while the Hub was down (was the Engine restarted?)")
+            if self._vigil is not None and self._vigil.restarting:
+                return None
+            return record.exit_code or 0
         if self._watch(runtime).outdated():
             await self._moved()
         return None
@@ -384,10 +387,13 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def _ended(self, record: Record, how: str) -> None:
         """Tell the Hub at once, if it listens yet: poll_and_notify asks its callbacks only once."""
-        why = " (out of memory)" if record.oom else ""
-        self.log.warning("%s %s, with exit code %s%s", self._log_name, how, record.exit_code, why)
+        self._log_end(record, how)
         if self._callbacks:
             await self.poll_and_notify()
+
+    def _log_end(self, record: Record, how: str) -> None:
+        why = " (out of memory)" if record.oom else ""
+        self.log.warning("%s %s, with exit code %s%s", self._log_name, how, record.exit_code, why)
 
     async def _moved(self) -> None:
         """Lead the Hub and its proxy to where the server is now."""

@@ -144,7 +144,7 @@ async def test_containers_that_are_kept_are_only_stopped():
 
 
 async def test_one_that_cannot_be_removed(caplog):
-    """It is told and looked at again soon; the others go."""
+    """It is told once, and looked at again soon; the others go."""
     keeper, backend = make([record("a"), record("b")])
     discard = backend.discard
 
@@ -157,6 +157,12 @@ async def test_one_that_cannot_be_removed(caplog):
     assert await keeper.round() is True
     assert backend.removed == [("b", 7.0)]
     assert "device busy" in caplog.text
+    caplog.clear()
+    await keeper.round()
+    assert "name-a" not in caplog.text
+    backend.discard = discard
+    await keeper.round()
+    assert ("a", 7.0) in backend.removed
 
 
 async def test_report_only_tells(caplog):

@@ -47,6 +47,16 @@ async def test_hub_restart(hub: Hub, fake: FakeEngine) -> None:
     assert await told.exit_code() == 9
 
 
+async def test_an_end_while_the_hub_was_down(hub: Hub, fake: FakeEngine, caplog: Any) -> None:
+    """The next Hub calls the server stopped, and its log says how it ended."""
+    await hub.spawn("exp-1")
+    await hub.restart()
+    fake.die(of_server(fake, "exp-1")[0].id, 143)
+    assert await hub.spawner("exp-1").poll() == 143
+    assert "ann:exp-1 ended while the Hub was down" in caplog.text
+    assert "with exit code 143" in caplog.text
+
+
 async def test_hub_restart_without_an_engine(hub: Hub, fake: FakeEngine) -> None:
     """The Hub waits for the Engine, and calls no server dead because it cannot be asked."""
     await hub.spawn("exp-1")
