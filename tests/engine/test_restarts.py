@@ -16,7 +16,7 @@ from dockernamed.records import Record
 from dockernamed.vigil import Vigil
 from dockernamed.watcher import Watcher
 
-from .watching import IMAGE, eventually, heard, run, watching
+from .watching import IMAGE, LABELS, eventually, heard, run, watching
 from .worlds import Make, Program, World, connect
 
 
@@ -92,7 +92,7 @@ async def test_a_stop_and_a_removal(fake: FakeEngine, monkeypatch: pytest.Monkey
     async with watching(engine) as watcher:
         id = await run(engine, watcher=watcher)
         observer = Observer(watcher, id)
-        fake.emit("container", "kill", id, {"dockernamed.hub": "hub-1", "signal": "15"})
+        fake.emit("container", "kill", id, {**LABELS, "signal": "15"})
         fake.die(id, 143)
         await heard(fake, watcher)
         assert observer.vigil.restarting

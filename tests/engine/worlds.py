@@ -15,6 +15,7 @@ import docker
 from docker.errors import ImageNotFound
 from fake_engine import Behaviour, FakeEngine
 
+from dockernamed import naming
 from dockernamed.engine import Connection, Engine
 
 IMAGE = "dockernamed-test/busybox:latest"
@@ -89,7 +90,7 @@ class World(ABC):
         host = {"Init": True, **({"Memory": 16 << 20} if program.oom else {}), **(host or {})}
         config = {
             "Image": IMAGE,
-            "Labels": {"dockernamed.hub": self.prefix, **(labels or {})},
+            "Labels": {**naming.labels(naming.Key(self.prefix, "ann", "x")), **(labels or {})},
             "Tty": program.tty,
             "HostConfig": host,
             **self.config(name, program),

@@ -157,7 +157,11 @@ class Core:
         self.names[container.name] = container.id
 
     async def start(self, container: Container) -> bool:
-        """Start it; False when it runs already."""
+        """Start it; False when it runs already. Of two who ask at once one waits for the other."""
+        async with container.busy:
+            return await self._start(container)
+
+    async def _start(self, container: Container) -> bool:
         if container.running:
             return False
         behaviour = self._behaviour(container)
@@ -215,7 +219,7 @@ class Core:
         async with container.busy:
             self.stop(container)
             await self.notify()
-            await self.start(container)
+            await self._start(container)
         self.tell(container, "restart")
         await self.notify()
 

@@ -102,7 +102,7 @@ class Container:
     log: list[tuple[int, bytes]] | None = None
     archives: list[tuple[str, bytes]] | None = None
     behaviour: Behaviour | None = None
-    busy: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while it is restarted
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while it is started
 
     @property
     def running(self) -> bool:

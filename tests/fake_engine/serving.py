@@ -8,6 +8,7 @@ import socket
 
 from aiohttp import web
 
+Listener = asyncio.AbstractServer | socket.socket
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 
@@ -30,7 +31,7 @@ class Servers:
     """
 
     def __init__(self) -> None:
-        self._open: dict[str, list[asyncio.AbstractServer | socket.socket]] = {}
+        self._open: dict[str, list[Listener]] = {}
         self._claim, self.network = _claim()
 
     async def start(
@@ -48,30 +49,36 @@ class Servers:
         Returns:
             container port → host port.
         """
+        kept = self._open[id] = []
         for port in exposed:
-            await self._listen(id, serve, address, port)
+            await self._listen(id, kept, serve, address, port)
         found = {}
         for name, port in published.items():
-            found[name] = await self._listen(id, serve, "127.0.0.1", port)
+            found[name] = await self._listen(id, kept, serve, "127.0.0.1", port)
         return found
 
-    async def _listen(self, id: str, serve: str, host: str, port: int) -> int:
+    async def _listen(self, id: str, kept: list[Listener], serve: str, host: str, port: int) -> int:
         sock = socket.socket()
         if port:  # any port must be nobody else's: of two that share one, only one may listen
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        kept = self._open.setdefault(id, [])
         try:
+            if self._open.get(id) is not kept:
+                raise ConnectionAbortedError("the container was stopped while it was started")
             sock.bind((host, port))
+            number = int(sock.getsockname()[1])
             if serve == "refuse":
                 kept.append(sock)  # bound, so that nobody else gets the port, but nobody listens
             else:
                 answer = _answer if serve == "ok" else _say_nothing
-                kept.append(await asyncio.start_server(answer, sock=sock))
+                # Kept before it is waited for: whatever ends meanwhile closes it.
+                server = await asyncio.start_server(answer, sock=sock, start_serving=False)
+                kept.append(server)
+                await server.start_serving()
         except OSError:
             sock.close()
             self.stop(id)
             raise
-        return int(sock.getsockname()[1])
+        return number
 
     def stop(self, id: str) -> None:
         """Nobody listens any more."""
