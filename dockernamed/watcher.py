@@ -388,7 +388,7 @@ class Watcher:
         actor = event.get("Actor") or {}
         id, attributes = actor.get("ID") or event.get("id"), actor.get("Attributes") or {}
         if event.get("Type") == "network":
-            record = self._table.get(attributes.get("container"))
+            record = self._table.get(attributes.get("container", ""))
             if record is not None:
                 self._put(replace(record, plugged=record.plugged + 1))
             return
