@@ -118,7 +118,9 @@ class RealWorld(World):
         if program.stubborn:
             steps.append("trap '' TERM; while :; do sleep 1; done")
         elif program.oom:
-            steps.append("exec tail /dev/zero")
+            # Not as the main process: its end takes the memory cgroup along, and now and then the
+            # kernel's word of why as well.
+            steps.append("tail /dev/zero; sleep 1; exit 137")
         elif program.exit_code is not None:
             steps.append(f"exit {program.exit_code}")
         else:
