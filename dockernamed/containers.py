@@ -27,7 +27,7 @@ from .leftovers import Leftovers, persevere, take_away
 from .plan import Observed, Op, Step, plan_delete, plan_start, plan_stop
 from .spec import ServerSpec, spec_hash
 from .waiting import within
-from .watcher import Record, State, Watcher
+from .watcher import Record, Watcher
 
 T = TypeVar("T")
 
@@ -447,4 +447,4 @@ def _ip(settings: Mapping[str, Any]) -> str:
 
 
 def _observed(record: Record) -> Observed:
-    return Observed(id=record.id, running=record.state is State.RUNNING, spec=record.spec)
+    return Observed(id=record.id, running=record.running, spec=record.spec)

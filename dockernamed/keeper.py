@@ -16,7 +16,7 @@ from typing import Any
 from . import naming
 from .containers import Containers
 from .errors import DockerNamedError
-from .records import Record, State
+from .records import Record
 from .watcher import Watcher
 
 #: Seconds at least between two looks at what could not be dealt with.
@@ -73,7 +73,7 @@ def orphans(records: Iterable[Record], known: Iterable[Known], *, keep: bool) ->
         one = servers.get((record.user, record.server))
         if record.id in claimed or (one is not None and one.active):
             continue
-        if one is not None and keep and record.state is not State.RUNNING:
+        if one is not None and keep and not record.running:
             continue
         found.append(record)
     return found

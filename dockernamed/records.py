@@ -9,7 +9,7 @@ from enum import Enum
 from sys import intern
 from typing import Any
 
-from .naming import LABEL_SERVER, LABEL_SPEC, LABEL_USER
+from .naming import LABEL_SERVER, LABEL_SPEC, LABEL_USER, key_of
 
 _EXIT_STATUS = re.compile(r"Exited \((-?\d+)\)")
 
@@ -106,11 +106,6 @@ def unknown(id: str) -> Record:
     return Record(id, "", "", "", "", "", State.GONE)
 
 
-def names_a_server(labels: Mapping[str, str]) -> bool:
-    """Whether labels say whose a container is; without that it is none of ours."""
-    return LABEL_USER in labels and LABEL_SERVER in labels
-
-
 def from_event(id: str, attributes: Mapping[str, str]) -> Record:
     """Of a container first heard of by an event, before what the event says of its state."""
     name, image = attributes.get("name", ""), attributes.get("image", "")
@@ -120,7 +115,7 @@ def from_event(id: str, attributes: Mapping[str, str]) -> Record:
 def from_list(item: Mapping[str, Any]) -> Record | None:
     """Of an item of the Engine's list, unless it is none of ours; called in a thread."""
     id, names, labels = item.get("Id"), item.get("Names") or [""], item.get("Labels") or {}
-    if not isinstance(id, str) or not names_a_server(labels):
+    if not isinstance(id, str) or key_of(labels) is None:
         return None
     state = _STATES.get(str(item.get("State", "")).lower(), State.RUNNING)
     code = None

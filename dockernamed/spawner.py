@@ -32,7 +32,7 @@ from .runtime import Runtime
 from .storage import is_this_servers_alone
 from .traits import DockerNamedSettings
 from .vigil import Vigil
-from .watcher import Record, State
+from .watcher import Record
 from .wish import Wish
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
@@ -266,9 +266,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env = debut.env = self._env()
         runtime = self._runtime()
         wish, image = self._wish(), self._image_info or {}
-        storage = await wish.storage(
-            image, self._volumes, self._claims(), self._claims(elsewhere=True)
-        )
+        claims, elsewhere = self._claims(), self._claims(elsewhere=True)
+        storage = await wish.storage(image, self._volumes, claims, elsewhere)
         spec = await wish.spec(image, storage, self.get_args(), env)
         for note in storage.notes:
             self.log.info("%s: %s", self._log_name, note)
@@ -288,7 +287,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
                 before_start=self._upload_certs if self._certs else None,
                 on_step=self._journal.step,
                 keep_failed=self.keep_failed,
-                others=self._claims(),
+                others=claims,
             )
         except errors.ServerDied:
             self._kept_failed = self.keep_failed
@@ -357,7 +356,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
                 return 0
             # A Hub that was killed in the middle of a start left no state, but labels.
             self.object_id = found
-        elif record.state is not State.RUNNING:
+        elif not record.running:
             if self._vigil is None and record.ended:
                 self._log_end(record, "ended while the Hub was down (was the Engine restarted?)")
             if self._vigil is not None and self._vigil.restarting:

@@ -33,7 +33,7 @@ from . import records
 from .engine import Engine
 from .errors import EngineError, EngineUnavailable, NotFound
 from .lanes import Feed
-from .naming import LABEL_HUB
+from .naming import LABEL_HUB, key_of
 from .records import Record, State
 from .waiting import during, ended
 
@@ -218,9 +218,12 @@ class Watcher:
         """
         while (before := self._table.get(id)) is not None and self.connected:
             with contextlib.suppress(EngineUnavailable):
-                found = await self._ask(id, anew=True) or {"state": before.state}
-                # Where it is another record by now, an event was quicker.
-                if found["state"] is not before.state and self._table.get(id) is before:
+                found = await self._ask(id, anew=True)
+                if (
+                    found is not None
+                    and found["state"] is not before.state
+                    and self._table.get(id) is before  # else an event was quicker
+                ):
                     self._change(id, **found)
                 return
             await asyncio.sleep(LOOK_SECONDS)
@@ -379,7 +382,8 @@ class Watcher:
         attributes = (event.get("Actor") or {}).get("Attributes") or {}
         if event.get("Type") == "network":
             return attributes.get("container") in self._table
-        return attributes.get(LABEL_HUB) == self._hub and records.names_a_server(attributes)
+        key = key_of(attributes)
+        return key is not None and key.hub == self._hub
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         if event.get("Type") == "image":

@@ -86,7 +86,7 @@ def test_any_log(body: bytes) -> None:
 
 def listed(**changes: Any) -> Record:
     """A record as read from a list."""
-    labels = {"dockernamed.user": "ann", "dockernamed.server": ""}
+    labels = {"dockernamed.hub": "hub-1", "dockernamed.user": "ann", "dockernamed.server": ""}
     item = {"Id": "a" * 64, "Names": ["/n"], "State": "running", "Labels": labels, **changes}
     record = from_list(item)
     assert record is not None
