@@ -11,7 +11,7 @@ from traitlets import Unicode
 from .bare import PORT, BareEngine
 
 
-class FloorSpawner(Spawner):  # type: ignore[misc]
+class FloorSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     """Create, start, inspect, wait for the first answer; stop, remove."""
 
     image = Unicode(config=True)

@@ -79,6 +79,7 @@ def main() -> None:
         sent = last | {f"option{index}": "choice1" for index in range(shape[1])}
         read = menu(profiles)
         profileconfig.check(read.catalogue)
+        # mypy cannot tell the types of a lambda's defaults.
         judged = median_ms(lambda p=profiles, s=sent: options.parse(s, menu(p)), runs)  # type: ignore[misc]
         made = median_ms(lambda r=read: form.render(r), runs)  # type: ignore[misc]
         told = median_ms(lambda r=read: schema(r), runs)  # type: ignore[misc]

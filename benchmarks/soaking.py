@@ -64,7 +64,7 @@ async def simulated_engine() -> AsyncIterator[str]:
     """URL of one, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.populated", "0", "{}"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:  # noqa: ASYNC220
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:  # noqa: ASYNC220  (at once)
         assert process.stdin is not None
         assert process.stdout is not None
         try:

@@ -240,7 +240,7 @@ class Engine(Calls):
         return client
 
 
-class _UnixConnection(UnixHTTPConnection):  # type: ignore[misc]
+class _UnixConnection(UnixHTTPConnection):  # type: ignore[misc]  # the SDK has no types
     def connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -252,13 +252,13 @@ class _UnixConnection(UnixHTTPConnection):  # type: ignore[misc]
         self.sock = sock
 
 
-class _UnixPool(UnixHTTPConnectionPool):  # type: ignore[misc]
+class _UnixPool(UnixHTTPConnectionPool):  # type: ignore[misc]  # likewise
     def _new_conn(self) -> Any:
         timeout: Any = self.timeout
         return _UnixConnection(self.base_url, self.socket_path, timeout)
 
 
-class _UnixAdapter(UnixHTTPAdapter):  # type: ignore[misc]
+class _UnixAdapter(UnixHTTPAdapter):  # type: ignore[misc]  # likewise
     """One pool for all URLs, so that a connection is kept: the SDK's own has a pool per URL."""
 
     def get_connection(self, url: Any, proxies: Any = None) -> Any:

@@ -24,7 +24,7 @@ from .form import TEMPLATES
 START = "start:servers" if "start:servers" in scope_definitions else "servers"
 
 
-class OptionsHandler(APIHandler):  # type: ignore[misc]
+class OptionsHandler(APIHandler):  # type: ignore[misc]  # JupyterHub has no types
     """The JSON Schema of one user's ``user_options``."""
 
     @needs_scope(START, "admin:users")  # type: ignore[untyped-decorator]
