@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from ..errors import ImageError
-from ..images.patterns import REFERENCE
-from ..images.reference import parse
+from ..images.reference import REFERENCE, parse
 from .overrides import OVERRIDE_ALIAS, plain
 from .profile_config import form_field
 from .profiles import UNLISTED, Number, Option, Profile, Unlisted

@@ -23,7 +23,7 @@ from traitlets.config import Config, Configurable
 from dockernamed import DockerNamedSpawner, __version__, errors, naming
 from dockernamed.desired import network
 from dockernamed.hub.http_errors import STATUS
-from dockernamed.images.reference import AllowedImages
+from dockernamed.images.allowed import AllowedImages
 from dockernamed.settings import DockerNamedSettings
 
 ROOT = Path(__file__).resolve().parents[2]

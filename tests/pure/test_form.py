@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockernamed.images.reference import AllowedImages
+from dockernamed.images.allowed import AllowedImages
 from dockernamed.options import form, profile_config, user_options
 from dockernamed.options.overrides import OverridableSettings
 from dockernamed.options.profiles import Requester
