@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import naming, templates
 from ..errors import ConfigError
-from .spec import Mount, check_targets, mount_from, volume_mounts
+from .mounts import Mount, check_targets, mount_from, volume_mounts
 
 #: What the server's own volume is remembered under; the others go by their path.
 OWN = "server_volume"
