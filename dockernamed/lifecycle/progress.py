@@ -17,7 +17,7 @@ STEPS = {
 }
 
 
-class Journal:
+class StartProgress:
     """The events of one start, in JupyterHub's shape for ``Spawner.progress``.
 
     Each event is ``{"progress": int 0..100, "message": str}``; numbers never go down, whoever
