@@ -89,7 +89,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def test_readme_is_as_the_generator_makes_it(generator: ModuleType) -> None:
-    """Settings, rooms and curl lines in README are today's; `scripts/settings-table --write`."""
+    """Settings, modules and curl lines in README are today's; `scripts/settings-table --write`."""
     assert text_of(README) == generator.put_in(text_of(README))
 
 
@@ -106,13 +106,13 @@ def test_generator_needs_its_markers(generator: ModuleType) -> None:
         generator.put_in(text_of(README).replace("<!-- settings -->", ""))
 
 
-def test_generator_refuses_a_room_without_a_place(
+def test_generator_refuses_a_package_without_a_place(
     generator: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new module must be given its place among the rooms."""
-    monkeypatch.setattr(generator, "ROOMS", {"Some": "spawner"})
-    with pytest.raises(SystemExit, match="naming"):
-        generator.rooms()
+    """A new package must be given its place among the others."""
+    monkeypatch.setattr(generator, "PACKAGES", ("hub", "engine"))
+    with pytest.raises(SystemExit, match="backends, desired, images"):
+        generator.modules()
 
 
 @each_setting
@@ -154,11 +154,17 @@ def test_curl_lines_are_the_demos(generator: ModuleType) -> None:
     assert shown == [line.command for line in demo.LINES]
 
 
-def test_rooms_are_all_there() -> None:
-    """The Design chapter names every module of the package."""
-    table = text_of(README).partition("<!-- rooms -->")[2].partition("<!-- /rooms -->")[0]
-    rooms = {path.stem for path in (ROOT / "dockernamed").glob("*.py")} - {"__init__"}
-    assert set(re.findall(r"^\| (\w+) \|", table, re.MULTILINE)) == {*rooms, "room"}
+def test_modules_are_all_there() -> None:
+    """The Design chapter names every module of the package, in the part of its own package."""
+    table = text_of(README).partition("<!-- modules -->")[2].partition("<!-- /modules -->")[0]
+    folder, listed = ROOT / "dockernamed", set()
+    for package, module in re.findall(r"^\| (?:\*\*(\w+)/\*\*|(\w+)) \|", table, re.MULTILINE):
+        if package:
+            folder = ROOT / "dockernamed" / package
+        elif module != "module":
+            listed.add(folder / f"{module}.py")
+    sources = (ROOT / "dockernamed").rglob("*.py")
+    assert listed == {path for path in sources if path.stem != "__init__"}
 
 
 def test_example_names_are_what_naming_gives() -> None:
