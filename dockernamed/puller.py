@@ -117,7 +117,8 @@ class Puller:
             return found
         if wanted is PullPolicy.NEVER:
             raise ImageMissing(
-                image, "it is not on the Engine, and pull_policy = 'never' forbids to pull it"
+                image,
+                "it is not on the Engine, and with pull_policy = 'never' it must not be pulled",
             )
         await self._join(ref, timeout, credentials, on_progress)
         found = await self._look(ref)

@@ -1,4 +1,4 @@
-"""JupyterHub in a container, which starts its servers as further containers, through the mounted socket.
+"""JupyterHub in a container, which starts its servers through the mounted socket of the Engine.
 
 The servers join the Hub's own network and reach the Hub by the name of its container. dockernamed
 finds both without any setting.

@@ -1,4 +1,4 @@
-"""jupyterhub-idle-culler beside dockernamed, set up as README says."""
+"""jupyterhub-idle-culler beside dockernamed, set up as docs/deployment.md says."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from .hubproc import Hub, Hubs
 from .test_stop import SLOW
 from .waiting import eventually
 
-README = Path(__file__).parents[2] / "README.md"
+DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
 
 
 def culling(*options: str) -> str:
-    """README's lines, with times that a test can wait for, and further options."""
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    """The page's lines, with times that a test can wait for, and further options."""
+    text = DEPLOYMENT.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     [lines] = [block for block in blocks if "idle_culler" in block]
     arguments = ("--timeout=1", "--cull-every=1", *options)
     quick = lines.replace('"--timeout=3600"', ", ".join(map(repr, arguments)))
