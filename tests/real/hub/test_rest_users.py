@@ -10,7 +10,6 @@ import pytest
 from support.hub.hubproc import Hub, Hubs
 from support.hub.waiting import eventually, free_port
 
-
 SERVICE = Path(__file__).parents[2] / "support" / "hub" / "starter_service.py"
 
 
