@@ -1,8 +1,8 @@
-"""Which volumes and directories one server gets, under which names, and whose they are. Pure.
+"""Which volumes and directories one server gets, under which names, and who owns them. Pure.
 
-A volume that a server once had stays its volume: names are remembered, so that a changed prefix,
-template or server name never makes files vanish; and a name that another server remembers is never
-given to a second one.
+A server keeps the volumes that it once had: their names are remembered, so that files do not
+disappear when the prefix, a template or the name of the server changes. A name that one server
+remembers is never given to another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OWN = "server_volume"
 
 @dataclass(frozen=True)
 class StorageSettings:
-    """The settings that decide, as the admin wrote them; see traits.py."""
+    """The settings about volumes, as the admin wrote them; see settings.py."""
 
     server_volume: str = ""
     volumes: Mapping[str, Any] = field(default_factory=dict)
@@ -37,8 +37,8 @@ class Storage:
     Attributes:
         mounts: in the order of the settings, the server's own volume first.
         owners: volume name → the labels it must not contradict where it exists already.
-        remembered: where → volume name, to hand in at the next start.
-        notes: sentences for the log, where a remembered name won over a template.
+        remembered: place → volume name, to pass to the next start.
+        notes: sentences for the log, for remembered names that were used instead of a template's.
     """
 
     mounts: tuple[Mount, ...]
@@ -66,7 +66,7 @@ def plan_storage(
         home: where the server's own volume goes; "" or "/": nowhere.
         remembered: `Storage.remembered` of the last start.
         taken: names that other servers of the Hub remember as theirs.
-        elsewhere: those that servers of other users do: the user was called as ours is now.
+        elsewhere: names that servers of other users remember, whose user once had our user's name.
 
     Raises:
         ConfigError: a template's field is unknown (TemplateError), Docker could not take a
@@ -103,7 +103,7 @@ def is_this_servers_alone(
     remembered: Collection[str],
     taken: Container[str],
 ) -> bool:
-    """Whether a volume goes when its server is deleted for good.
+    """Whether a volume is deleted when its server is deleted for good.
 
     Args:
         name: of a volume with these labels.
@@ -119,7 +119,7 @@ def is_this_servers_alone(
 
 
 class _Planner:
-    """Names volumes and notes whose they are."""
+    """Gives volumes their names and owners."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class _Planner:
         self.notes: list[str] = []
 
     def name(self, setting: str, template: str, place: str) -> str:
-        """The volume's name at a place, and on the way its owner and what to remember."""
+        """The volume's name at a place; also notes its owner and what to remember."""
         name = naming.expand(template, self.namespace, field=setting)
         parts = naming.identity_in(template, field=setting)
         whose = {naming.LABEL_HUB: self.key.hub}
@@ -153,7 +153,7 @@ class _Planner:
             )
             name = own
         elif own is None:
-            # One of them was renamed away from our name, or its user from our user's.
+            # Another server, or another user, once had our name and still remembers this volume.
             name = _free(name, self.taken if "server" in parts else self.elsewhere)
         self.labels[name] = {
             label: value
@@ -167,7 +167,7 @@ class _Planner:
 
 
 def _free(name: str, taken: Container[str]) -> str:
-    """The name, or the first one like it that is not taken."""
+    """The name, or the first variant of it that is not taken."""
     free, number = name, 1
     while free in taken:
         number += 1

@@ -1,4 +1,4 @@
-"""Our errors as JupyterHub shows them to the one who asked, in pages and over REST."""
+"""Our errors as HTTP errors, as JupyterHub shows them in pages and over REST."""
 
 from __future__ import annotations
 

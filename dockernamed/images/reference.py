@@ -37,7 +37,7 @@ _HEX_LENGTH = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """A reference as it was written; what was left out is None here and filled in by properties.
+    """A reference as it was written; omitted parts are None, and properties fill them in.
 
     Attributes:
         registry: ``host`` or ``host:port``, or None.
@@ -68,7 +68,7 @@ class ImageRef:
 
     @property
     def registry_key(self) -> str:
-        """The registry whose credentials are needed, ``docker.io`` when none was written."""
+        """The registry whose credentials are needed; ``docker.io`` if none was written."""
         registry = (self.registry or DEFAULT_REGISTRY).lower()
         return DEFAULT_REGISTRY if registry == "index.docker.io" else registry
 
@@ -83,7 +83,7 @@ class ImageRef:
 
     @property
     def imagename(self) -> str:
-        """As written, fit for the name of an object: ``/``, ``:`` and ``@`` become ``-``."""
+        """As written, but fit for an object's name: ``/``, ``:`` and ``@`` become ``-``."""
         return re.sub("[/:@]", "-", str(self))
 
 
@@ -143,7 +143,7 @@ def _wrong(text: str, why: str) -> ImageError:
 
 
 class AllowedImages:
-    """The setting ``allowed_images``, once any callable has been called.
+    """The setting ``allowed_images``, after any callable was called.
 
     Args:
         setting: a list of references; or a dict of choice → reference; or ``"*"`` for any image;
@@ -167,7 +167,7 @@ class AllowedImages:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """What a user may send, in the admin's order; empty for ``"*"``, where all is open."""
+        """What a user may send, in the admin's order; empty for ``"*"``, which allows all."""
         return tuple(self.images)
 
     def resolve(self, choice: object) -> str:
@@ -231,7 +231,7 @@ def _read_setting(setting: Any) -> dict[str, str]:
 
 
 class PullPolicy(str, Enum):
-    """When to ask the registry: each time, when the image is absent, never, or don't even look."""
+    """When to pull: always, if the image is missing, or never (``skip`` does not even look)."""
 
     ALWAYS = "always"
     IFNOTPRESENT = "ifnotpresent"
