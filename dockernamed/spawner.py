@@ -17,7 +17,7 @@ from jupyterhub.utils import make_ssl_context, url_path_join
 from tornado import web
 from traitlets import default, observe
 
-from . import errors, naming
+from . import errors, naming, templates
 from .backends.executor import PATIENCE_S
 from .backends.watcher import ObservedContainer
 from .desired.network import Endpoint, check_reachable, hub_host
@@ -110,7 +110,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     def format_string(self, s: str) -> str:
         """Expand a template safely; JupyterHub uses it for notebook_dir and default_url."""
-        return naming.expand(s, self.template_namespace(), field="notebook_dir or default_url")
+        return templates.expand(s, self.template_namespace(), field="notebook_dir or default_url")
 
     # --- state -----------------------------------------------------------------------------
 

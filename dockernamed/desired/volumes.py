@@ -12,9 +12,9 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import naming
+from .. import naming, templates
 from ..errors import ConfigError
-from .spec import Mount, check_targets, mount_from, volume_mounts
+from .mounts import Mount, check_targets, mount_from, volume_mounts
 
 #: What the server's own volume is remembered under; the others go by their path.
 OWN = "server_volume"
@@ -138,8 +138,8 @@ class _Planner:
 
     def name(self, setting: str, template: str, place: str) -> str:
         """The volume's name at a place; also notes its owner and what to remember."""
-        name = naming.expand(template, self.namespace, field=setting)
-        parts = naming.identity_in(template, field=setting)
+        name = templates.expand(template, self.namespace, field=setting)
+        parts = templates.identity_in(template, field=setting)
         whose = {naming.LABEL_HUB: self.key.hub}
         if not parts:
             # Named by the admin for all servers of this Hub.
@@ -180,10 +180,10 @@ def _expanded_volumes(
 ) -> list[Mount]:
     found = []
     for template, value in volumes.items():
-        target = naming.expand_all(value, planner.namespace, field=setting)
+        target = templates.expand_all(value, planner.namespace, field=setting)
         if template.startswith(("/", "~")):
             # Host directories have no labels to check: the path itself must tell servers apart.
-            source = naming.expand(template, planner.namespace, field=setting, distinct=True)
+            source = templates.expand(template, planner.namespace, field=setting, distinct=True)
             found += volume_mounts(setting, {source: target}, read_only=read_only)
             continue
         (mount,) = volume_mounts(setting, {"x": target}, read_only=read_only)
@@ -197,8 +197,8 @@ def _expanded_mount(value: Mapping[str, Any], planner: _Planner) -> Mount:
         raise ConfigError("mounts", value, "use a dict with type, source and target")
     template = value.get("source") or ""
     rest = {name: item for name, item in value.items() if name != "source"}
-    mount = mount_from("mounts", naming.expand_all(rest, planner.namespace, field="mounts"))
+    mount = mount_from("mounts", templates.expand_all(rest, planner.namespace, field="mounts"))
     if mount.kind == "volume" and template:
         return replace(mount, source=planner.name("mounts", template, mount.target))
-    source = naming.expand(template, planner.namespace, field="mounts", distinct=True)
+    source = templates.expand(template, planner.namespace, field="mounts", distinct=True)
     return replace(mount, source=source)

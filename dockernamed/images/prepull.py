@@ -24,13 +24,13 @@ async def prepull(
 ) -> None:
     """Pull images before anybody needs them.
 
-    What cannot be had is told in the log, and pulled when a server needs it.
+    What cannot be pulled is reported in the log, and pulled when a server needs it.
 
     Args:
         images: references.
         pull: gets one of them, if it is not there.
-        watcher: tells when the Engine is there.
-        log: where to tell.
+        watcher: knows when the Engine can be reached.
+        log: where failures are reported.
         pauses: seconds before each further try of an image.
     """
     slots = asyncio.Semaphore(AT_ONCE)

@@ -29,8 +29,9 @@ from ..errors import (
     PullFailed,
 )
 from . import reference
+from .allowed import PullPolicy
 from .pull_progress import Layers, Progress
-from .reference import ImageRef, PullPolicy
+from .reference import ImageRef
 
 __all__ = ["Progress", "Puller"]
 

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from .. import naming
+from .. import naming, templates
 from ..desired.entrypoint import process_of, survive_a_shell
 from ..desired.network import Access, own_network
 from ..desired.spec import ServerSpec
@@ -47,7 +47,7 @@ class SettingsResolver:
 
     def expand(self, template: str, field: str) -> str:
         """One template of the setting ``field``, expanded."""
-        return naming.expand(template, self._namespace, field=field)
+        return templates.expand(template, self._namespace, field=field)
 
     async def network(self) -> str:
         """Name of the servers' network."""
@@ -117,12 +117,12 @@ class SettingsResolver:
             env: the environment.
         """
         settings, network, access = self._settings, await self.network(), await self.reach()
-        extra = naming.expand_all(
+        extra = templates.expand_all(
             await self.value_of(settings.extra_create_kwargs),
             self._namespace,
             field="extra_create_kwargs",
         )
-        extra_host = naming.expand_all(
+        extra_host = templates.expand_all(
             await self.value_of(settings.extra_host_config),
             self._namespace,
             field="extra_host_config",

@@ -15,7 +15,7 @@ from typing import Any
 from traitlets import TraitError
 
 from ..errors import EngineError
-from ..images.reference import AllowedImages
+from ..images.allowed import AllowedImages
 from ..timeouts import within
 from . import overrides, profile_config
 from .form import Presence, images_of, presence, render

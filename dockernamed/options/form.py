@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from ..errors import ImageError
-from ..images.patterns import REFERENCE
-from ..images.reference import parse
+from ..images.reference import REFERENCE, parse
 from .overrides import OVERRIDE_ALIAS, plain
 from .profile_config import form_field
 from .profiles import UNLISTED, Number, Option, Profile, Unlisted
@@ -74,7 +73,7 @@ def render(
         menu: what this user may choose.
         user_options: what is chosen at first, in normal form (`options.recall`).
         note: why that is not the last choice.
-        default_image: the image of whom chooses none.
+        default_image: the image of users who choose none.
         present: whether an image is on the Engine; asked with references as the admin wrote them.
         template_paths: directories that are searched for templates before ours.
         template: a template's text, instead of any file.

@@ -15,7 +15,7 @@ from functools import lru_cache
 from slugify import slugify
 
 from ..errors import ConfigError, ImageError
-from ..images.patterns import slot
+from ..images.reference import slot
 from . import overrides
 from .overrides import OVERRIDE, OVERRIDE_ALIAS, OverridableSettings
 from .profiles import (

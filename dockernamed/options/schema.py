@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..images.patterns import REFERENCE, same_image
-from ..images.reference import parse
+from ..images.reference import REFERENCE, parse, same_image
 from .profiles import MAX_STEPS, UNLISTED, Number, Option, Profile, Unlisted
 from .user_options import IMAGE, PROFILE, Menu
 

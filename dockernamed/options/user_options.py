@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from ..errors import OptionsError
-from ..images.reference import AllowedImages
+from ..images.allowed import AllowedImages
 from . import overrides
 from .overrides import Layer, OverridableSettings
 from .profile_config import form_field

@@ -16,7 +16,7 @@ from support.stage import IMAGE, INSPECT, KILL, REMOVE, STOP, VOLUME_REMOVE, eve
 from support.stub_hub import Hub, of_server, runtime
 from tornado import web
 
-from dockernamed import naming
+from dockernamed import naming, templates
 from dockernamed import spawner as spawner_module
 from dockernamed.backends import executor as containers_module
 from dockernamed.desired import entrypoint
@@ -311,7 +311,9 @@ async def test_delete_keeps_what_is_not_this_servers_alone(
     )
     spawner = hub.spawner("exp-1")
     engine = spawner._runtime().engine
-    by_hand = naming.expand("byhand-{user_server}", spawner.template_namespace(), field="volumes")
+    by_hand = templates.expand(
+        "byhand-{user_server}", spawner.template_namespace(), field="volumes"
+    )
     await engine.create_volume(by_hand)
     await engine.create_volume("foreign", labels=naming.labels(naming.Key("x", "ann", "exp-1")))
     await hub.spawn("exp-1")

@@ -21,10 +21,10 @@ from jupyterhub.auth import Authenticator
 from jupyterhub.scopes import scope_definitions
 from traitlets.config import Config, Configurable
 
-from dockernamed import DockerNamedSpawner, __version__, errors, naming
+from dockernamed import DockerNamedSpawner, __version__, errors, naming, templates
 from dockernamed.desired import network
 from dockernamed.hub.http_errors import STATUS
-from dockernamed.images.reference import AllowedImages
+from dockernamed.images.allowed import AllowedImages
 from dockernamed.options.chooser import TEMPLATED
 from dockernamed.settings import DockerNamedSettings
 
@@ -218,7 +218,7 @@ def test_example_names_are_what_naming_gives() -> None:
         key = naming.Key("hub", user, "" if server == "default" else server)
         assert naming.object_name(key) == container
         fields = naming.namespace(key, prefix="jupyter")
-        assert naming.expand("{prefix}-{user_server}", fields, field="server_volume") == volume
+        assert templates.expand("{prefix}-{user_server}", fields, field="server_volume") == volume
     assert naming.slug("Ann") in text_of(FROM_DOCKERSPAWNER)
 
 
@@ -391,7 +391,7 @@ def messages() -> dict[str, str]:
         "loopback": raised(lambda: network.check_reachable("127.0.0.1")),
         "prefix": raised(lambda: naming.object_name(key, prefix="Bad_Prefix")),
         "distinct": raised(
-            lambda: naming.expand(
+            lambda: templates.expand(
                 "/srv/{username}-{servername}",
                 naming.namespace(key, prefix="jupyter"),
                 field="volumes",

@@ -1,4 +1,4 @@
-"""naming.py: templates as a boundary, and what a template tells apart."""
+"""templates.py: templates as a boundary, and what a template tells apart."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from support.names import fields, many, texts, words
 
-from dockernamed import naming
+from dockernamed import templates
 from dockernamed.errors import TemplateError
-from dockernamed.naming import expand, expand_all, slug
+from dockernamed.naming import slug
+from dockernamed.templates import expand, expand_all
 
 
 @pytest.mark.parametrize(("template", "expected"), [
@@ -188,4 +189,4 @@ def test_sharing_on_purpose_is_distinct_enough(template: str) -> None:
 ])  # fmt: skip
 def test_what_a_template_tells_apart(template: str, parts: set[str]) -> None:
     """Whose the named thing is: everybody's, a user's, or one server's."""
-    assert naming.identity_in(template, field="volumes") == parts
+    assert templates.identity_in(template, field="volumes") == parts
