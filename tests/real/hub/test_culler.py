@@ -11,7 +11,7 @@ from pathlib import Path
 
 from support.hub.dockerview import BUSYBOX
 from support.hub.hubproc import Hub, Hubs
-from support.hub.test_stop import SLOW
+from support.hub.stopping import SLOW
 from support.hub.waiting import eventually
 
 DEPLOYMENT = Path(__file__).parents[3] / "docs" / "deployment.md"
