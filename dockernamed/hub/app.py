@@ -1,8 +1,8 @@
 """What is done once for a whole Hub, when it starts, rather than for one server.
 
-JupyterHub makes a spawner only when a user's server is looked at, and has no hook for a spawner
-class at its start. So the package, when a Hub that reads its configuration asks it for the class,
-asks for a word as soon as that Hub runs.
+JupyterHub makes a spawner only when it needs one for a user's server, and has no hook for a spawner
+class at its start. So when a Hub that reads its configuration asks the package for the class, the
+package schedules this work for the moment when that Hub runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What has happened so far in one start, for any number of listeners, late ones included."""
+"""The progress of one start, for any number of listeners, including late ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One server's choices: from the spawner's settings to a menu, and from a choice to its settings.
+"""The choices for one server: a menu made from its settings, and the settings of a choice.
 
 The pure rooms (options, profiles, schema, form) take data; here callables are called, with the
 spawner, and what was chosen is set on it. In order: the setting itself, JupyterHub's
@@ -24,7 +24,7 @@ from .profiles import Requester
 from .schema import schema
 from .user_options import Choice, Menu, from_form, parse, recall
 
-#: Settings whose text is a template: what a user typed must not be read as one there.
+#: Settings that are templates. What a user typed must not be expanded as one in them.
 TEMPLATED = frozenset(
     {
         "args",
@@ -77,7 +77,7 @@ class Chooser:
         return Menu(AllowedImages(images), catalogue.seen_by(requester), overridable, labels)
 
     async def form(self) -> str:
-        """The options form, or "" when there is nothing to choose."""
+        """The options form, or "" if there is nothing to choose."""
         menu = await self.menu()
         if menu.empty:
             return ""
@@ -105,7 +105,7 @@ class Chooser:
         return schema(await self.menu(), f"user_options of {self._spawner.user.name}")
 
     async def apply(self, user_options: object) -> Choice:
-        """Check what was asked for, and set on the spawner what it means.
+        """Check the options that were sent, and apply them to the spawner's settings.
 
         Raises:
             OptionsError: it may not be chosen.
@@ -180,7 +180,7 @@ class Chooser:
 
 
 def images(spawner: Any) -> list[str]:
-    """Every image that somebody can choose, and the default one, as far as that is known ahead.
+    """Every image that anybody can choose, and the default one, as far as known at the Hub's start.
 
     Args:
         spawner: one made of the Hub's configuration, with no user: callables are not asked.
@@ -201,7 +201,7 @@ def images(spawner: Any) -> list[str]:
 
 
 def check(spawner: Any) -> None:
-    """Read all that is known before anybody asks: for the Hub's start.
+    """Check, when the Hub starts, everything that is known by then.
 
     Args:
         spawner: one made of the Hub's configuration, with no user.
