@@ -117,15 +117,19 @@ class Chooser:
         """The JSON Schema of what may be sent."""
         return schema(await self.menu(), f"user_options of {self._spawner.user.name}")
 
-    async def apply(self, user_options: object) -> Choice:
+    async def apply(self, user_options: object, *, others: bool = False) -> Choice:
         """Check the options that were sent, and apply them to the spawner's settings.
+
+        Args:
+            user_options: what was sent.
+            others: further keys are left to the admin's own hooks.
 
         Raises:
             OptionsError: it may not be chosen.
             ConfigError: the settings cannot work.
         """
         offer = await self._offer()
-        choice = parse(user_options, self._menu(offer))
+        choice = parse(user_options, self._menu(offer), others=others)
         self._spawner.image = _aliased(self._spawner.image, offer.aliases)
         for layer in choice.layers:
             for name, value in layer.settings.items():
