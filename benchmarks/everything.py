@@ -36,8 +36,8 @@ def measures(*, quick: bool) -> Mapping[str, Measure]:
         "at-once": lambda s: figures.at_once(s, servers, pick(2, 3)),
         "hanging-pull": lambda s: figures.hanging_pull(s, pick(3, 7), pick(5, 20)),
         "requests": lambda s: figures.requests(s, servers, pick(6, 15), pick(1, 2)),
-        "death": lambda s: figures.death(s, pick(2, 5)),
-        "crash": lambda s: figures.crash(s, pick(1, 2)),
+        "death": lambda s: figures.death(s, pick(2, 15)),
+        "crash": lambda s: figures.crash(s, pick(1, 15)),
         "missing-image": lambda s: figures.missing_image(s, pick(5, 20)),
         "simulated": simulated,
     }
