@@ -13,7 +13,7 @@ from .setting import BUSYBOX, Setting
 #: DockerSpawner's containers get an init here: it saves ten seconds of each stop, in which its Hub
 #: only waits.
 WITH_INIT = 'c.DockerSpawner.extra_host_config = {"init": True}\n'
-LOOK_S = 0.1  # between two looks at the CPU clock
+LOOK_S = 0.05  # between two looks at the CPU clock
 REST_S = 0.001  # who has used less between two looks is at rest
 PATIENCE_S = 10.0
 
@@ -30,7 +30,7 @@ async def of_starts(setting: Setting, rounds: int) -> tuple[Samples, Samples]:
         for number, order in enumerate(rotated(hubs, rounds + 1)):
             for hub in order:
                 server = f"cpu{number}"
-                begin = await _at_rest(hub)
+                begin = cpu_seconds(hub.pid)
                 await hub.spawn(server)
                 started = await _at_rest(hub)
                 await hub.halt(server)
