@@ -70,7 +70,7 @@ def cpu_seconds(pid: int) -> float:
 def slope(holdings: Sequence[Holding]) -> float:
     """KiB of memory that each cycle adds, by the line of least squares through the samples."""
     line = statistics.linear_regression([h.cycles for h in holdings], [h.rss for h in holdings])
-    return float(line.slope)
+    return line.slope
 
 
 def growth(holdings: Sequence[Holding], what: str) -> float:
@@ -83,4 +83,4 @@ def growth(holdings: Sequence[Holding], what: str) -> float:
         statistics.median(getattr(one, what) for one in part)
         for part in (holdings[:third], holdings[-third:])
     )
-    return last - first
+    return float(last - first)

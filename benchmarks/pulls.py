@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import docker
 from aiohttp import web
 from docker.utils import kwargs_from_env
-from engine.registries import registry
+from support.engine.registries import registry
 
 from .counting import counted_hubs
 from .hubs import Hub
