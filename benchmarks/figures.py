@@ -268,6 +268,7 @@ def _simulated(count: int, checkout: Path = ROOT) -> dict[str, float]:
     """In a process of its own, whose memory nobody else has used."""
     command = [sys.executable, "-m", "benchmarks.simulated", str(count)]
     env = {**os.environ, "PYTHONPATH": f"{checkout}{os.pathsep}{checkout / 'tests'}"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
+    pipe = subprocess.PIPE
+    done = subprocess.run(command, stdout=pipe, text=True, check=True, env=env, cwd=checkout)
     found: dict[str, float] = json.loads(done.stdout)
     return found
