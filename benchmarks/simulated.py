@@ -127,7 +127,7 @@ async def _watcher(runtime: Runtime, count: int, lag: Lag) -> dict[str, float]:
 def _spawner(url: str, number: int, id: str) -> DockerNamedSpawner:
     user = SimpleNamespace(name=f"user{number}", settings={"cookie_secret": SECRET})
     spawner = DockerNamedSpawner(user=user, client_kwargs={"base_url": url})
-    spawner.object_id = id
+    spawner.load_state({"object_id": id})
     return spawner
 
 

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from .. import naming
 from ..desired.entrypoint import ENV_FILE, SHELL, variables
-from ..desired.spec import LABEL_START, Mount, ServerSpec, container_config, spec_hash, volumes_of
+from ..desired.mounts import Mount
+from ..desired.spec import LABEL_START, ServerSpec, container_config, spec_hash, volumes_of
 from ..engine.archive import pack
 from ..engine.client import Engine
 from ..errors import EngineError, ForeignObject, NameTaken, NotFound

@@ -1,4 +1,4 @@
-"""hints.py: to the Engine's words come the setting, its value and what would have worked."""
+"""hub.http_errors: to the Engine's words come the setting, its value and what would have worked."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from dockernamed.errors import EngineFailed, ServerDied
-from dockernamed.hub.hints import HINTS, hint
-from dockernamed.hub.http_errors import http_error
+from dockernamed.hub.http_errors import HINTS, hint, http_error
 
 VALUES = {
     "extra_host_config": {"port_bindings": {8888: 80}},
@@ -37,7 +36,7 @@ SAID = [
         "no available IPv4 addresses on this network's address pools: lab (5f)",
         "network_name = 'lab': all addresses",
     ),
-    ("Minimum memory limit allowed is 6MB", "mem_limit = 4194304: the Engine wants more"),
+    ("Minimum memory limit allowed is 6MB", "mem_limit = 4194304: the Engine requires more"),
     ("Minimum memory reservation allowed is 6MB", "mem_guarantee = 1024: "),
     (
         "Minimum memory limit can not be less than memory reservation limit, see usage",

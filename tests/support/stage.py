@@ -18,7 +18,8 @@ from aiohttp import web
 from dockernamed import naming
 from dockernamed.backends.executor import Containers
 from dockernamed.backends.watcher import Watcher
-from dockernamed.desired.spec import Mount, ServerSpec
+from dockernamed.desired.mounts import Mount
+from dockernamed.desired.spec import ServerSpec
 from dockernamed.engine import wire
 from dockernamed.engine.client import Connection, Engine
 from dockernamed.engine.wire import Call
