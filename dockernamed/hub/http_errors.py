@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,10 @@ from tornado import web
 from .. import errors
 
 T = TypeVar("T")
+
+# Read here, since nothing may read a file while the event loop waits.
+_LOADER = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+_PAGE = jinja2.Environment(loader=_LOADER, autoescape=True).get_template("message.html")
 
 #: HTTP status and reason of an error, by the first class that fits.
 STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
@@ -128,7 +132,7 @@ def http_error(
     if advice := advice_on(error, settings, tuple(command)):
         text += f"{'' if text.endswith('?') else '.'} {advice}"
     message = f"{text}{failed.quoted}" if failed else text
-    page = _template("message.html").render(text=text, log=failed.log if failed else "")
+    page = _PAGE.render(text=text, log=failed.log if failed else "")
     made_for_it = getattr(spawner, "SpawnException", None)  # new in JupyterHub 6
     found: Any = (
         made_for_it(message, reason=reason, status_code=status, message_html=page)
@@ -137,12 +141,6 @@ def http_error(
     )
     found.jupyterhub_message, found.jupyterhub_html_message = message, page
     return found  # type: ignore[no-any-return]
-
-
-@cache
-def _template(name: str) -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    return jinja2.Environment(loader=loader, autoescape=True).get_template(name)
 
 
 def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[str, ...]) -> str:
