@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,8 +19,9 @@ from tornado import web
 from traitlets import default, observe
 
 from . import errors, naming
-from .backends.executor import PATIENCE_S
+from .backends.base import ServerRef, StartRequest
 from .backends.watcher import ObservedContainer
+from .desired.environment import split
 from .desired.network import Endpoint, check_reachable, hub_host
 from .desired.volumes import is_this_servers_alone
 from .engine.archive import CERTS_DIR, certificates
@@ -36,6 +38,7 @@ from .lifecycle.runtime import Runtime
 from .options import chooser
 from .options.chooser import Chooser
 from .settings import DockerNamedSettings
+from .timings import DEFAULT
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
 
@@ -51,6 +54,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     hub_connect_url: str | None
     ssl_alt_names: Any
 
+    #: How long is waited for what; no setting.
+    timings = DEFAULT
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.object_id = ""
@@ -59,7 +65,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._last_image = ""
         self._options_before: dict[str, Any] | None = None
         self._image_info: Mapping[str, Any] | None = None
-        self._certs = b""
+        self._files: dict[str, bytes] = {}
         self._starting = False
         self._kept_failed = False
         self._tried = False
@@ -93,7 +99,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     def runtime(self, hub_id: str) -> Runtime:
         """The Engine as this Hub sees it, shared by all its spawners."""
-        return Runtime.shared(self._connection(), hub_id, self.log, self.max_parallel_calls)
+        return Runtime.shared(
+            self._connection(), hub_id, self.log, self.max_parallel_calls, self.timings
+        )
 
     def _runtime(self) -> Runtime:
         if self._own_runtime is None:  # asked for at every poll of every server
@@ -282,14 +290,16 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         try:
             running = await runtime.backend.start(
-                spec,
-                env,
-                volume_owners=storage.owners,
+                StartRequest(
+                    server=ServerRef(self.key, others=claims),
+                    spec=spec,
+                    env=split(env),
+                    files=self._files,
+                    volume_owners=storage.owners,
+                    keep_failed=self.keep_failed,
+                ),
                 until_ready=until_ready,
-                before_start=self._upload_certs if self._certs else None,
                 on_step=self._journal.step,
-                keep_failed=self.keep_failed,
-                others=claims,
             )
         except errors.ServerDied:
             self._kept_failed = self.keep_failed
@@ -335,6 +345,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """What other servers of the Hub, or of other users alone, have."""
         return Ownership(self.user.db, self.orm_spawner, elsewhere=elsewhere)
 
+    def _server_ref(self) -> ServerRef:
+        """Whose containers are ours, whatever we and others were called before."""
+        return ServerRef(self.key, self.object_id, self._claims())
+
     def _env(self) -> dict[str, str]:
         return {name: str(value) for name, value in self.get_env().items() if value is not None}
 
@@ -353,7 +367,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if record is None:
             if self.object_id and not runtime.watcher.connected:
                 return None
-            found = await runtime.backend.running_id(self.user.name, self.name, self._claims())
+            found = await runtime.backend.running_id(self._server_ref())
             if found is None:
                 return 0
             # A Hub that was killed in the middle of a start left no state, but labels.
@@ -424,7 +438,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def _url_now(self) -> str:
         access = await self._wish().reach()
-        running = await self._runtime().backend.address(self.object_id, self.port, access)
+        running = await self._runtime().backend.endpoint(self.object_id, self.port, access)
         return url_of(running, secure=self.internal_ssl)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
@@ -440,14 +454,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if self._nothing_made():
             return
         grace = 0.0 if now else self.stop_timeout
-        await self._runtime().backend.stop(
-            self.user.name,
-            self.name,
-            grace=grace,
-            keep=not self.remove,
-            own=self.object_id,
-            others=self._claims(),
-        )
+        await self._runtime().backend.stop(self._server_ref(), grace=grace, keep=not self.remove)
 
     async def run_post_stop_hook(self) -> None:
         """The admin's hook; then remove the container of a server that ended by itself."""
@@ -463,7 +470,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         The Hub forgets the server whatever we raise, so an Engine that is away is waited for.
         """
         runtime = self._runtime()
-        await runtime.backend.delete(self.user.name, self.name, others=self._claims())
+        await runtime.backend.delete(self._server_ref())
         if not self.delete_volumes:
             return
         goes = partial(
@@ -477,8 +484,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        backend, others = self._runtime().backend, self._claims()
-        await as_http_error(backend.delete(self.user.name, old_name, PATIENCE_S, others))
+        runtime, key = self._runtime(), replace(self.key, server=old_name)
+        patience = runtime.timings.engine_first_seen
+        old = ServerRef(key, others=self._claims())
+        await as_http_error(runtime.backend.delete(old, patience))
 
     # --- certificates ----------------------------------------------------------------------
 
@@ -494,8 +503,5 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         At once: those of another server of this user will be written over them.
         """
-        self._certs = certificates(paths)
+        self._files = certificates(paths)
         return {name: f"{CERTS_DIR}/{name}" for name in paths}
-
-    async def _upload_certs(self, container_id: str) -> None:
-        await self._runtime().engine.put_archive(container_id, "/", self._certs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -12,10 +11,7 @@ from support.fake_engine import FakeEngine
 from support.stage import IMAGE, Stage
 from support.stub_hub import Hub, close_runtimes
 
-from dockernamed.backends import rollback
-from dockernamed.backends.watcher import Watcher
 from dockernamed.engine import client as engine_module
-from dockernamed.lifecycle import runtime
 
 
 @pytest.fixture(autouse=True)
@@ -36,11 +32,8 @@ def fake() -> Iterator[FakeEngine]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried again soon."""
-    quick = functools.partial(Watcher, backoff=0.001, max_backoff=0.02)
-    monkeypatch.setattr(runtime, "Watcher", quick)
+    """What is tried again is tried again soon; the rest of that is `QUICK`."""
     monkeypatch.setattr(engine_module, "RETRIES", (0.001, 0.01))
-    monkeypatch.setattr(rollback, "PAUSES_S", (0.001, 0.01, 0.05, 0.1))
 
 
 @pytest.fixture

@@ -352,7 +352,7 @@ async def test_a_later_start_takes_over_what_was_left(stage: Stage) -> None:
     removed = stage.fake.containers[0].id
     new = await stage.start()
     stalled.release()
-    await eventually(lambda: not stage.backend._leftovers._background)
+    await eventually(lambda: not stage.backend._rollback._background)
     assert [one.id for one in stage.fake.containers] == [new] != [removed]
     await stage.stop()
     assert stage.fake.volumes[VOLUME]["Labels"][LABEL_START] == label
@@ -383,7 +383,7 @@ async def test_a_late_container_does_not_harm_a_later_start(
     lists = stage.fake.count(*LIST)
     new = await stage.start()
     await eventually(lambda: stage.fake.count(*LIST) > lists)
-    await eventually(lambda: not stage.backend._leftovers._background)
+    await eventually(lambda: not stage.backend._rollback._background)
     assert [one.id for one in running(stage.fake)] == [new]
 
 
@@ -394,7 +394,7 @@ async def test_doubts_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch)
     for _ in range(5):
         with pytest.raises(EngineUnavailable):
             await stage.start()
-    assert len(stage.backend._leftovers._open) == 2
+    assert len(stage.backend._rollback._open) == 2
 
 
 async def test_nothing_is_remembered_of_starts_that_are_over(stage: Stage) -> None:
@@ -403,7 +403,7 @@ async def test_nothing_is_remembered_of_starts_that_are_over(stage: Stage) -> No
     await stage.stop()
     with pytest.raises(ServerDied):
         await stage.start(until_ready=failing(ServerDied(1, False, "")))
-    assert stage.backend._leftovers._open == {}
+    assert stage.backend._rollback._open == {}
 
 
 @pytest.mark.parametrize("times", [1, 1000])
@@ -414,7 +414,7 @@ async def test_a_removal_that_is_refused(
     stage.fake.fault(500, *REMOVE, times=times, message="device busy")
     with pytest.raises(ServerDied):
         await stage.start(until_ready=failing(ServerDied(1, False, "")))
-    await eventually(lambda: not stage.backend._leftovers._background)
+    await eventually(lambda: not stage.backend._rollback._background)
     assert len(stage.fake.containers) == (times > 1)
     assert "left for now" in caplog.text
     assert ("failed start is left:" in caplog.text) is (times > 1)

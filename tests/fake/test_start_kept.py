@@ -9,6 +9,7 @@ import pytest
 from support.stage import (
     ARCHIVE,
     KILL,
+    QUICK,
     SPEC,
     START,
     VOLUME,
@@ -21,7 +22,6 @@ from support.stage import (
     running,
 )
 
-from dockernamed.backends import rollback
 from dockernamed.errors import EngineFailed, EngineTimeout, EngineUnavailable, ServerDied
 
 
@@ -143,7 +143,7 @@ async def test_a_later_start_answers_for_a_kept_container(
         await stage.start(keep=True, until_ready=failing(ServerDied(1, False, "")))
     stage.fake.die(old)
     await stage.watcher.wait_dead(old)
-    made = stage.backend._leftovers
+    made = stage.backend._rollback
     assert await stage.start(keep=True) == old
     await eventually(lambda: not made._background)
     assert stage.fake.container(old).running
@@ -162,25 +162,23 @@ async def test_a_kept_container_that_starts_after_its_deadline(
     assert [one.id for one in stage.fake.containers] == [old]
     refusal = stage.fake.fault(400, *KILL, times=int(kind == "refused"))
     stalled.release()
-    await eventually(lambda: not stage.backend._leftovers._background)
+    await eventually(lambda: not stage.backend._rollback._background)
     assert refusal.hits == (kind == "refused")
     assert bool(running(stage.fake)) is (kind == "refused")
     assert ("failed start is left" in caplog.text) is (kind == "refused")
-    assert stage.backend._leftovers._open == {}
+    assert stage.backend._rollback._open == {}
     assert [one.id for one in stage.fake.containers] == [old]
 
 
-async def test_a_kept_container_that_never_starts(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_kept_container_that_never_starts(stage: Stage) -> None:
     """A start that was lost is not waited for without end."""
-    monkeypatch.setattr(rollback, "LATE_S", 0.01)
+    stage.backend = stage.executor(replace(QUICK, late_start=0.01))
     await kept(stage)
     stage.fake.fault("reset", *START)
     with pytest.raises(EngineUnavailable):
         await stage.start(keep=True)
-    await eventually(lambda: not stage.backend._leftovers._background)
-    assert stage.backend._leftovers._open == {}
+    await eventually(lambda: not stage.backend._rollback._background)
+    assert stage.backend._rollback._open == {}
 
 
 async def test_a_kept_container_that_a_later_start_runs(stage: Stage) -> None:
@@ -190,5 +188,5 @@ async def test_a_kept_container_that_a_later_start_runs(stage: Stage) -> None:
     with pytest.raises(EngineUnavailable):
         await stage.start(keep=True)
     assert await stage.start(keep=True) == old
-    await eventually(lambda: not stage.backend._leftovers._background)
+    await eventually(lambda: not stage.backend._rollback._background)
     assert [one.id for one in running(stage.fake)] == [old]
