@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
-import tarfile
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.fake_engine import Behaviour, Container, FakeEngine
+from support.fake_engine import Behaviour, FakeEngine
 from support.stage import (
     ARCHIVE,
     CREATE,
@@ -31,6 +29,7 @@ from support.stage import (
     VOLUME_LIST,
     VOLUME_REMOVE,
     Stage,
+    contents,
     eventually,
     failing,
     late,
@@ -64,17 +63,6 @@ class Lacking(Containers):
     def __init__(self, engine: Engine, what: Can) -> None:
         super().__init__(engine)
         self.can = frozenset(Can) - {what}
-
-
-def contents(container: Container) -> dict[str, bytes]:
-    """Path → content of the files that were put into a container; the last of each path counts."""
-    found = {}
-    for base, data in container.archives or ():
-        assert base == "/"
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            for entry in archive:
-                found[f"/{entry.name}"] = archive.extractfile(entry).read()  # type: ignore[union-attr]
-    return found
 
 
 # --- which is whose ----------------------------------------------------------------------------
@@ -399,7 +387,7 @@ async def test_post_mortem_without_a_body(stage: Stage) -> None:
     """Somebody else has removed the container: that is the reason."""
     death = await stage.backend.post_mortem("0" * 64, 2)
     assert (death.exit_code, death.oom) == (-1, False)
-    assert "removed by somebody else" in death.log
+    assert "removed by somebody else" in (death.log or "")
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -420,7 +408,7 @@ async def test_post_mortem_without_a_log(stage: Stage) -> None:
     stage.fake.fault(501, *LOGS, message="configured logging driver does not support reading")
     death = await stage.backend.post_mortem(container_id, 2)
     assert death.exit_code == 3
-    assert "does not support reading" in death.log
+    assert "does not support reading" in (death.log or "")
 
 
 async def test_post_mortem_without_an_engine(stage: Stage) -> None:

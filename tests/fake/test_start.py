@@ -64,7 +64,9 @@ async def test_a_missing_volume_is_made_with_our_labels(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("labels", [{}, OWNER, {naming.LABEL_HUB: KEY.hub}])
-async def test_a_volume_that_was_there_is_used_and_stays(stage: Stage, labels: dict) -> None:
+async def test_a_volume_that_was_there_is_used_and_stays(
+    stage: Stage, labels: dict[str, str]
+) -> None:
     """One without labels (made by hand) or of this server is mounted, and outlives a failure."""
     await stage.volume(labels=labels)
     with pytest.raises(ServerDied):
@@ -195,7 +197,7 @@ async def test_a_strangers_container_is_left_alone(stage: Stage) -> None:
         (naming.labels(replace(KEY, server="exp-2")), "server 'exp-2' of user 'ann'"),
     ],
 )
-async def test_both_names_taken(stage: Stage, labels: dict, owner: str) -> None:
+async def test_both_names_taken(stage: Stage, labels: dict[str, str], owner: str) -> None:
     """The refusal says whose the second name is and which setting helps; nothing is touched."""
     for name in NAMES:
         await stage.stranger(name, labels)

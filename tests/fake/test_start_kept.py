@@ -15,6 +15,7 @@ from support.stage import (
     VOLUME,
     Stage,
     cancelled,
+    contents,
     eventually,
     failing,
     give_up_soon,
@@ -22,6 +23,8 @@ from support.stage import (
     running,
 )
 
+from dockernamed.desired.entrypoint import ENV_FILE
+from dockernamed.desired.environment import split
 from dockernamed.errors import EngineFailed, EngineTimeout, EngineUnavailable, ServerDied
 
 
@@ -38,6 +41,29 @@ async def test_a_kept_container_is_started_again(stage: Stage) -> None:
     old = await kept(stage)
     assert await stage.start(keep=True) == old
     assert [one.id for one in running(stage.fake)] == [old]
+
+
+async def test_a_kept_container_has_this_starts_environment(stage: Stage) -> None:
+    """All that is personal is handed over, what is gone is unset, and neither is drift."""
+    first = split({"JUPYTERHUB_USER": "ann", "JUPYTERHUB_ADMIN_ACCESS": "1", "LANG": "C"})
+    old = await stage.start(keep=True, env=first)
+    await stage.stop(keep=True)
+    second = split({"JUPYTERHUB_USER": "eve", "LANG": "C"})
+    assert await stage.start(keep=True, env=second, files={"/etc/one": b"1"}) == old
+    found = contents(stage.fake.container(old))
+    variables = found[ENV_FILE].decode().splitlines()
+    assert "export JUPYTERHUB_USER=eve" in variables
+    assert "unset JUPYTERHUB_ADMIN_ACCESS" in variables
+    assert found["/etc/one"] == b"1"
+
+
+async def test_what_the_admin_fixed_stays(stage: Stage) -> None:
+    """A variable of ``extra_create_kwargs`` wins over ours at the first start, and later too."""
+    spec = replace(SPEC, config={"Env": ["JUPYTERHUB_PUBLIC_URL=https://x", "A=b"]})
+    for _ in range(2):
+        container = stage.fake.container(await stage.start(spec, keep=True))
+        await stage.stop(keep=True)
+    assert b"PUBLIC_URL" not in contents(container)[ENV_FILE]
 
 
 async def test_an_image_without_a_shell(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

@@ -83,6 +83,6 @@ def test_other_places_of_an_address(settings: dict[str, Any], host: str) -> None
 )
 def test_no_address_at_all(by: str, lack: str) -> None:
     """A server that nobody could reach is an error of the setting, and no guess who answers."""
-    settings = {"Networks": {}, "Ports": {}}
+    settings: dict[str, Any] = {"Networks": {}, "Ports": {}}
     with pytest.raises(ConfigError, match=f"network_name = 'none': .* {lack}"):
         reached(8888, Access(by), HostConfig={"NetworkMode": "none"}, NetworkSettings=settings)

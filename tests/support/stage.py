@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import io
 import logging
+import tarfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -169,6 +171,17 @@ def names(fake: FakeEngine) -> list[str]:
 def running(fake: FakeEngine) -> list[Container]:
     """The containers that run."""
     return [one for one in fake.containers if one.running]
+
+
+def contents(container: Container) -> dict[str, bytes]:
+    """Path → content of the files that were put into a container; the last of each path counts."""
+    found = {}
+    for base, data in container.archives or ():
+        assert base == "/"
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for entry in archive:
+                found[f"/{entry.name}"] = archive.extractfile(entry).read()  # type: ignore[union-attr]
+    return found
 
 
 async def reached(fault: Fault) -> None:
