@@ -50,6 +50,18 @@ ANOTHER = Mount("volume", "more", "/more", labels=OWNER)
 TWO_VOLUMES = replace(SPEC, mounts=(*SPEC.mounts, ANOTHER))
 
 
+async def test_what_a_cold_start_costs(stage: Stage) -> None:
+    """One request a volume, one to create, one to start; nothing is asked that may be known."""
+    done = len(stage.fake.requests)
+    container_id = await stage.start(TWO_VOLUMES)
+    assert stage.fake.requests[done:] == [
+        VOLUME_CREATE,
+        VOLUME_CREATE,
+        CREATE,
+        ("POST", f"/containers/{container_id}/start"),
+    ]
+
+
 # --- volumes -----------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from support.stage import (
     SPEC,
     START,
     VOLUME,
+    VOLUME_CREATE,
     Stage,
     cancelled,
     contents,
@@ -41,6 +42,26 @@ async def test_a_kept_container_is_started_again(stage: Stage) -> None:
     old = await kept(stage)
     assert await stage.start(keep=True) == old
     assert [one.id for one in running(stage.fake)] == [old]
+
+
+async def test_what_the_start_of_a_kept_container_costs(stage: Stage) -> None:
+    """A look whether it is still connected, and a file; a network of ours is looked for."""
+    stage.fake.add_network("lab-net")
+    spec = replace(SPEC, network="lab-net")
+    one = await stage.start(spec, keep=True)
+    await stage.stop(keep=True)
+    done = len(stage.fake.requests)
+    assert await stage.start(spec, keep=True) == one
+    asked = stage.fake.requests[done:]
+    assert sorted(asked[:3]) == [
+        ("GET", f"/containers/{one}/json"),
+        ("GET", "/networks/lab-net"),
+        VOLUME_CREATE,
+    ]
+    assert asked[3:] == [
+        ("PUT", f"/containers/{one}/archive"),
+        ("POST", f"/containers/{one}/start"),
+    ]
 
 
 async def test_a_kept_container_has_this_starts_environment(stage: Stage) -> None:
