@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dockernamed.images.reference import AllowedImages
+from dockernamed.images.allowed import AllowedImages
 from dockernamed.options import form, profile_config, user_options
 from dockernamed.options.overrides import OverridableSettings
 from dockernamed.options.profiles import Requester

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from ..desired.environment import Environment
-from ..desired.network import Place
+from ..desired.network import Location
 from ..desired.plan import ServerRef
 from ..desired.spec import ServerSpec
 from ..errors import EngineError
@@ -87,7 +87,7 @@ class Seen:
     oom: bool = False
     has_run: bool = False
     dead: bool = False
-    place: Place | None = None
+    place: Location | None = None
 
 
 @dataclass(frozen=True)

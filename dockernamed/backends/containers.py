@@ -8,7 +8,7 @@ from typing import Any
 
 from ..desired.entrypoint import ENV_FILE, SHELL, variables
 from ..desired.environment import Environment
-from ..desired.network import Place
+from ..desired.network import Location
 from ..desired.spec import ServerSpec, container_config
 from ..engine.archive import pack
 from ..engine.client import Engine
@@ -177,13 +177,13 @@ def _seen_in_list(item: Mapping[str, Any]) -> Seen:
     )
 
 
-def _place(info: Mapping[str, Any]) -> Place:
+def _place(info: Mapping[str, Any]) -> Location:
     settings = info.get("NetworkSettings") or {}
     networks = settings.get("Networks") or {}
     # The default bridge of old Engines has a field of its own; IPv4 works on every image.
     places = [*networks.values(), settings]
     found = [place.get(key) for key in ("IPAddress", "GlobalIPv6Address") for place in places]
-    return Place(
+    return Location(
         mode=str((info.get("HostConfig") or {}).get("NetworkMode")),
         addresses=tuple(str(address) for address in found if address),
         ports=dict(_published(settings.get("Ports") or {})),

@@ -1,8 +1,8 @@
-"""How a container that is used again gets this start's personal environment. Pure.
+"""Gives a container that is used again the personal environment of its new start. Pure.
 
-The Engine fixes a container's environment when it creates it. A container that a later start may
-use again is therefore run from a shell, which takes up a file of variables, put in place before
-that start, and then becomes the command that the container was made for.
+The Engine fixes a container's environment when it creates the container. A container that a later
+start may use again is therefore run by a shell, which reads a file of variables that is put in
+place before each start, and then executes the command that the container was made for.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def survive_a_shell(names: Iterable[str]) -> bool:
 
 
 def variables(personal: Mapping[str, str], fixed: Collection[str] = ()) -> str:
-    """What `ENV_FILE` says: a start's personal environment, and what is gone from it.
+    """The content of `ENV_FILE`: a start's personal environment, without what is gone from it.
 
     Args:
         personal: name → value.

@@ -34,7 +34,7 @@ class Access:
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where a container can be reached, whichever way is taken.
 
     Attributes:
@@ -181,7 +181,7 @@ def _gateway(network: str, network_info: Mapping[str, Any]) -> str:
     )
 
 
-def reached_at(place: Place, name: str, port: int, access: Access) -> tuple[str, int]:
+def reached_at(place: Location, name: str, port: int, access: Access) -> tuple[str, int]:
     """Host and TCP port at which a server in a running container is reached.
 
     Args:

@@ -12,7 +12,7 @@ CERTS_DIR = "/etc/dockernamed-certs"
 
 
 def certificates(paths: Mapping[str, str]) -> dict[str, bytes]:
-    """A server's certificates: absolute path in the container → content.
+    """Read a server's certificates: absolute path in the container → content.
 
     Args:
         paths: name in :data:`CERTS_DIR` → path of the file here.

@@ -1,43 +1,48 @@
-"""Image references, which of them a user may choose, and when to pull.
+"""Image references: read, written in full, and as patterns for places where no code can run.
 
-Guarantees:
+Guarantees, held by property tests:
 
 - `parse` accepts what Docker accepts as a reference and nothing else; ``str(parse(text)) == text``.
 - Two references have the same `ImageRef.canonical` exactly when Docker would pull the same thing
   for both: ``lab``, ``lab:latest`` and ``docker.io/library/lab`` are one.
-- `AllowedImages.resolve` returns a reference that the admin wrote (or, with ``"*"``, one that is
-  well formed) or raises `OptionsError`, whatever type of thing was sent.
+- `REFERENCE` matches the whole of a text exactly when `parse` accepts it.
+- `same_image(ref)` matches exactly the references that Docker would pull the same image for.
+- A text that matches `slot(before, after)` makes a reference when put between the two.
+
+The patterns are for a JSON Schema and a form's fields. They are written in what Python and
+ECMAScript (JSON Schema, HTML) have in common, to be matched against whole texts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
-from types import MappingProxyType
-from typing import Any
 
-from ..errors import ConfigError, ImageError, OptionsError
+from ..errors import ImageError
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
 MAX_REPOSITORY = 255  # registry included, as Docker counts
 _MAX_TEXT = 600  # with the longest tag and digest
 
-_HOST = re.compile(
-    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-    r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?"
-)
-_PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_HEX = re.compile("[0-9a-f]+")
-_HEX_LENGTH = {"sha256": 64, "sha384": 96, "sha512": 128}
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]{{1,5}})?"
+# What stands before the first slash is a registry only with a dot, a colon or as localhost.
+_REGISTRY = rf"(?:(?=localhost/|[^/]*[.:]){_HOST}/)"
+_NO_REGISTRY = r"(?![^/]*[.:][^/]*/)"
+_SEGMENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_PATH = rf"{_SEGMENT}(?:/{_SEGMENT})*"
+_NOT_TOO_LONG = rf"(?<![\s\S]{{{MAX_REPOSITORY + 1}}})"
+_NO_ID = r"(?![0-9a-f]{64}(?![\s\S]))"
+_NAME = rf"{_NO_ID}(?:{_REGISTRY}|{_NO_REGISTRY}){_PATH}{_NOT_TOO_LONG}"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_DIGEST = r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})"
+REFERENCE = rf"{_NAME}(?::{_TAG})?(?:@{_DIGEST})?"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """A reference as it was written; what was left out is None here and filled in by properties.
+    """A reference as it was written; omitted parts are None, and properties fill them in.
 
     Attributes:
         registry: ``host`` or ``host:port``, or None.
@@ -68,7 +73,7 @@ class ImageRef:
 
     @property
     def registry_key(self) -> str:
-        """The registry whose credentials are needed, ``docker.io`` when none was written."""
+        """The registry whose credentials are needed; ``docker.io`` if none was written."""
         registry = (self.registry or DEFAULT_REGISTRY).lower()
         return DEFAULT_REGISTRY if registry == "index.docker.io" else registry
 
@@ -83,7 +88,7 @@ class ImageRef:
 
     @property
     def imagename(self) -> str:
-        """As written, fit for the name of an object: ``/``, ``:`` and ``@`` become ``-``."""
+        """As written, but fit for an object's name: ``/``, ``:`` and ``@`` become ``-``."""
         return re.sub("[/:@]", "-", str(self))
 
 
@@ -104,11 +109,11 @@ def parse(text: str) -> ImageRef:
     registry = None
     first, slash, path = rest.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
-        if not _HOST.fullmatch(first):
+        if not re.fullmatch(_HOST, first):
             raise _wrong(text, f"{first!r} is not a registry (host or host:port)")
         registry, rest = first, path
     path, colon, tag = rest.partition(":")
-    if colon and not _TAG.fullmatch(tag):
+    if colon and not re.fullmatch(_TAG, tag):
         hint = "a tag has 1 to 128 of A-Z a-z 0-9 _ . - and begins with none of . -"
         raise _wrong(text, f"{hint}, unlike {tag!r}")
     _check_path(text, path)
@@ -124,7 +129,7 @@ def _check_path(text: str, path: str) -> None:
     if path != path.lower():
         raise _wrong(text, f"the repository must be lower case, such as {path.lower()!r}")
     for segment in path.split("/"):
-        if not _PATH.fullmatch(segment):
+        if not re.fullmatch(_SEGMENT, segment):
             hint = "must be of a-z and 0-9, with . _ __ or - between them"
             raise _wrong(text, f"{segment!r} in the repository {hint}")
     if re.fullmatch("[0-9a-f]{64}", text):
@@ -132,8 +137,7 @@ def _check_path(text: str, path: str) -> None:
 
 
 def _check_digest(text: str, digest: str) -> None:
-    algorithm, _, value = digest.partition(":")
-    if len(value) != _HEX_LENGTH.get(algorithm) or not _HEX.fullmatch(value):
+    if not re.fullmatch(_DIGEST, digest):
         hint = "a digest is sha256: and 64 of 0-9 a-f (sha384: 96, sha512: 128)"
         raise _wrong(text, f"{hint}, unlike {digest!r}")
 
@@ -142,114 +146,67 @@ def _wrong(text: str, why: str) -> ImageError:
     return ImageError(text, f"not an image reference: {why}")
 
 
-class AllowedImages:
-    """The setting ``allowed_images``, once any callable has been called.
+# --- patterns
+
+
+def same_image(ref: ImageRef) -> str:
+    """A pattern for every way to write the image that ``ref`` means."""
+    path, registry = ref.repository, ref.registry_key
+    hosts = [registry]
+    library = ""
+    if registry == DEFAULT_REGISTRY:
+        hosts.append(f"index.{DEFAULT_REGISTRY}")
+        path = path.removeprefix("library/")
+        if "/" in path:
+            path = ref.repository
+        else:
+            library = "(?:library/)?"
+    written = "|".join(_any_case(host) for host in hosts)
+    prefix = f"(?:{written})/" if registry != DEFAULT_REGISTRY else f"(?:(?:{written})/)?"
+    return f"{prefix}{library}{re.escape(path)}{_version(ref)}"
+
+
+def _any_case(host: str) -> str:
+    return "".join(
+        f"[{sign}{sign.upper()}]" if sign.isalpha() else re.escape(sign) for sign in host
+    )
+
+
+def _version(ref: ImageRef) -> str:
+    if ref.digest is not None:
+        return f"(?::{_TAG})?@{re.escape(ref.digest)}"
+    if ref.pull_tag == DEFAULT_TAG:
+        return f"(?::{DEFAULT_TAG})?"
+    return f":{re.escape(ref.pull_tag)}"
+
+
+def slot(before: str, after: str) -> tuple[str, int]:
+    """What may be filled in between two parts of a reference: a pattern and a length.
+
+    A tag after ``repo:``; a path after ``registry/``, with a tag where nothing follows; a whole
+    name or reference where nothing goes before; in the middle of a word, letters and digits.
 
     Args:
-        setting: a list of references; or a dict of choice → reference; or ``"*"`` for any image;
-            or None or empty: nobody chooses.
-
-    Attributes:
-        images: choice → reference, in the admin's order; empty for ``"*"``.
-        wildcard: any well-formed reference is accepted.
-        aliased: choices are names of their own, not references.
+        before: the part before ``{value}``, such as ``quay.io/lab/``.
+        after: the part after it, such as ``:latest``.
 
     Raises:
-        ConfigError: another type, or something in it that is not a reference.
+        ImageError: no text makes these two a reference.
     """
-
-    def __init__(self, setting: object) -> None:
-        self.wildcard = setting == "*"
-        self.images: Mapping[str, str] = MappingProxyType(
-            {} if self.wildcard else _read_setting(setting)
-        )
-        self.aliased = isinstance(setting, Mapping)
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """What a user may send, in the admin's order; empty for ``"*"``, where all is open."""
-        return tuple(self.images)
-
-    def resolve(self, choice: object) -> str:
-        """The reference that an untrusted choice stands for.
-
-        In a list, another way to write the same image (``lab`` for ``lab:latest``) is accepted and
-        gives what the list says.
-
-        Raises:
-            OptionsError: of the wrong type, not a reference, or not among the choices.
-        """
-        counted = None if self.wildcard else self.choices
-        if not self.wildcard and not self.images:
-            raise OptionsError("image", choice, "images cannot be chosen on this Hub", counted)
-        if not isinstance(choice, str) or not choice:
-            raise OptionsError("image", choice, "expected a non-empty string", counted)
-        if self.wildcard:
-            try:
-                return str(parse(choice))
-            except ImageError as error:
-                raise OptionsError("image", choice, error.message) from None
-        if choice in self.images:
-            return self.images[choice]
-        same = None if self.aliased else self._same_image(choice)
-        if same is None:
-            raise OptionsError("image", choice, "not an image that you may choose", counted)
-        return same
-
-    def _same_image(self, choice: str) -> str | None:
-        try:
-            wanted = parse(choice).canonical
-        except ImageError:
-            return None
-        listed = (image for image in self.images.values() if parse(image).canonical == wanted)
-        return next(listed, None)
-
-
-def _read_setting(setting: Any) -> dict[str, str]:
-    if not setting and (setting is None or isinstance(setting, (str, list, tuple, Mapping))):
-        return {}
-    if isinstance(setting, Mapping):
-        images = dict(setting)
-    elif isinstance(setting, (list, tuple)):
-        if not all(isinstance(image, str) for image in setting):
-            raise ConfigError("allowed_images", setting, "a list must hold strings only")
-        images = {image: image for image in setting}
-    else:
-        hint = "expected a list of images, a dict of choice → image, or '*' for any image"
-        raise ConfigError("allowed_images", setting, hint)
-    for choice, image in images.items():
-        if not isinstance(choice, str) or not choice or not isinstance(image, str):
-            hint = "a dict must map non-empty strings to images"
-            raise ConfigError("allowed_images", {choice: image}, hint)
-        if image == "*":
-            raise ConfigError("allowed_images", setting, "'*' for any image must stand alone")
-        try:
-            parse(image)
-        except ImageError as error:
-            raise ConfigError("allowed_images", image, error.message) from None
-    return images
-
-
-class PullPolicy(str, Enum):
-    """When to ask the registry: each time, when the image is absent, never, or don't even look."""
-
-    ALWAYS = "always"
-    IFNOTPRESENT = "ifnotpresent"
-    NEVER = "never"
-    SKIP = "skip"
-
-    def __str__(self) -> str:
-        return self.value
-
-    @classmethod
-    def parse(cls, text: str) -> PullPolicy:
-        """Read the setting ``pull_policy``, upper or lower case (``IfNotPresent``).
-
-        Raises:
-            ConfigError: no such policy.
-        """
-        try:
-            return cls(text.lower())
-        except ValueError:
-            hint = f"expected one of {', '.join(repr(one.value) for one in cls)}"
-            raise ConfigError("pull_policy", text, hint) from None
+    if not before and not after:
+        return REFERENCE, 1024
+    sample = f"sha256:{'0' * 64}" if before.endswith("@") else "a"
+    try:
+        parse(f"{before}{sample}{after}")
+    except ImageError as error:
+        raise ImageError(f"{before}{{value}}{after}", error.message) from None
+    if before.endswith("@") and not after:
+        return _DIGEST, 1024
+    room = MAX_REPOSITORY - len(before) - len(after)
+    if before.rpartition("/")[2].count(":"):
+        return r"[A-Za-z0-9_]{1,64}" if after or not before.endswith(":") else _TAG, 128
+    if before.endswith("/") and not after:
+        return rf"{_PATH}(?::{_TAG})?", room
+    if before.endswith("/") and after.startswith((":", "@", "/")):
+        return _PATH, room
+    return r"[a-z0-9]+(?:-[a-z0-9]+)*", min(room, 64)

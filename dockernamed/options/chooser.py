@@ -1,4 +1,4 @@
-"""One server's choices: from the spawner's settings to a menu, and from a choice to its settings.
+"""The choices for one server: a menu made from its settings, and the settings of a choice.
 
 The pure rooms (options, profiles, schema, form) take data; here callables are called, with the
 spawner, and what was chosen is set on it. In order: the setting itself, JupyterHub's
@@ -8,14 +8,15 @@ spawner, and what was chosen is set on it. In order: the setting itself, Jupyter
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from traitlets import TraitError
 
+from ..callables import evaluated
 from ..errors import EngineError
-from ..images.reference import AllowedImages
+from ..images.allowed import AllowedImages
 from ..timeouts import within
 from . import overrides, profile_config
 from .form import Presence, images_of, presence, render
@@ -24,14 +25,10 @@ from .profiles import Requester
 from .schema import schema
 from .user_options import Choice, Menu, from_form, parse, recall
 
-#: Settings whose text is a template: what a user typed must not be read as one there.
+#: Settings that are templates. What a user typed must not be expanded as one in them.
 TEMPLATED = frozenset(
     {
-        "args",
-        "cmd",
         "default_url",
-        "extra_create_kwargs",
-        "extra_host_config",
         "mounts",
         "name_template",
         "network_name",
@@ -41,10 +38,28 @@ TEMPLATED = frozenset(
         "volumes",
     }
 )
+#: Settings that name volumes. A name that was chosen is another one than the setting's.
+OF_VOLUMES = frozenset({"mounts", "read_only_volumes", "server_volume", "volumes"})
+#: Settings with texts that programs read: only names of fields are expanded there.
+TEMPLATED_IN_PASSING = frozenset({"extra_create_kwargs", "extra_host_config"})
 LISTING_TIMEOUT = 2.0  # seconds that a form waits to learn which images the Engine has
 
 #: Gives the references of the images on the Engine.
 ListImages = Callable[[], Awaitable[Iterable[str]]]
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """The settings about choices, each callable among them called once."""
+
+    allowed_images: Any
+    profile_list: Any
+    common_options: Any
+
+    @property
+    def aliases(self) -> Mapping[Any, Any]:
+        """Alias → reference of the images, for whoever may choose them."""
+        return profile_config.image_aliases(self.allowed_images)
 
 
 class Chooser:
@@ -65,20 +80,20 @@ class Chooser:
         Raises:
             ConfigError: the settings cannot work.
         """
+        return self._menu(await self._offer())
+
+    def _menu(self, offer: _Offer) -> Menu:
         groups = frozenset(group.name for group in self._spawner.user.groups)
         requester = Requester(self._spawner.user.name, groups)
-        images, labels = profile_config.images_seen(
-            await self._setting("allowed_images"), requester
-        )
-        overridable = self._overridable()
-        catalogue = profile_config.read(
-            await self._setting("profile_list"), await self._setting("common_options"), overridable
-        )
+        images, labels = profile_config.images_seen(offer.allowed_images, requester)
+        overridable = overridable_settings(self._spawner)
+        catalogue = profile_config.read(offer.profile_list, offer.common_options, overridable)
         return Menu(AllowedImages(images), catalogue.seen_by(requester), overridable, labels)
 
     async def form(self) -> str:
-        """The options form, or "" when there is nothing to choose."""
-        menu = await self.menu()
+        """The options form, or "" if there is nothing to choose."""
+        offer = await self._offer()
+        menu = self._menu(offer)
         if menu.empty:
             return ""
         saved, note = recall(self._spawner.user_options, menu)
@@ -90,7 +105,7 @@ class Chooser:
             menu,
             user_options=saved,
             note=note,
-            default_image=self._aliased(self._spawner.image, await self._aliases()),
+            default_image=_aliased(self._spawner.image, offer.aliases),
             present=await self._presence(),
             template_paths=self._spawner.additional_profile_form_template_paths,
             template=self._spawner.profile_form_template,
@@ -104,36 +119,45 @@ class Chooser:
         """The JSON Schema of what may be sent."""
         return schema(await self.menu(), f"user_options of {self._spawner.user.name}")
 
-    async def apply(self, user_options: object) -> Choice:
-        """Check what was asked for, and set on the spawner what it means.
+    async def apply(self, user_options: object, *, others: bool = False) -> Choice:
+        """Check the options that were sent, and apply them to the spawner's settings.
+
+        Args:
+            user_options: what was sent.
+            others: further keys are left to the admin's own hooks.
 
         Raises:
             OptionsError: it may not be chosen.
             ConfigError: the settings cannot work.
         """
-        choice = parse(user_options, await self.menu())
-        aliases = await self._aliases()
-        self._spawner.image = self._aliased(self._spawner.image, aliases)
+        offer = await self._offer()
+        choice = parse(user_options, self._menu(offer), others=others)
+        self._spawner.image = _aliased(self._spawner.image, offer.aliases)
+        volumes: dict[str, str] = {}
         for layer in choice.layers:
             for name, value in layer.settings.items():
-                await self._override(layer, name, value, aliases)
+                given = await self._override(layer, name, value, offer.aliases)
+                if name in OF_VOLUMES:
+                    volumes |= dict.fromkeys(overrides.texts(given), layer.chosen)
         if choice.image is not None:
             self._spawner.image = choice.image
-        return choice
+        return replace(choice, volumes=volumes)
 
     async def _override(
         self, layer: Layer, name: str, value: Any, aliases: Mapping[Any, Any]
-    ) -> None:
-        value = await self._resolved(value)
+    ) -> Any:
+        """Set one setting; returns the value that the layer gave."""
+        value = await evaluated(value, self._spawner)
         current = getattr(self._spawner, name)
         if isinstance(value, Mapping):
-            current = await self._resolved(current)
+            current = await evaluated(current, self._spawner)
         if name == "image" and not layer.field:
-            value = self._aliased(value, aliases)
+            value = _aliased(value, aliases)
         try:
             setattr(self._spawner, name, overrides.merged(current, value))
         except (TraitError, ValueError, TypeError) as error:
             raise layer.refused(name, value, str(error)) from error
+        return value
 
     async def _presence(self) -> Presence:
         if self._list_images is None:
@@ -145,42 +169,43 @@ class Chooser:
             return lambda image: None
         return presence(listed)
 
-    async def _aliases(self) -> Mapping[Any, Any]:
-        return profile_config.image_aliases(await self._setting("allowed_images"))
+    async def _offer(self) -> _Offer:
+        """The settings about choices as they are when a server starts, evaluated once.
 
-    @staticmethod
-    def _aliased(image: Any, aliases: Mapping[Any, Any]) -> Any:
-        return aliases.get(image, image) if isinstance(image, str) else image
-
-    def _overridable(self) -> OverridableSettings:
-        names = self._spawner.trait_names(config=True)
-        return OverridableSettings(frozenset(names), TEMPLATED)
-
-    async def _setting(self, name: str) -> Any:
-        """A setting as it is when a server starts: with the overrides of the user's groups.
-
-        JupyterHub applies those at a start only, where applying them twice changes nothing.
+        That is with the overrides of the user's groups, which JupyterHub applies at a start only.
+        Applying them twice changes nothing.
         """
+        groups = await self._group_overrides()
+        names = ("allowed_images", "profile_list", "common_options")
+        return _Offer(*[await self._setting(name, groups) for name in names])
+
+    async def _setting(self, name: str, groups: Iterable[Mapping[str, Any]]) -> Any:
         value = getattr(self._spawner, name)
-        for entry in await self._group_overrides():
+        for entry in groups:
             override = entry.get(OVERRIDE, {})
             if name in override:
-                value = overrides.merged(value, await self._resolved(override[name]))
-        return await self._resolved(value)
+                value = overrides.merged(value, await evaluated(override[name], self._spawner))
+        return await evaluated(value, self._spawner)
 
     async def _group_overrides(self) -> list[Mapping[str, Any]]:
-        found = await self._resolved(self._spawner.group_overrides)
+        found = await evaluated(self._spawner.group_overrides, self._spawner)
         mine = {group.name for group in self._spawner.user.groups}
         return [found[key] for key in sorted(found) if mine & set(found[key]["groups"])]
 
-    async def _resolved(self, value: Any) -> Any:
-        if callable(value):
-            value = value(self._spawner)
-        return await value if inspect.isawaitable(value) else value
+
+def _aliased(image: Any, aliases: Mapping[Any, Any]) -> Any:
+    """The reference that an alias stands for; anything else as it is."""
+    return aliases.get(image, image) if isinstance(image, str) else image
+
+
+def overridable_settings(spawner: Any) -> OverridableSettings:
+    """What a choice can override, of such a spawner."""
+    names = frozenset(spawner.trait_names(config=True))
+    return OverridableSettings(names, TEMPLATED, TEMPLATED_IN_PASSING)
 
 
 def images(spawner: Any) -> list[str]:
-    """Every image that somebody can choose, and the default one, as far as that is known ahead.
+    """Every image that anybody can choose, and the default one, as far as known at the Hub's start.
 
     Args:
         spawner: one made of the Hub's configuration, with no user: callables are not asked.
@@ -192,7 +217,7 @@ def images(spawner: Any) -> list[str]:
         None if callable(value) else value
         for value in (spawner.profile_list, spawner.common_options, spawner.allowed_images)
     )
-    overridable = OverridableSettings(frozenset(spawner.trait_names(config=True)), TEMPLATED)
+    overridable = overridable_settings(spawner)
     catalogue = profile_config.read(profiles or [], common or {}, overridable)
     aliases = profile_config.image_aliases(allowed)
     menu = Menu(AllowedImages(aliases or allowed), catalogue, overridable)
@@ -201,7 +226,7 @@ def images(spawner: Any) -> list[str]:
 
 
 def check(spawner: Any) -> None:
-    """Read all that is known before anybody asks: for the Hub's start.
+    """Check, when the Hub starts, everything that is known by then.
 
     Args:
         spawner: one made of the Hub's configuration, with no user.
@@ -216,11 +241,10 @@ def check(spawner: Any) -> None:
             value = overrides.merged(getattr(spawner, name), value)
         traits[name]._validate(spawner, value)
 
-    names = frozenset(spawner.trait_names(config=True))
     known = [
         {} if callable(value) else value for value in (spawner.profile_list, spawner.common_options)
     ]
-    overridable = OverridableSettings(names, TEMPLATED, accepts)
+    overridable = replace(overridable_settings(spawner), check=accepts)
     profile_config.check(profile_config.read(known[0], known[1], overridable))
     if not callable(spawner.allowed_images):
         profile_config.images_seen(spawner.allowed_images, Requester(""))

@@ -1,4 +1,4 @@
-"""What a choice changes: settings overridden, checked when the Hub starts, merged when one is made.
+"""Overrides of settings by a choice: checked when the Hub starts, merged when a choice is made.
 
 The rules of merging are KubeSpawner's and JupyterHub's (`Spawner.group_overrides`): a dict is
 merged into the dict that is there, at every depth; None removes a key; anything else replaces.
@@ -12,15 +12,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any
 
 from ..errors import ConfigError, DockerNamedError, OptionsError
+from ..templates import shielded
+from .kubernetes import KUBERNETES
 
 OVERRIDE = "spawner_override"
 OVERRIDE_ALIAS = "kubespawner_override"
 
-#: Settings that are read before anybody has chosen, or once for the whole Hub.
+#: Settings that are read before a user chooses, or once for the whole Hub.
 FIXED = frozenset(
     {
         "additional_profile_form_template_paths",
@@ -34,100 +35,6 @@ FIXED = frozenset(
         "options_from_form",
         "profile_form_template",
         "profile_list",
-    }
-)
-
-_DEVICES = "extra_host_config = {'device_requests': [...]} for GPUs, or {'devices': [...]}"
-_SECURITY = "extra_host_config = {'cap_drop': [...], 'security_opt': [...]}"
-_USER = "extra_create_kwargs = {'user': 'uid:gid'}"
-_PLACE = "client_kwargs = {'base_url': ...}, where the Engine to run on is chosen"
-_LABELS = "extra_create_kwargs = {'labels': {...}}"
-_VOLUMES = "volumes = {'name-or-directory': '/path'} or mounts = [...]"
-_DRIVER = "mounts = [{'type': 'volume', 'driver_config': {...}, ...}]"
-_HOOKS = "pre_spawn_hook or post_stop_hook"
-
-#: What KubeSpawner has and Docker has not → the setting that does the nearest thing; "" for none.
-KUBERNETES: Mapping[str, str] = MappingProxyType(
-    {
-        "after_pod_created_hook": _HOOKS,
-        "allow_privilege_escalation": "extra_host_config = {'security_opt': ['no-new-privileges']}",
-        "automount_service_account_token": "",
-        "common_labels": _LABELS,
-        "component_label": _LABELS,
-        "container_security_context": _SECURITY,
-        "delete_grace_period": "stop_timeout",
-        "delete_pvc": "",
-        "delete_stopped_pods": "remove",
-        "dns_name_template": "name_template",
-        "enable_user_namespaces": "",
-        "events_enabled": "",
-        "extra_annotations": _LABELS,
-        "extra_container_config": "extra_create_kwargs or extra_host_config",
-        "extra_containers": "",
-        "extra_labels": _LABELS,
-        "extra_pod_config": "extra_create_kwargs or extra_host_config",
-        "extra_resource_guarantees": _DEVICES,
-        "extra_resource_limits": _DEVICES,
-        "fs_gid": _USER,
-        "fs_group_id": _USER,
-        "get_pod_url": "",
-        "gid": _USER,
-        "handle_legacy_names": "",
-        "hub_connect_ip": "hub_connect_url",
-        "hub_connect_port": "hub_connect_url",
-        "image_pull_policy": "pull_policy",
-        "image_pull_secrets": "",
-        "image_spec": "image",
-        "init_containers": _HOOKS,
-        "k8s_api_host": _PLACE,
-        "k8s_api_request_retry_timeout": "",
-        "k8s_api_request_timeout": "client_kwargs = {'timeout': ...}",
-        "k8s_api_ssl_ca_cert": "tls_config",
-        "k8s_api_threadpool_workers": "",
-        "k8s_api_verify_ssl": "tls_config",
-        "lifecycle_hooks": _HOOKS,
-        "modify_pod_hook": "pre_spawn_hook",
-        "namespace": "prefix",
-        "node_affinity_preferred": _PLACE,
-        "node_affinity_required": _PLACE,
-        "node_selector": _PLACE,
-        "pod_affinity_preferred": _PLACE,
-        "pod_affinity_required": _PLACE,
-        "pod_anti_affinity_preferred": _PLACE,
-        "pod_anti_affinity_required": _PLACE,
-        "pod_connect_ip": "host_ip",
-        "pod_name_template": "name_template",
-        "pod_security_context": _SECURITY,
-        "priority_class_name": "extra_host_config = {'cpu_shares': ..., 'oom_score_adj': ...}",
-        "privileged": "extra_host_config = {'privileged': True}",
-        "pvc_name_template": "server_volume",
-        "remember_pvc_name": "",
-        "run_privileged": "extra_host_config = {'privileged': True}",
-        "scheduler_name": "",
-        "secret_mount_path": "",
-        "secret_name_template": "",
-        "service_account": "",
-        "services_enabled": "",
-        "singleuser_image_spec": "image",
-        "slow_spawn_message": "",
-        "slow_spawn_message_frequency": "",
-        "slow_spawn_message_threshold": "",
-        "slug_scheme": "name_template",
-        "storage_access_modes": "",
-        "storage_capacity": _DRIVER,
-        "storage_class": _DRIVER,
-        "storage_extra_annotations": "",
-        "storage_extra_labels": "",
-        "storage_pvc_ensure": "server_volume",
-        "storage_selector": "",
-        "supplemental_gids": "extra_host_config = {'group_add': [...]}",
-        "tolerations": _PLACE,
-        "uid": _USER,
-        "user_namespace_annotations": "",
-        "user_namespace_labels": "",
-        "user_namespace_template": "",
-        "volume_mounts": _VOLUMES,
-        "working_dir": "extra_create_kwargs = {'working_dir': '/path'}",
     }
 )
 
@@ -145,18 +52,20 @@ class OverridableSettings:
         settings: their names.
         templates: those whose text is expanded as a template afterwards (``{username}``), where a
             user's own text must not be read as one.
+        in_passing: those of `templates.expand_in_passing`, likewise.
         check: called with a name and a value known when the Hub starts; raises when it cannot be.
     """
 
     settings: frozenset[str]
     templates: frozenset[str] = frozenset()
+    in_passing: frozenset[str] = frozenset()
     check: Callable[[str, object], object] | None = None
 
     def require(self, name: object, value: object, where: str) -> str:
-        """The name, when it is a setting that a choice can override.
+        """The name, if it is a setting that a choice can override.
 
         Raises:
-            ConfigError: it is not; the hint names what to use instead, where there is something.
+            ConfigError: it is not; the hint names what to use instead, if there is something.
         """
         if not isinstance(name, str):
             raise ConfigError(where, {name: value}, "the keys of an override are names of settings")
@@ -193,6 +102,11 @@ class Layer:
     field: str = ""
     asked: object = None
 
+    @property
+    def chosen(self) -> str:
+        """The part in words, with what the user wrote; equal for equal choices alone."""
+        return f"{self.source}: {self.asked}" if self.field else self.source
+
     def refused(self, name: str, value: object, why: str) -> DockerNamedError:
         """The error for a setting that does not take its value: the user's or the admin's."""
         if self.field:
@@ -224,7 +138,7 @@ def read(
 def check_values(
     override: Mapping[str, object], where: str, overridable: OverridableSettings
 ) -> None:
-    """Ask the settings themselves whether they take the values known by now.
+    """Validate the values that are already known with the settings themselves.
 
     Raises:
         ConfigError: one does not.
@@ -241,7 +155,7 @@ def check_values(
 
 
 def check_placeholders(override: Mapping[str, object], where: str) -> None:
-    """Refuse what looks like formatting of ``{value}``: only the plain word is filled in.
+    """Refuse what looks like a format of ``{value}``: only the plain field is replaced.
 
     Raises:
         ConfigError: there is such a thing.
@@ -270,40 +184,50 @@ def filled(
     """An override with ``{value}`` filled in, in strings at any depth, keys included.
 
     ``{{`` and ``}}`` become single braces, and any other field stays as it is, as in KubeSpawner.
-    In settings that are templates, only ``{value}`` is touched, and braces in what a user wrote are
-    doubled: they come out of the template as they were typed.
+    In settings that are templates, only ``{value}`` is touched, and what a user wrote is put in so
+    that it comes out of the template as it was typed.
 
     A string that is ``{value}`` and nothing else becomes the value itself, so a number stays one.
     """
     result = {}
     for name, part in override.items():
-        template = name in overridable.templates
-        pattern = _TEMPLATE_PLACEHOLDER if template else _PLACEHOLDER
-        result[name] = _fill(part, value, pattern, template)
+        if name in overridable.templates:
+            result[name] = _fill(part, value, _TEMPLATE_PLACEHOLDER, _doubled)
+        elif name in overridable.in_passing:
+            result[name] = _fill(part, value, _TEMPLATE_PLACEHOLDER, shielded)
+        else:
+            result[name] = _fill(part, value, _PLACEHOLDER, str)
     return result
 
 
-def _fill(part: object, value: str | int | float, pattern: re.Pattern[str], double: bool) -> object:
+def _doubled(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _fill(
+    part: object,
+    value: str | int | float,
+    pattern: re.Pattern[str],
+    as_typed: Callable[[str], str],
+) -> object:
     if isinstance(part, str):
         if part == "{value}" and not isinstance(value, str):
             return value
-        text = value if isinstance(value, str) else plain(value)
-        if double:
-            text = text.replace("{", "{{").replace("}", "}}")
+        text = as_typed(value if isinstance(value, str) else plain(value))
         signs = {"{{": "{", "}}": "}", "{value}": text}
         return pattern.sub(lambda match: signs[match[0]], part)
     if isinstance(part, Mapping):
         return {
-            _fill(key, value, pattern, double): _fill(inner, value, pattern, double)
+            _fill(key, value, pattern, as_typed): _fill(inner, value, pattern, as_typed)
             for key, inner in part.items()
         }
     if isinstance(part, (list, tuple, set)):
-        return type(part)(_fill(inner, value, pattern, double) for inner in part)
+        return type(part)(_fill(inner, value, pattern, as_typed) for inner in part)
     return part
 
 
 def plain(number: int | float) -> str:
-    """A number as a person writes it: ``2``, ``1.5``, ``0.00001``, never ``1e-05``."""
+    """A number as people write it: ``2``, ``1.5``, ``0.00001``, never ``1e-05``."""
     if isinstance(number, int):
         return str(number)
     digits = format(Decimal(repr(number)), "f")
@@ -311,7 +235,7 @@ def plain(number: int | float) -> str:
 
 
 def merged(current: object, new: object) -> object:
-    """A setting's next value: ``new`` merged into ``current`` when both are dicts, else ``new``.
+    """A setting's next value: ``new`` merged into ``current`` if both are dicts, else ``new``.
 
     Neither is changed, and the result shares no list or dict with them.
     """

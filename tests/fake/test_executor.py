@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -356,11 +357,11 @@ async def test_delete_volumes(stage: Stage, caplog: pytest.LogCaptureFixture) ->
     await stage.volume("nobodys")
     stage.fake.fault("reset", *VOLUME_LIST, times=4)
     stage.fake.fault(404, VOLUME_REMOVE[0], "/volumes/vanishes", message="no such volume")
-    asked = {}
+    asked: dict[str, Mapping[str, str]] = {}
 
-    def goes(name: str, labels: Any) -> bool:
-        asked[name] = dict(labels)
-        return name != "stays"
+    def goes(volumes: Mapping[str, Mapping[str, str]]) -> list[str]:
+        asked.update(volumes)
+        return [name for name in volumes if name != "stays"]
 
     await stage.backend.delete_volumes(HUB, goes)
     assert set(stage.fake.volumes) == {VOLUME, "stays", "vanishes", "another-hubs", "nobodys"}

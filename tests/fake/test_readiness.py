@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from certipy import Certipy
 
-from dockernamed.lifecycle import ready
-from dockernamed.lifecycle.ready import answers
+from dockernamed.lifecycle import readiness
+from dockernamed.lifecycle.readiness import answers
 
 Answer = Callable[[bytes], Awaitable[bytes]]
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ready, "LONGEST_STEP_S", 0.01)
+    monkeypatch.setattr(readiness, "LONGEST_STEP_S", 0.01)
 
 
 class Server:
@@ -100,7 +100,7 @@ async def test_nobody_listens_yet() -> None:
 
 async def test_a_silent_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that accepts and says nothing is hung up on, and asked again."""
-    monkeypatch.setattr(ready, "REQUEST_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(readiness, "REQUEST_TIMEOUT_S", 0.05)
     async with Server(None, OK).listening() as server:
         await answers(f"http://127.0.0.1:{server.port}/")
     assert len(server.stop_requested) == 1

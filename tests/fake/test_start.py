@@ -35,7 +35,8 @@ from support.stage import (
 
 from dockernamed import naming
 from dockernamed.backends import rollback
-from dockernamed.desired.spec import LABEL_START, Mount
+from dockernamed.desired.mounts import Mount
+from dockernamed.desired.spec import LABEL_START
 from dockernamed.errors import (
     BadRequest,
     EngineFailed,

@@ -18,7 +18,8 @@ def test_archive(tmp_path: Path) -> None:
     files = certificates(
         {"keyfile": str(tmp_path / "user-ann.key"), "certfile": str(tmp_path / "user-ann.crt")}
     )
-    with tarfile.open(fileobj=io.BytesIO(pack(files))) as archive:
+    data = pack(files)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         found = {
             f"/{entry.name}": (entry.mode, archive.extractfile(entry).read())  # type: ignore[union-attr]
             for entry in archive

@@ -1,4 +1,4 @@
-"""imagepatterns.py: the grammar of image references as regular expressions."""
+"""images.reference: the grammar of image references as regular expressions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dockernamed.errors import ImageError
-from dockernamed.images.patterns import REFERENCE, same_image, slot
-from dockernamed.images.reference import parse
+from dockernamed.images.reference import REFERENCE, parse, same_image, slot
 
 SHA = "sha256:" + "a" * 64
 PIECES = [
@@ -30,7 +29,7 @@ NAMES = [
 
 
 def is_reference(text: str) -> bool:
-    """What `images.parse` says."""
+    """What `parse` says."""
     try:
         parse(text)
     except ImageError:

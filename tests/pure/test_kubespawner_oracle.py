@@ -348,7 +348,8 @@ async def test_where_we_are_stricter(case: str) -> None:
 
 def test_every_setting_of_kubespawner_is_known_or_explained() -> None:
     """An override that KubeSpawner knows is either a setting here or named with what to use."""
-    from dockernamed.options.overrides import FIXED, KUBERNETES
+    from dockernamed.options.kubernetes import KUBERNETES
+    from dockernamed.options.overrides import FIXED
     from dockernamed.spawner import DockerNamedSpawner
 
     known = set(DockerNamedSpawner.class_trait_names(config=True)) | FIXED

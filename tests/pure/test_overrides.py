@@ -12,7 +12,8 @@ from jupyterhub.spawner import recursive_update
 
 from dockernamed.errors import ConfigError, OptionsError
 from dockernamed.options import overrides
-from dockernamed.options.overrides import FIXED, KUBERNETES, Layer, OverridableSettings
+from dockernamed.options.kubernetes import KUBERNETES
+from dockernamed.options.overrides import FIXED, Layer, OverridableSettings
 
 WORDS = OverridableSettings(
     frozenset({"image", "environment", "mem_limit", "pull_policy", "volumes", "allowed_images"}),

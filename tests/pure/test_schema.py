@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis_jsonschema import from_schema
 
 from dockernamed.errors import OptionsError
-from dockernamed.images.reference import AllowedImages
+from dockernamed.images.allowed import AllowedImages
 from dockernamed.options import profile_config, user_options
 from dockernamed.options.overrides import OverridableSettings
 from dockernamed.options.profiles import Requester

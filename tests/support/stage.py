@@ -23,7 +23,8 @@ from dockernamed.backends.containers import Containers
 from dockernamed.backends.executor import Executor
 from dockernamed.backends.watcher import Watcher
 from dockernamed.desired.environment import Environment, split
-from dockernamed.desired.spec import Mount, ServerSpec
+from dockernamed.desired.mounts import Mount
+from dockernamed.desired.spec import ServerSpec
 from dockernamed.engine import wire
 from dockernamed.engine.client import Connection, Engine
 from dockernamed.engine.wire import Call

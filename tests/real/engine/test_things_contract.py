@@ -16,8 +16,9 @@ from support.engine.worlds import PORT, Program, World
 from dockernamed import naming
 from dockernamed.backends.base import Can, Seen, Things
 from dockernamed.desired.environment import Environment, split
+from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access, reached_at
-from dockernamed.desired.spec import LABEL_START, Mount
+from dockernamed.desired.spec import LABEL_START
 from dockernamed.errors import Conflict, EngineError, NameTaken, NotFound
 
 
