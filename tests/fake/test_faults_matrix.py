@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from support.fake_engine.faults import Handler
 from support.operations import OPERATIONS, SERVER, Operation, start
 from support.stage import (
     EVENTS,
+    QUICK,
     VOLUME_CREATE,
     Late,
     eventually,
@@ -32,8 +34,6 @@ from support.stage import (
 )
 from support.stub_hub import Hub, of_server, runtimes
 from tornado import web
-
-from dockernamed.backends import watcher
 
 FAULTS = ["down", "reset", "lost", 500, "garbage", "late", "hung"]
 
@@ -86,7 +86,7 @@ async def quiet(fault: Fault) -> None:
         await eventually(lambda: fault._work is not None and fault._work.done())
     for rooms in runtimes():
         await asyncio.wait_for(rooms.watcher.in_sync(), 30)
-        failed = rooms.backend._leftovers._open.values()
+        failed = rooms.backend._rollback._open.values()
         await eventually(lambda failed=failed: all(m.in_doubt or m.start_in_doubt for m in failed))
 
 
@@ -131,8 +131,7 @@ async def test_fault(
     kind: str | int,
 ) -> None:
     """See the module's docstring."""
-    monkeypatch.setattr(watcher, "OPEN_PATIENCE", 0.05)
-    hub = make_hub(**operation.settings)
+    hub = make_hub(timings=replace(QUICK, stream_opens=0.05), **operation.settings)
     await operation.before(hub, fake)
     before = volumes(fake)
     older = {one.id for one in of_server(fake, SERVER)}

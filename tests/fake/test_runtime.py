@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.fake_engine import FakeEngine
-from support.stage import IMAGE, INSPECT, eventually
+from support.stage import IMAGE, INSPECT, QUICK, eventually
 from support.stub_hub import close_runtimes
 
 from dockernamed.engine.client import Connection
@@ -24,9 +24,9 @@ LOG = logging.getLogger("hub")
 
 
 @pytest.fixture
-async def runtime(fake: FakeEngine, impatient: None) -> AsyncIterator[Runtime]:
+async def runtime(fake: FakeEngine) -> AsyncIterator[Runtime]:
     """One on the fake Engine."""
-    yield Runtime.shared(Connection(fake.url), "hub-1", LOG)
+    yield Runtime.shared(Connection(fake.url), "hub-1", LOG, timings=QUICK)
     await close_runtimes()
 
 

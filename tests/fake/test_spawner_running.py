@@ -6,21 +6,29 @@ import asyncio
 import io
 import logging
 import tarfile
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from jupyterhub import orm
 from support.driving import MakeHub, Told, env_of, message
 from support.fake_engine import FakeEngine
-from support.stage import IMAGE, INSPECT, KILL, REMOVE, STOP, VOLUME_REMOVE, eventually, running
-from support.stub_hub import Hub, of_server, runtime
+from support.stage import (
+    IMAGE,
+    INSPECT,
+    KILL,
+    QUICK,
+    REMOVE,
+    STOP,
+    VOLUME_REMOVE,
+    eventually,
+    running,
+)
+from support.stub_hub import Hub, of_server, runtime, spawners_with
 from tornado import web
 
 from dockernamed import naming, templates
-from dockernamed import spawner as spawner_module
-from dockernamed.backends import executor as containers_module
 from dockernamed.desired import entrypoint
-from dockernamed.timings import Timings
 
 # --- while it runs -----------------------------------------------------------------------------
 
@@ -342,14 +350,12 @@ async def test_delete_while_the_engine_stumbles(hub: Hub, fake: FakeEngine) -> N
     assert fake.volumes == {}
 
 
-async def test_delete_before_the_engine_was_ever_there(
-    hub: Hub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_delete_before_the_engine_was_ever_there(hub: Hub, fake: FakeEngine) -> None:
     """The Hub began without its Engine: the files go when that is there, they are not forgotten."""
     await hub.spawn("exp-1")
     await hub.stop("exp-1")
     fake.down()
-    monkeypatch.setattr(containers_module, "PATIENCE_S", 0.01)
+    hub.spawner_class = spawners_with(replace(QUICK, engine_first_seen=0.01))
     await hub.restart()
     deleting = asyncio.ensure_future(hub.delete("exp-1"))
     await asyncio.wait({deleting}, timeout=0.05)
@@ -449,15 +455,13 @@ async def test_rename_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -> Non
     assert "exp-1" in hub.user().orm_spawners
 
 
-async def test_rename_without_an_engine(
-    make_hub: MakeHub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rename_without_an_engine(make_hub: MakeHub, fake: FakeEngine) -> None:
     """Who renames is not kept waiting for an Engine that does not come back."""
-    hub = make_hub(remove=False)
+    hub = make_hub(timings=replace(QUICK, engine_first_seen=0.01), remove=False)
+    await asyncio.wait_for(hub.spawner("exp-1")._runtime.watcher.in_sync(), 30)
     await hub.spawn("exp-1")
     await hub.stop("exp-1")
     fake.down()
-    monkeypatch.setattr(spawner_module, "DEFAULT", Timings(engine_first_seen=0.01))
     with pytest.raises(web.HTTPError) as caught:
         await hub.rename("exp-1", "keep")
     assert caught.value.status_code == 503

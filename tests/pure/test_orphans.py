@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from dockernamed.backends.base import SeenNetwork
 from dockernamed.backends.observed import ObservedContainer, State
 from dockernamed.errors import EngineFailed
 from dockernamed.lifecycle import orphans as keeper_module
@@ -51,7 +52,7 @@ def test_a_running_server_of_a_renamed_user_is_no_orphan():
 
 def network(id, user, server):
     labels = {"dockernamed.hub": "h", "dockernamed.user": user, "dockernamed.server": server}
-    return {"Id": id, "Name": f"name-{id}", "Labels": labels}
+    return SeenNetwork(id, f"name-{id}", labels)
 
 
 def test_networks():
@@ -60,11 +61,11 @@ def test_networks():
         network("a", "ann", ""),
         network("b", "ann", "gone"),
         network("c", "zed", ""),
-        {"Id": "d", "Name": "shared", "Labels": {"dockernamed.hub": "h"}},
-        {"Id": "e", "Name": "bridge", "Labels": None},
+        SeenNetwork("d", "shared", {"dockernamed.hub": "h"}),
+        SeenNetwork("e", "bridge", {}),
     ]
     found = orphaned_networks(networks, [KnownServer("ann", "", active=False)])
-    assert [one["Id"] for one, _ in found] == ["b", "c"]
+    assert [one.id for one, _ in found] == ["b", "c"]
 
 
 class Backend:

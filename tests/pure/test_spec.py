@@ -7,20 +7,21 @@ from dataclasses import replace
 import pytest
 
 from dockernamed import naming
+from dockernamed.desired.environment import split
 from dockernamed.desired.merging import merged
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.spec import LABEL_START, ServerSpec, container_config, drift, spec_hash
 
 KEY = naming.Key("hub", "ann", "exp-1")
 SPEC = ServerSpec(key=KEY, names=("jupyter-ann--exp-1",), image="lab", image_id="sha256:1")
-ENV = {"JUPYTERHUB_API_TOKEN": "t0", "JPY_API_TOKEN": "t0", "A": "b"}
+ENV = split({"JUPYTERHUB_API_TOKEN": "t0", "JPY_API_TOKEN": "t0", "A": "b"})
 
 
 def test_container_config_of_a_bare_spec():
     """The least that is asked for: image, env, our labels, the port, an init process."""
     body = container_config(SPEC, ENV, start_id="s")
     assert body["Image"] == "lab"
-    assert "A=b" in body["Env"]
+    assert body["Env"] == ["A=b", "JUPYTERHUB_API_TOKEN=t0", "JPY_API_TOKEN=t0"]
     assert body["Labels"] == {
         **naming.labels(KEY),
         naming.LABEL_SPEC: spec_hash(SPEC, ENV),
@@ -75,9 +76,9 @@ def test_extra_settings_win_but_never_over_our_labels():
     assert body["HostConfig"]["Init"] is False
 
 
-def test_hash_ignores_tokens_and_names():
+def test_hash_ignores_what_is_personal_and_names():
     """A new token or another name is no reason to throw a container away."""
-    same = spec_hash(SPEC, {**ENV, "JUPYTERHUB_API_TOKEN": "t1", "JPY_API_TOKEN": "t1"})
+    same = spec_hash(SPEC, split({"JUPYTERHUB_API_TOKEN": "t1", "JUPYTERHUB_USER": "u", "A": "b"}))
     assert spec_hash(replace(SPEC, names=("other",)), ENV) == same == spec_hash(SPEC, ENV)
 
 
@@ -107,8 +108,8 @@ def test_hash_sees_every_setting(change, part):
 
 def test_hash_sees_the_environment():
     """A changed variable is drift, and so is a lost one."""
-    made = spec_hash(SPEC, {**ENV, "A": "c"})
-    for env in (ENV, {**ENV, "A": "d"}):
+    made = spec_hash(SPEC, replace(ENV, common={"A": "c"}))
+    for env in (ENV, replace(ENV, common={"A": "d"}), replace(ENV, common={})):
         assert drift(made, spec_hash(SPEC, env)) == ["environment"]
     assert drift(made, made) == []
 

@@ -11,7 +11,6 @@ from support.engine.watching import IMAGE, LABELS, create, dead, eventually, hea
 from support.engine.worlds import connect
 from support.fake_engine import Behaviour, FakeEngine
 
-from dockernamed.backends import watcher as watcher_module
 from dockernamed.backends.watcher import ObservedContainer, State
 from dockernamed.engine.client import Engine
 from dockernamed.timings import Timings
@@ -414,8 +413,7 @@ async def test_a_look_at_an_engine_that_is_ending(
     """It takes no new connections, though its stream goes on: the end of that is waited for."""
     fake.add_image(IMAGE)
     engine = connect(fake.url, timings=Timings(repeat_after=()))
-    monkeypatch.setattr(watcher_module, "LOOK_SECONDS", 0.001)
-    async with watching(engine) as watcher:
+    async with watching(engine, look_again=0.001) as watcher:
         id = await run(engine, watcher=watcher)
         path = f"/containers/{id}/json"
         fake.fault("reset", "GET", path, times=10**6)
