@@ -20,12 +20,13 @@ from ..desired.spec import LABEL_START
 from ..errors import (
     Conflict,
     DockerNamedError,
+    EngineError,
     EngineFailed,
     EngineTimeout,
     EngineUnavailable,
     NotFound,
 )
-from ..timeouts import within
+from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .base import Seen, Things
 from .watcher import ObservedContainer, Watcher
@@ -257,15 +258,13 @@ async def retry_transient(
     Raises:
         EngineError: it failed for good, or too often, or the Engine stayed away for too long.
     """
-    for pause in pauses:
-        try:
-            return await work()
-        except TRANSIENT as error:
-            LOG.warning("Will try again: %s", error)
-            failure = error
+
+    async def wait(error: EngineError, pause: float) -> None:
+        LOG.warning("Will try again: %s", error)
         await asyncio.sleep(pause)
         try:
             await within(patience, watcher.in_sync())
         except asyncio.TimeoutError:
-            raise failure from None
-    return await work()
+            raise error from None
+
+    await retry(work, pauses, on=TRANSIENT, wait=wait)

@@ -11,8 +11,6 @@ from support.fake_engine import FakeEngine
 from support.stage import IMAGE, Stage
 from support.stub_hub import Hub, close_runtimes
 
-from dockernamed.engine import client as engine_module
-
 
 @pytest.fixture(autouse=True)
 def _loop_never_blocked() -> Iterator[None]:
@@ -31,20 +29,14 @@ def fake() -> Iterator[FakeEngine]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried again soon; the rest of that is `QUICK`."""
-    monkeypatch.setattr(engine_module, "RETRIES", (0.001, 0.01))
-
-
-@pytest.fixture
-async def stage(fake: FakeEngine, impatient: None) -> AsyncIterator[Stage]:
+async def stage(fake: FakeEngine) -> AsyncIterator[Stage]:
     """The rooms below the spawner, on the fake Engine."""
     async with Stage(fake) as stage:
         yield stage
 
 
 @pytest.fixture
-async def make_hub(fake: FakeEngine, impatient: None) -> AsyncIterator[Callable[..., Hub]]:
+async def make_hub(fake: FakeEngine) -> AsyncIterator[Callable[..., Hub]]:
     """Makes Hubs on the fake Engine; takes settings of DockerNamedSpawner."""
     hubs: list[Hub] = []
 

@@ -194,6 +194,6 @@ class Lives(RuleBasedStateMachine):
 
 # Hypothesis looks for the shortest life that fails, which takes its time.
 @pytest.mark.timeout(900)
-def test_any_life(impatient: None) -> None:
+def test_any_life() -> None:
     """See the module's docstring."""
     run_state_machine_as_test(Lives, settings=settings(max_examples=30, stateful_step_count=40))

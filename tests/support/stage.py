@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import io
 import logging
 import tarfile
-import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -25,10 +21,11 @@ from dockernamed.backends.watcher import Watcher
 from dockernamed.desired.environment import Environment, split
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.spec import ServerSpec
-from dockernamed.engine import wire
+from dockernamed.engine.call import Call
 from dockernamed.engine.client import Connection, Engine
-from dockernamed.engine.wire import Call
+from dockernamed.engine.transport import Transport
 from dockernamed.errors import EngineTimeout
+from dockernamed.timeouts import ended
 from dockernamed.timings import Timings
 from support.fake_engine import Container, FakeEngine, Fault
 from support.fake_engine.faults import Handler
@@ -45,7 +42,12 @@ ENV = split({"JUPYTERHUB_API_TOKEN": "t", "LANG": "C"})
 SPEC = ServerSpec(KEY, NAMES, IMAGE, mounts=(MOUNT,), publish_ip="127.0.0.1")
 
 #: What is tried again is tried again soon.
-QUICK = Timings(reconnect=0.001, reconnect_at_most=0.02, retry_after=(0.001, 0.01, 0.05, 0.1))
+QUICK = Timings(
+    repeat_after=(0.001, 0.01),
+    reconnect=0.001,
+    reconnect_at_most=0.02,
+    retry_after=(0.001, 0.01, 0.05, 0.1),
+)
 
 CREATE = ("POST", "/containers/create")
 START = ("POST", "/containers/[^/]+/start")
@@ -97,7 +99,7 @@ class Stage:
 
     def __init__(self, fake: FakeEngine, hub: str = HUB, timings: Timings = QUICK) -> None:
         self.fake = fake
-        self.engine = Engine(Connection(fake.url, timeout=30.0))
+        self.engine = Engine(Connection(fake.url, timeout=30.0), timings=timings)
         self.watcher = Watcher(self.engine, hub, timings)
         self.things: Things = Containers(self.engine)
         self.backend = self.executor(timings)
@@ -110,7 +112,7 @@ class Stage:
     async def __aexit__(self, *exc_info: object) -> None:
         self.fake.well_again()
         await self.watcher.close()
-        self.engine.close()
+        await self.engine.close()
 
     def executor(self, timings: Timings, things: Things | None = None) -> Executor:
         """One of another pace, or over other things; the watcher is the same."""
@@ -223,26 +225,18 @@ def give_up_soon(
         fault: which.
         done: what the Engine must have done by then.
     """
-    fetch = wire.fetch
+    fetch = Transport.fetch
 
-    def impatient(session: Any, base: str, call: Call) -> bytes:
+    async def impatient(transport: Transport, call: Call) -> bytes:
         if not fault.matches(call.method, call.path):
-            return fetch(session, base, call)
-        answer: Future[bytes] = Future()
+            return await fetch(transport, call)
+        asking = asyncio.ensure_future(fetch(transport, call))
+        await reached(fault)
+        await eventually(done)
+        await asyncio.wait({asking}, timeout=0.02)
+        if asking.done():
+            return asking.result()
+        await ended(asking)
+        raise EngineTimeout(call.action, "no answer in time")
 
-        def ask() -> None:
-            try:
-                answer.set_result(fetch(session, base, call))
-            except BaseException as error:
-                answer.set_exception(error)
-
-        threading.Thread(target=ask, daemon=True).start()
-        assert fault.reached.wait(30)
-        while not done():
-            time.sleep(0.005)
-        try:
-            return answer.result(0.02)
-        except concurrent.futures.TimeoutError:
-            raise EngineTimeout(call.action, "no answer in time") from None
-
-    monkeypatch.setattr(wire, "fetch", impatient)
+    monkeypatch.setattr(Transport, "fetch", impatient)
