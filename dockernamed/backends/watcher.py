@@ -214,8 +214,8 @@ class Watcher:
             ):
                 self._change(id, **found)
 
-        again = itertools.repeat(self._timings.look_again)
-        await retry(look, again, on=EngineUnavailable)
+        pauses = itertools.repeat(self._timings.look_again)
+        await retry(look, pauses, on=EngineUnavailable)
 
     # --- images ----------------------------------------------------------------------------
 

@@ -407,9 +407,7 @@ async def test_a_look_that_an_event_overtakes(fake: FakeEngine, engine: Engine) 
         assert (record.state, record.exit_code) == (State.EXITED, 4)
 
 
-async def test_a_look_at_an_engine_that_is_ending(
-    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_look_at_an_engine_that_is_ending(fake: FakeEngine) -> None:
     """It takes no new connections, though its stream goes on: the end of that is waited for."""
     fake.add_image(IMAGE)
     engine = connect(fake.url, timings=Timings(repeat_after=()))
