@@ -330,7 +330,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             endpoint = await self._runtime.backend.start(
                 StartRequest(
-                    server=ServerRef(settings.key, others=others.containers),
+                    server=ServerRef(
+                        settings.key, others=others.containers, made=self._state.made
+                    ),
                     spec=spec,
                     env=split(env),
                     files=attempt.files,
@@ -349,6 +351,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             {**self._state.volumes, **volumes.remembered},
             settings.image,
             settings.kept,
+            self._made(endpoint.id),
         )
         self._watch()
         self._progress.tell(90, "The server is ready")
@@ -374,7 +377,13 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     @property
     def _server_ref(self) -> ServerRef:
         """Whose containers are ours, whatever we and others were called before."""
-        return ServerRef(self.key, self.object_id, self._of_others().containers)
+        others = self._of_others().containers
+        return ServerRef(self.key, self.object_id, others, self._state.made)
+
+    def _made(self, id: str) -> Mapping[str, str]:
+        """`ServerState.made` for a container that is ours."""
+        record = self._runtime.watcher.get(id)
+        return {record.start: id} if record is not None and record.start else {}
 
     def _of_others(self, *mentions: str) -> OfOthers:
         """What other servers of the Hub have of some names, and of this server's containers."""
@@ -437,7 +446,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             if found is None:
                 return 0
             # A Hub that was killed in the middle of a start left no id, but labels.
-            self._state = replace(self._state, object_id=found)
+            self._state = replace(self._state, object_id=found, made=self._made(found))
         elif not record.running:
             if self._monitor is None and record.ended:
                 self._log_end(record, "ended while the Hub was down (was the Engine restarted?)")

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ..desired.environment import Environment
 from ..desired.network import Location
-from ..desired.plan import ServerRef
+from ..desired.provenance import ServerRef
 from ..desired.spec import ServerSpec
 from ..errors import EngineError
 

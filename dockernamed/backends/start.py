@@ -26,11 +26,12 @@ from ..desired.plan import (
     no_shell,
     plan_start,
 )
-from ..desired.spec import LABEL_START, ServerSpec, spec_hash, volumes_of
+from ..desired.provenance import Provenance
+from ..desired.spec import LABEL_START, ServerSpec, container_labels, spec_hash, volumes_of
 from ..errors import EngineError, NameTaken, NotFound
 from .base import Can, Incomplete, ServerRef, StartRequest, Things
 from .rollback import TRANSIENT, Rollback, force_remove
-from .watcher import Watcher
+from .watcher import ObservedContainer, Watcher
 
 T = TypeVar("T")
 
@@ -219,14 +220,8 @@ class Start:
             if files:
                 await self._things.renew(container_id, spec, env, files)
         self._made.containers.add(container_id)
-        self._watcher.note_created(
-            container_id,
-            name,
-            self._key.user,
-            self._key.server,
-            spec_hash(spec, env),
-            spec.image,
-        )
+        labels = container_labels(spec, env, name=name, start_id=self._made.id)
+        self._watcher.note_created(container_id, name, labels, spec.image)
         return container_id
 
     async def _id_after_lost_answer(self, name: str) -> str:
@@ -275,16 +270,20 @@ class Start:
         return await asyncio.shield(task)
 
 
-def instances_of(watcher: Watcher, server: ServerRef) -> list[Instance]:
+def containers_of(watcher: Watcher, server: ServerRef) -> list[ObservedContainer]:
     """Every container of a server, from the watcher's table: no request."""
     key = server.key
-    found = {record.id: (record, key) for record in watcher.find(key.user, key.server)}
+    found = {record.id: record for record in watcher.find(key.user, key.server)}
     if (own := watcher.get(server.own_id)) is not None:
-        found[own.id] = (own, naming.Key(key.hub, own.user, own.server))
+        found[own.id] = own
+    return [record for record in found.values() if server.has(record.provenance(key.hub))]
+
+
+def instances_of(watcher: Watcher, server: ServerRef) -> list[Instance]:
+    """The same, as a plan needs it."""
     return [
         Instance(record.id, record.running, record.spec)
-        for record, whose in found.values()
-        if server.has(record.id, whose)
+        for record in containers_of(watcher, server)
     ]
 
 

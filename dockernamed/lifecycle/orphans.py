@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from .. import naming
@@ -34,6 +34,7 @@ class KnownServer:
         active: it runs, starts, stops or is being looked at, as far as the Hub knows.
         object_id: its container, "" where the Hub knows of none.
         settings: what was kept of its last start's settings; None where nothing was.
+        made: value of the label `LABEL_START` → id of the container that its last start made.
     """
 
     user: str
@@ -41,6 +42,7 @@ class KnownServer:
     active: bool
     object_id: str = ""
     settings: KeptSettings | None = None
+    made: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,10 @@ class Orphan:
 def orphans(
     records: Iterable[ObservedContainer], known: Iterable[KnownServer], *, keep: bool
 ) -> list[ObservedContainer]:
-    """The containers that no server stands for.
+    """The containers that this Hub made, and that no server stands for.
 
     Args:
-        records: this Hub's containers.
+        records: the containers that have this Hub's label.
         known: all servers of the Hub, running or not.
         keep: stopped containers of stopped servers are kept on purpose, where nothing is known of
             their own settings.
@@ -74,10 +76,14 @@ def orphans(
     servers = {(one.user, one.server): one for one in known}
     # A user can be renamed while the server runs: the labels then say an old name.
     claimed = {one.object_id for one in servers.values() if one.active and one.object_id}
+    ours = {one.object_id for one in servers.values()} - {""}
+    made = {start: id for one in servers.values() for start, id in one.made.items()}
     found = []
     for record in records:
         one = servers.get((record.user, record.server))
         if record.id in claimed or (one is not None and one.active):
+            continue
+        if record.id not in ours and not record.provenance("").is_original(made):
             continue
         if one is not None and not record.running and keeps_container(one, keep):
             continue
