@@ -28,7 +28,7 @@ class Server:
 
     def __init__(self, *answers: bytes | None) -> None:
         self.answers = list(answers)
-        self.stop_requested: list[bytes] = []
+        self.requests: list[bytes] = []
         self.port = 0
 
     @asynccontextmanager
@@ -44,7 +44,7 @@ class Server:
         if answer is None:  # never; until the other side hangs up
             await reader.read()
         else:
-            self.stop_requested.append(await reader.readuntil(b"\r\n\r\n"))
+            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
             writer.write(answer)
         writer.close()
 
@@ -57,8 +57,8 @@ async def test_anything_below_500_counts(status: int) -> None:
     """A server that redirects or refuses is up."""
     async with Server(b"HTTP/1.1 %d X\r\n\r\n" % status).listening() as server:
         await answers(f"http://127.0.0.1:{server.port}/user/ann/api")
-    assert len(server.stop_requested) == 1
-    assert server.stop_requested[0].startswith(b"GET /user/ann/api HTTP/1.1\r\nHost: 127.0.0.1:")
+    assert len(server.requests) == 1
+    assert server.requests[0].startswith(b"GET /user/ann/api HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ async def test_what_is_not_an_answer(first: bytes) -> None:
     """An error of a proxy, a hang-up, another protocol: asked again until the server is up."""
     async with Server(first, first, OK).listening() as server:
         await answers(f"http://127.0.0.1:{server.port}")
-    assert len(server.stop_requested) == 3
-    assert server.stop_requested[0].startswith(b"GET / HTTP/1.1\r\n")
+    assert len(server.requests) == 3
+    assert server.requests[0].startswith(b"GET / HTTP/1.1\r\n")
 
 
 async def test_nobody_listens_yet() -> None:
@@ -103,7 +103,7 @@ async def test_a_silent_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "REQUEST_TIMEOUT_S", 0.05)
     async with Server(None, OK).listening() as server:
         await answers(f"http://127.0.0.1:{server.port}/")
-    assert len(server.stop_requested) == 1
+    assert len(server.requests) == 1
 
 
 async def test_cancelled() -> None:

@@ -31,7 +31,8 @@ Strike = Callable[[DockerNamedSpawner], None]
 @pytest.fixture
 def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[DockerNamedSpawner], None]:
     """Does to a start() under way what JupyterHub does when its time is up."""
-    begin, under_way = DockerNamedSpawner.start, {}
+    begin = DockerNamedSpawner.start
+    under_way: dict[DockerNamedSpawner, asyncio.Task[str]] = {}
 
     async def start(self: DockerNamedSpawner) -> str:
         task = under_way[self] = asyncio.ensure_future(begin(self))
@@ -41,7 +42,11 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[DockerNamedSpawner], No
             raise asyncio.TimeoutError from None
 
     monkeypatch.setattr(DockerNamedSpawner, "start", start)
-    return lambda spawner: under_way[spawner].cancel()
+
+    def cancel(spawner: DockerNamedSpawner) -> None:
+        under_way[spawner].cancel()
+
+    return cancel
 
 
 async def test_death_at_start(hub: Hub, fake: FakeEngine) -> None:

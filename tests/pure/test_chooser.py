@@ -23,7 +23,7 @@ class Settings(HasTraits):
     image = Unicode("lab").tag(config=True)
     mem_limit = ByteSpecification(None, allow_none=True).tag(config=True)
     cpu_limit = Float(None, allow_none=True).tag(config=True)
-    environment = Dict({"BASE": "1"}).tag(config=True)
+    environment: Any = Dict({"BASE": "1"}).tag(config=True)
     extra_host_config = AnyTrait({}).tag(config=True)
     volumes = Dict({}).tag(config=True)
     allowed_images = AnyTrait({}).tag(config=True)

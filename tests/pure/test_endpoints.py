@@ -81,7 +81,7 @@ def test_other_places_of_an_address(settings: dict[str, Any], host: str) -> None
 )
 def test_no_address_at_all(by: str, lack: str) -> None:
     """A server that nobody could reach is an error of the setting, and no guess who answers."""
-    networks = {"Networks": {}, "Ports": {}}
+    networks: dict[str, Any] = {"Networks": {}, "Ports": {}}
     info = inspected(HostConfig={"NetworkMode": "none"}, NetworkSettings=networks)
     with pytest.raises(ConfigError, match=f"network_name = 'none': .* {lack}"):
         endpoint_from(info, 8888, Access(by))

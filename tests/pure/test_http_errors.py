@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -72,11 +73,16 @@ def test_other_words_stay_alone() -> None:
     assert hint("invalid mount config: path does not exist: /data", VALUES.__getitem__) == ""
 
 
+def message(error: Any) -> str:
+    """What the person who asked reads."""
+    return str(error.jupyterhub_message)
+
+
 def test_refusals_have_hints() -> None:
     """The person who asked gets the Engine's words and the hint; other errors are as they are."""
     error = EngineFailed("create container x", "Minimum memory limit allowed is 6MB", 400)
-    told = http_error(error, SimpleNamespace(**VALUES)).jupyterhub_message
+    told = message(http_error(error, SimpleNamespace(**VALUES)))
     assert told.startswith(f"{error}. mem_limit = 4194304: ")
-    assert http_error(error).jupyterhub_message == str(error)
+    assert message(http_error(error)) == str(error)
     died = ServerDied(1, False, "No such image")
-    assert http_error(died, SimpleNamespace(**VALUES)).jupyterhub_message == str(died)
+    assert message(http_error(died, SimpleNamespace(**VALUES))) == str(died)

@@ -51,7 +51,9 @@ class Settings(HasTraits):
     def __init__(self, profile_list: Any) -> None:
         super().__init__()
         self.profile_list = profile_list
-        self.group_overrides = self.common_options = self.allowed_images = {}
+        self.group_overrides: dict[str, Any] = {}
+        self.common_options: dict[str, Any] = {}
+        self.allowed_images: dict[str, Any] = {}
         self.user = mock.Mock(groups=[])
         self.user.name = "ann"
 

@@ -97,7 +97,8 @@ async def test_each_callable_is_called_once(is_async: bool) -> None:
 
 async def test_a_callable_that_has_nothing_to_add() -> None:
     """None is nothing: neither limits nor further arguments."""
-    found = await resolved(**dict.fromkeys(CALLABLES, lambda spawner: None))
+    settings: dict[str, Any] = dict.fromkeys(CALLABLES, lambda spawner: None)
+    found = await resolved(**settings)
     assert (found.mem_limit, found.cpu_limit, found.config, found.host_config) == (
         None, None, {}, {},
     )  # fmt: skip

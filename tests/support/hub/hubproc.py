@@ -266,7 +266,7 @@ class Hubs:
         """Fail a test whose images are not there."""
         for image in images:
             try:
-                self.client.inspect_image(image)  # type: ignore[no-untyped-call]
+                self.client.inspect_image(image)
             except docker.errors.ImageNotFound:
                 pytest.fail(
                     f"the Engine has no image {image}; scripts/images builds the tests' images",
