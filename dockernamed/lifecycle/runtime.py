@@ -17,9 +17,8 @@ from ..engine.client import Connection, Engine
 from ..errors import ConfigError, NotFound
 from ..images import credentials, reference
 from ..images.puller import Puller
+from ..timings import DEFAULT, Timings
 
-#: Networks change rarely; a burst of starts asks for theirs once.
-NETWORK_FACTS_S = 30.0
 LOG = logging.getLogger("dockernamed")
 MOUNTINFO = Path("/proc/self/mountinfo")
 
@@ -30,10 +29,18 @@ _shared = WeakKeyDictionary()
 class Runtime:
     """One Engine as one Hub sees it."""
 
-    def __init__(self, connection: Connection, hub: str, log: logging.Logger, workers: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        hub: str,
+        log: logging.Logger,
+        workers: int,
+        timings: Timings = DEFAULT,
+    ) -> None:
         # As JupyterHub does with tornado's loggers: ours speak in the Hub's log.
         LOG.parent, LOG.propagate = log, True
         self.engine = Engine(connection, workers=workers)
+        self.timings = timings
         self.watcher = Watcher(self.engine, hub)
         self.puller = Puller(self.engine, self.watcher)
         self.backend = Containers(self.engine, self.watcher, log)
@@ -43,7 +50,12 @@ class Runtime:
 
     @classmethod
     def shared(
-        cls, connection: Connection, hub: str, log: logging.Logger, workers: int = 16
+        cls,
+        connection: Connection,
+        hub: str,
+        log: logging.Logger,
+        workers: int = 16,
+        timings: Timings = DEFAULT,
     ) -> Runtime:
         """The one of this event loop, Engine and Hub; made at the first call.
 
@@ -52,11 +64,12 @@ class Runtime:
             hub: the Hub's id.
             log: the Hub's log.
             workers: short calls under way at once; counts at the first call.
+            timings: how long is waited for what; likewise.
         """
         runtimes = _shared.setdefault(asyncio.get_running_loop(), {})
         runtime = runtimes.get((connection, hub))
         if runtime is None:
-            runtime = runtimes[connection, hub] = cls(connection, hub, log, workers)
+            runtime = runtimes[connection, hub] = cls(connection, hub, log, workers, timings)
         return runtime
 
     @property
@@ -71,13 +84,14 @@ class Runtime:
             ConfigError: there is no such network.
         """
         known = self._networks.get(name)
-        if known is None or known[0] < time.monotonic():
+        if known is None or known[0] <= time.monotonic():
             try:
                 info = await self.engine.inspect_network(name)
             except NotFound:
                 hint = f"the Engine has no such network; make it: docker network create {name}"
                 raise ConfigError("network_name", name, hint) from None
-            known = self._networks[name] = (time.monotonic() + NETWORK_FACTS_S, info)
+            # Networks change rarely; a burst of starts asks for theirs once.
+            known = self._networks[name] = (time.monotonic() + self.timings.network_facts, info)
         return known[1]
 
     async def hub_container(self) -> dict[str, Any] | None:

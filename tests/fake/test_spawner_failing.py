@@ -23,7 +23,10 @@ from support.stub_hub import Hub, of_server
 from tornado import web
 
 from dockernamed import DockerNamedSpawner
-from dockernamed.lifecycle.readiness import ReadinessProbe
+from dockernamed.timings import Timings
+
+#: A start is over as soon as it waits for the first answer.
+NO_TIME_LEFT = Timings(explain_failure=3600, explain_failure_share=1.0)
 
 Strike = Callable[[DockerNamedSpawner], None]
 
@@ -126,12 +129,10 @@ async def test_keep_failed(make_hub: MakeHub, fake: FakeEngine) -> None:
     assert container.id != failed.id
 
 
-async def test_a_server_that_never_answers(
-    hub: Hub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_never_answers(make_hub: MakeHub, fake: FakeEngine) -> None:
     """The time is up: the URL that was asked, the time it had, and its last lines."""
     fake.behave(Behaviour(serve="refuse", log="listening on the wrong port\n"))
-    monkeypatch.setattr(ReadinessProbe, "_time_left", lambda debut: 0.0)
+    hub = make_hub(timings=NO_TIME_LEFT)
     error = await refused(hub)
     assert "start_timeout = 60 seconds" in message(error)
     assert "/user/ann/exp-1/api" in message(error)
@@ -140,11 +141,11 @@ async def test_a_server_that_never_answers(
 
 
 async def test_a_server_that_never_answers_and_an_engine_that_is_slow(
-    hub: Hub, fake: FakeEngine, strike: Strike, monkeypatch: pytest.MonkeyPatch
+    make_hub: MakeHub, fake: FakeEngine, strike: Strike
 ) -> None:
     """JupyterHub cancels while the last lines are still asked for: the reason is told anyway."""
     fake.behave(Behaviour(serve="refuse"))
-    monkeypatch.setattr(ReadinessProbe, "_time_left", lambda debut: 0.0)
+    hub = make_hub(timings=NO_TIME_LEFT)
     stalled = fake.fault("stall", *LOGS)
     starting = hub.spawning("exp-1")
     await reached(stalled)

@@ -159,7 +159,7 @@ async def test_certificates(
     files = certipy.create_signed_pair("hub", "hub-ca")["files"]
     asked = []
 
-    async def answers(url: str, context: ssl.SSLContext | None) -> None:
+    async def answers(url: str, context: ssl.SSLContext | None, timings: object) -> None:
         asked.append((url, context))
 
     monkeypatch.setattr(readiness, "answers", answers)

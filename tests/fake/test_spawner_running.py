@@ -17,7 +17,6 @@ from support.stub_hub import Hub, of_server, runtime
 from tornado import web
 
 from dockernamed import naming, templates
-from dockernamed import spawner as spawner_module
 from dockernamed.backends import executor as containers_module
 from dockernamed.desired import entrypoint
 from dockernamed.timings import Timings
@@ -458,15 +457,14 @@ async def test_rename_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -> Non
     assert "exp-1" in hub.user().orm_spawners
 
 
-async def test_rename_without_an_engine(
-    make_hub: MakeHub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rename_without_an_engine(make_hub: MakeHub, fake: FakeEngine) -> None:
     """Who renames is not kept waiting for an Engine that does not come back."""
-    hub = make_hub(remove=False)
+    hub = make_hub(timings=Timings(engine_first_seen=0.01), remove=False)
+    spawner = hub.spawner("exp-1")
+    await asyncio.wait_for(spawner.runtime(spawner.key.hub).watcher.in_sync(), 30)
     await hub.spawn("exp-1")
     await hub.stop("exp-1")
     fake.down()
-    monkeypatch.setattr(spawner_module, "DEFAULT", Timings(engine_first_seen=0.01))
     with pytest.raises(web.HTTPError) as caught:
         await hub.rename("exp-1", "keep")
     assert caught.value.status_code == 503

@@ -11,8 +11,11 @@ import pytest
 
 from dockernamed.backends.observed import ObservedContainer, State
 from dockernamed.errors import EngineError
-from dockernamed.lifecycle import monitor as monitor_module
 from dockernamed.lifecycle.monitor import ServerMonitor
+from dockernamed.timings import DEFAULT, Timings
+
+#: A stop is believed soon to be no restart.
+IMPATIENT = Timings(restart_goes_on=0.01, stop_is_over=30)
 
 
 class StandIn:
@@ -89,7 +92,13 @@ class Stage(NamedTuple):
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
+def timings() -> Timings:
+    """The monitor's; a test that wants others is parametrized with them."""
+    return DEFAULT
+
+
+@pytest.fixture
+async def stage(timings: Timings) -> AsyncIterator[Stage]:
     """A monitor of a container that runs, and queues of what it tells."""
     watcher: Any = StandIn()
     ended: asyncio.Queue[tuple[ObservedContainer, str]] = asyncio.Queue()
@@ -101,7 +110,7 @@ async def stage() -> AsyncIterator[Stage]:
     async def on_moved() -> None:
         moved.put_nowait(True)
 
-    monitor = ServerMonitor(watcher, "id", on_ended, on_moved)
+    monitor = ServerMonitor(watcher, "id", on_ended, on_moved, timings)
     yield Stage(watcher, monitor, ended, moved)
     monitor.end()
 
@@ -128,13 +137,11 @@ async def test_a_restart_is_no_end(stage: Stage) -> None:
     await asyncio.wait_for(ended.get(), 10)
 
 
-@pytest.mark.parametrize("signal", [False, True])
-async def test_one_that_was_stopped_is_told_soon(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, signal: bool
-) -> None:
+@pytest.mark.parametrize(
+    ("signal", "timings"), [(False, IMPATIENT), (True, replace(IMPATIENT, stop_is_over=0.01))]
+)
+async def test_one_that_was_stopped_is_told_soon(stage: Stage, signal: bool) -> None:
     """``docker stop`` looks like a restart at first; a mere signal brings no news of its end."""
-    monkeypatch.setattr(monitor_module, "START_S", 0.01)
-    monkeypatch.setattr(monitor_module, "STOP_S", 0.01 if signal else 30)
     watcher, _, ended, moved = stage
     watcher.die(stop_requested=True)
     if not signal:
@@ -144,9 +151,9 @@ async def test_one_that_was_stopped_is_told_soon(
     assert moved.empty()
 
 
-async def test_a_restart_that_takes_its_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("timings", [IMPATIENT])
+async def test_a_restart_that_takes_its_time(stage: Stage) -> None:
     """Nothing is heard of the start for long: the Engine's word is waited for, and counts."""
-    monkeypatch.setattr(monitor_module, "START_S", 0.01)
     watcher, monitor, ended, moved = stage
     watcher.die(stop_requested=True)
     watcher.hear(stopped=True)
@@ -157,11 +164,9 @@ async def test_a_restart_that_takes_its_time(stage: Stage, monkeypatch: pytest.M
     assert ended.empty()
 
 
-async def test_an_engine_that_does_not_say(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("timings", [IMPATIENT])
+async def test_an_engine_that_does_not_say(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """What was heard counts then."""
-    monkeypatch.setattr(monitor_module, "START_S", 0.01)
     watcher, _, ended, _ = stage
     watcher.die(stop_requested=True)
     watcher.hear(stopped=True)
@@ -170,14 +175,12 @@ async def test_an_engine_that_does_not_say(
     assert "broken" in caplog.text
 
 
-async def test_an_engine_that_ends_stops_its_containers_first(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("timings", [IMPATIENT])
+async def test_an_engine_that_ends_stops_its_containers_first(stage: Stage) -> None:
     """Asked to end, and then the Engine is lost: told when it is back, and that it was the Engine.
 
     Until then it counts as running: the Engine may bring it up again.
     """
-    monkeypatch.setattr(monitor_module, "START_S", 0.01)
     watcher, monitor, ended, moved = stage
     watcher.die(stop_requested=True)
     watcher.hear(stopped=True)

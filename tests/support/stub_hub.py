@@ -24,10 +24,16 @@ from traitlets.config import Config
 from dockernamed import DockerNamedSpawner
 from dockernamed.lifecycle.runtime import Runtime, _shared
 from dockernamed.naming import LABEL_SERVER, LABEL_USER
+from dockernamed.timings import DEFAULT, Timings
 from support.fake_engine import Container, FakeEngine
 
 IMAGE = "lab:latest"
 SECRET = b"a cookie secret"
+
+
+def spawners_with(timings: Timings) -> type[DockerNamedSpawner]:
+    """Our spawner at another pace."""
+    return type("Spawner", (DockerNamedSpawner,), {"timings": timings})
 
 
 class Hub:
@@ -35,11 +41,13 @@ class Hub:
 
     Args:
         url: of the Engine.
+        timings: of our spawners.
         settings: of DockerNamedSpawner.
     """
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    def __init__(self, url: str, timings: Timings = DEFAULT, **settings: Any) -> None:
         self.url = url
+        self.spawner_class = spawners_with(timings)
         self.config: Mapping[str, Any] = settings
         self.db = session(copy_of(new_database()))
         self.info = HubInfo(ip="0.0.0.0", port=8081, base_url="/hub/", public_host="")
@@ -58,7 +66,7 @@ class Hub:
             "base_url": "/",
             "allow_named_servers": True,
             "cookie_secret": SECRET,
-            "spawner_class": DockerNamedSpawner,
+            "spawner_class": self.spawner_class,
             "config": config,
             "hub": self.info,
             **self.extra,
