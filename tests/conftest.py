@@ -6,7 +6,7 @@ several runs can share an Engine and still tell whose the leftovers are.
 Environment:
     DOCKERNAMED_ENGINE_OWNED: ``1`` where nobody else uses the Engine: everything on it is
         compared before and after, whatever it is called.
-    DOCKERNAMED_EXPLORE: ``1`` has Hypothesis make up other examples at each run.
+    DOCKERNAMED_EXPLORE: ``1`` has Hypothesis make up other examples at each run, and many more.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ import docker
 import pytest
 from docker.utils import kwargs_from_env
 from hypothesis import HealthCheck, settings
+from support.examples import EXPLORE, examples
 
 # A busy machine is no reason to fail: time is measured in benchmarks/. And the same code passes or
 # fails again: who looks for new examples says so.
 settings.register_profile(
     "dockernamed",
     deadline=None,
-    derandomize=not os.environ.get("DOCKERNAMED_EXPLORE"),
+    derandomize=not EXPLORE,
+    max_examples=examples(50),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("dockernamed")
