@@ -209,14 +209,14 @@ class DockerNamedSettings(Configurable):
         None,
         allow_none=True,
         minlen=1,
-        help="""The command to run instead of the image's own (its CMD). Template fields as in
-        `volumes`. Example: `["start-singleuser.sh"]`.""",
+        help="""The command to run instead of the image's own (its CMD).
+        Example: `["start-singleuser.sh"]`.""",
     ).tag(config=True)
 
     args = List(
         Unicode(),
-        help="""Arguments after the command, or after the image's CMD if `cmd` is not set. Template
-        fields as in `volumes`. Example: `["--ServerApp.max_body_size=100"]`.""",
+        help="""Arguments after the command, or after the image's CMD if `cmd` is not set.
+        Example: `["--ServerApp.max_body_size=100"]`.""",
     ).tag(config=True)
 
     environment = Dict(
@@ -331,8 +331,9 @@ class DockerNamedSettings(Configurable):
 
     client_kwargs = Dict(
         help="""Arguments for docker-py's `docker.APIClient`: base_url, version, timeout in
-        seconds, user_agent, max_pool_size, …. Without base_url, DOCKER_HOST, DOCKER_TLS_VERIFY
-        and DOCKER_CERT_PATH are used.
+        seconds, tls, user_agent and credstore_env. Without base_url, DOCKER_HOST,
+        DOCKER_TLS_VERIFY and DOCKER_CERT_PATH are used. An `ssh://` address needs the package
+        `aiodocker[ssh]`.
         Example: `{"base_url": "tcp://10.0.0.5:2376", "timeout": 120}`.""",
     ).tag(config=True)
 

@@ -28,6 +28,7 @@ from .engine.archive import CERTS_DIR, certificates, pack
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error
 from .hub.ownership import OfOthers, of_others
+from .hub.sent_options import ask_for_defaults, were_sent
 from .images.prepull import prepull
 from .images.puller import Progress
 from .lifecycle.attempt import StartAttempt
@@ -38,6 +39,7 @@ from .lifecycle.resolver import SettingsResolver
 from .lifecycle.runtime import Runtime
 from .options import chooser
 from .options.chooser import Chooser
+from .options.user_options import Choice
 from .settings import DockerNamedSettings
 from .timings import DEFAULT
 
@@ -65,6 +67,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._monitor: ServerMonitor | None = None
         self._progress = StartProgress()
         self._hub_url_found: str | None = None
+        self._choice = Choice()
         self._options_before: dict[str, Any] | None = None
         if self.user is not None:
             # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
@@ -103,7 +106,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     @property
     def _resolver(self) -> SettingsResolver:
-        return SettingsResolver(self, self.key, self.template_namespace(), self._runtime)
+        return SettingsResolver(
+            self, self.key, self.template_namespace(), self._runtime, self._choice.volumes
+        )
 
     def template_namespace(self) -> dict[str, str]:
         """Fields of templates: naming.namespace, and JupyterHub's own ``base_url``."""
@@ -181,8 +186,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def _apply_choice(self, user_options: dict[str, Any]) -> None:
         """Check what the user asked for before anything is made; JupyterHub saved it already."""
+        if ask_for_defaults(self.handler):
+            user_options = self.user_options = self.orm_spawner.user_options = {}
         try:
-            choice = await as_http_error(self.chooser.apply(user_options))
+            choice = self._choice = await as_http_error(self._chosen(user_options))
         except web.HTTPError:
             if self._options_before is not None:
                 self.user_options = self.orm_spawner.user_options = self._options_before
@@ -190,6 +197,30 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         finally:
             self._options_before = None
         self.log.info("%s: %s", self._log_name, choice.label or "default options")
+
+    async def _chosen(self, user_options: dict[str, Any]) -> Choice:
+        """Apply a choice; one that was saved and is no longer offered never locks anybody out."""
+        try:
+            return await self.chooser.apply(user_options, others=self._has_own_form)
+        except errors.OptionsError as error:
+            if were_sent(self.handler):
+                raise
+            if not (await self.chooser.menu()).empty:
+                hint = "these options are of an earlier start; send {} for the defaults"
+                raise errors.OptionsError(
+                    error.field, error.value, f"{error.hint} ({hint})", error.choices
+                ) from error
+            note = f"The options of the last start are no longer offered ({error}): using defaults"
+            self.log.warning("%s: %s", self._log_name, note)
+            self._progress.tell(0, note)
+            return await self.chooser.apply({})
+
+    @property
+    def _has_own_form(self) -> bool:
+        """The admin's own form, or a subclass, makes user_options, whose keys only hooks know."""
+        return self.options_from_form != self._from_form or (
+            bool(self.options_form) and self.options_form != type(self)._form
+        )
 
     # --- before the start's clock runs -----------------------------------------------------
 
@@ -271,11 +302,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             return await self._start(attempt, probe)
         except errors.DockerNamedError as error:
-            raise http_error(error, self) from error
+            raise http_error(error, self, attempt.command_line) from error
         except asyncio.CancelledError:
             if probe.too_late is None:
                 raise
-            raise http_error(probe.too_late) from None
+            raise http_error(probe.too_late, self, attempt.command_line) from None
         finally:
             attempt.under_way = False
 
@@ -480,6 +511,15 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         backend = self._runtime.backend
         endpoint = await backend.address(self.object_id, kept.port, kept.access)
         return url_of(endpoint, secure=self.internal_ssl)
+
+    def report_progress(self, message: str, progress: int = 0) -> None:
+        """Tell the user something while the server starts, such as from a hook.
+
+        Args:
+            message: plain text.
+            progress: how far the start is, in percent; what was told before counts at least.
+        """
+        self._progress.tell(progress, message)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the start does, for the spawn page and the REST event stream."""

@@ -17,6 +17,7 @@ from ..engine.client import Connection, Engine
 from ..errors import ConfigError, NotFound
 from ..images import credentials, reference
 from ..images.puller import Puller
+from ..timeouts import ended
 from ..timings import DEFAULT, Timings
 
 LOG = logging.getLogger("dockernamed")
@@ -39,7 +40,7 @@ class Runtime:
     ) -> None:
         # As JupyterHub does with tornado's loggers: ours speak in the Hub's log.
         LOG.parent, LOG.propagate = log, True
-        self.engine = Engine(connection, workers=workers)
+        self.engine = Engine(connection, workers=workers, timings=timings)
         self.timings = timings
         self.watcher = Watcher(self.engine, hub)
         self.puller = Puller(self.engine, self.watcher)
@@ -47,6 +48,7 @@ class Runtime:
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
         self.watcher.start()
+        self._open = asyncio.ensure_future(self._until_cancelled())
 
     @classmethod
     def shared(
@@ -130,9 +132,17 @@ class Runtime:
         return credentials.for_image(setting, reference.parse(image)) if setting else None
 
     async def close(self) -> None:
-        """End the stream and the threads."""
+        """End the stream and the connections."""
         await self.watcher.close()
-        self.engine.close()
+        await self.engine.close()
+        await ended(self._open)
+
+    async def _until_cancelled(self) -> None:
+        """A Hub that ends cancels all tasks, and tells nobody else: then connections are closed."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.engine.close()
 
     async def _find_hub_container(self) -> dict[str, Any] | None:
         try:

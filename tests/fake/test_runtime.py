@@ -6,19 +6,20 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fake_engine import FakeEngine
-from support.stage import IMAGE, INSPECT
+from support.stage import IMAGE, INSPECT, QUICK, eventually
 from support.stub_hub import close_runtimes
 
 from dockernamed.engine.client import Connection
-from dockernamed.errors import ConfigError, EngineFailed
+from dockernamed.errors import ConfigError, EngineFailed, EngineUnavailable
 from dockernamed.lifecycle import runtime as runtime_module
 from dockernamed.lifecycle.runtime import Runtime
-from dockernamed.timings import DEFAULT, Timings
+from dockernamed.timings import DEFAULT
 
 LOG = logging.getLogger("hub")
 
@@ -26,7 +27,7 @@ LOG = logging.getLogger("hub")
 @pytest.fixture
 async def runtime(fake: FakeEngine, impatient: None) -> AsyncIterator[Runtime]:
     """One on the fake Engine."""
-    yield Runtime.shared(Connection(fake.url), "hub-1", LOG)
+    yield Runtime.shared(Connection(fake.url), "hub-1", LOG, timings=QUICK)
     await close_runtimes()
 
 
@@ -42,6 +43,19 @@ async def test_it_watches_at_once(runtime: Runtime) -> None:
     await asyncio.wait_for(runtime.watcher.in_sync(), 30)
     await runtime.close()
     assert not runtime.watcher.connected
+
+
+async def test_a_hub_that_ends(runtime: Runtime, fake: FakeEngine) -> None:
+    """JupyterHub cancels all tasks at its end: that closes what is open, without a word."""
+    await asyncio.wait_for(runtime.watcher.in_sync(), 30)
+    assert fake.connections > 0
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await eventually(lambda: fake.connections == 0)
+    with pytest.raises(EngineUnavailable, match="closed"):
+        await runtime.engine.version()
 
 
 async def test_what_we_log_is_in_the_hubs_log(runtime: Runtime) -> None:
@@ -74,7 +88,7 @@ async def test_where_the_engine_is(
 @pytest.mark.parametrize(("known_for", "asked"), [(DEFAULT.network_facts, 1), (0.0, 3)])
 async def test_a_burst_of_starts_asks_once(fake: FakeEngine, known_for: float, asked: int) -> None:
     """What is known of a network is asked again after a while, not at each start."""
-    timings = Timings(network_facts=known_for)
+    timings = replace(QUICK, network_facts=known_for)
     runtime = Runtime.shared(Connection(fake.url), "hub-1", LOG, timings=timings)
     for _ in range(3):
         assert (await runtime.network("bridge"))["Name"] == "bridge"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from support.driving import MakeHub, env_of, message, refused
@@ -13,6 +14,7 @@ from support.stage import (
     IMAGE,
     INSPECT,
     LOGS,
+    QUICK,
     START,
     VOLUME_CREATE,
     eventually,
@@ -23,10 +25,9 @@ from support.stub_hub import Hub, of_server
 from tornado import web
 
 from dockernamed import DockerNamedSpawner
-from dockernamed.timings import Timings
 
 #: A start is over as soon as it waits for the first answer.
-NO_TIME_LEFT = Timings(explain_failure=3600, explain_failure_share=1.0)
+NO_TIME_LEFT = replace(QUICK, explain_failure=3600, explain_failure_share=1.0)
 
 Strike = Callable[[DockerNamedSpawner], None]
 

@@ -6,20 +6,30 @@ import asyncio
 import io
 import logging
 import tarfile
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from jupyterhub import orm
 from support.driving import MakeHub, Told, env_of, message
 from support.fake_engine import FakeEngine
-from support.stage import IMAGE, INSPECT, KILL, REMOVE, STOP, VOLUME_REMOVE, eventually, running
+from support.stage import (
+    IMAGE,
+    INSPECT,
+    KILL,
+    QUICK,
+    REMOVE,
+    STOP,
+    VOLUME_REMOVE,
+    eventually,
+    running,
+)
 from support.stub_hub import Hub, of_server, runtime
 from tornado import web
 
 from dockernamed import naming, templates
 from dockernamed.backends import executor as containers_module
 from dockernamed.desired import entrypoint
-from dockernamed.timings import Timings
 
 # --- while it runs -----------------------------------------------------------------------------
 
@@ -459,7 +469,7 @@ async def test_rename_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -> Non
 
 async def test_rename_without_an_engine(make_hub: MakeHub, fake: FakeEngine) -> None:
     """Who renames is not kept waiting for an Engine that does not come back."""
-    hub = make_hub(timings=Timings(engine_first_seen=0.01), remove=False)
+    hub = make_hub(timings=replace(QUICK, engine_first_seen=0.01), remove=False)
     spawner = hub.spawner("exp-1")
     await asyncio.wait_for(spawner.runtime(spawner.key.hub).watcher.in_sync(), 30)
     await hub.spawn("exp-1")

@@ -24,10 +24,10 @@ from traitlets.config import Config
 from dockernamed import DockerNamedSpawner
 from dockernamed.lifecycle.runtime import Runtime, _shared
 from dockernamed.naming import LABEL_SERVER, LABEL_USER
-from dockernamed.timings import DEFAULT, Timings
+from dockernamed.timings import Timings
 from support.fake_engine import Container, FakeEngine
+from support.stage import IMAGE, QUICK
 
-IMAGE = "lab:latest"
 SECRET = b"a cookie secret"
 
 
@@ -45,7 +45,7 @@ class Hub:
         settings: of DockerNamedSpawner.
     """
 
-    def __init__(self, url: str, timings: Timings = DEFAULT, **settings: Any) -> None:
+    def __init__(self, url: str, timings: Timings = QUICK, **settings: Any) -> None:
         self.url = url
         self.spawner_class = spawners_with(timings)
         self.config: Mapping[str, Any] = settings

@@ -98,4 +98,4 @@ async def test_a_stop_and_a_removal(fake: FakeEngine) -> None:
         assert observer.monitor.restarting
         fake.remove(id)
         assert await asyncio.wait_for(observer.ends.get(), 60) == "was stopped from outside"
-    engine.close()
+    await engine.close()
