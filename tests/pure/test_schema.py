@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from functools import cache
 from typing import Any
 
@@ -221,3 +223,13 @@ def test_images_by_their_names() -> None:
     """Aliases with the names that pages show."""
     image = schema(menu("aliases"))["properties"]["image"]
     assert image["oneOf"] == [{"const": "lab"}, {"const": "r", "title": "R"}]
+
+
+def test_in_a_script() -> None:
+    """It can be made without JupyterHub, Docker or an Engine."""
+    code = (
+        "import sys; from dockernamed.options import schema, user_options; "
+        "schema.schema(user_options.Menu()); "
+        "sys.exit('jupyterhub' in sys.modules or 'docker' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

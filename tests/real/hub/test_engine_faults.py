@@ -38,7 +38,7 @@ def the_hub(hubs: Hubs, proxy: EngineProxy) -> Iterator[Hub]:
         c.DockerNamedSpawner.hub_id = {HUB_ID!r}
         c.DockerNamedSpawner.stop_timeout = 1
         # As long as a stalled call keeps a test waiting; no other call takes nearly so long.
-        c.DockerNamedSpawner.client_kwargs = {{"timeout": 6}}
+        c.DockerNamedSpawner.client_kwargs = {{"timeout": 4}}
     """
     kept = {"kept": {"remove": False}}
     with hubs.running(config, env={"DOCKER_HOST": proxy.url}, by_user=kept) as hub:
