@@ -39,42 +39,14 @@ quietly() {
 # can_apt: may this run install Debian packages? DOCKERNAMED_NO_APT=1 forbids it.
 can_apt() { is_root && have apt-get && [[ -z ${DOCKERNAMED_NO_APT:-} ]]; }
 
-# apt_lists: package lists are there (a fresh container image has none).
-apt_lists() {
-  compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || quietly apt-update apt-get update
-}
-
-# apt_need PACKAGE...: install those that are missing. Services that come with them are not
-# started: this script starts what it needs, and stops it again.
+# apt_need PACKAGE...: see debian.sh, which takes this function's place.
 apt_need() {
-  local missing=() package policy=/usr/sbin/policy-rc.d made=''
-  for package in "$@"; do
-    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
-  done
-  ((${#missing[@]})) || return 0
-  step "Installing Debian packages: ${missing[*]}"
-  if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    made=1
-  fi
-  # Lists may be older than the archive: a package that is gone there is a reason to update.
-  if ! apt_install "${missing[@]}"; then
-    quietly apt-update apt-get update
-    apt_install "${missing[@]}" || {
-      [[ -z $made ]] || rm -f "$policy"
-      tail -n 30 "$CACHE/log/apt-install.log" >&2
-      die "apt-get could not install ${missing[*]}"
-    }
-  fi
-  [[ -z $made ]] || rm -f "$policy"
+  debian
+  apt_need "$@"
 }
 
-apt_install() {
-  apt_lists
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" \
-    >"$CACHE/log/apt-install.log" 2>&1 </dev/null
-}
+# debian: what only root on a bare Debian needs.
+debian() { source "$ROOT/scripts/debian.sh"; }
 
 # need COMMAND PACKAGE: the command is there, or its package gets installed.
 need() {
@@ -196,12 +168,13 @@ engine_done() {
   "$ROOT/scripts/engine" stop
 }
 
-# images NAME...: see scripts/images.py.
+# images NAME...: see scripts/images.py. Without an image registry where this is root on Debian.
 images() {
-  if can_apt; then
-    apt_need mmdebstrap busybox-static python3-venv ca-certificates
-    apt_lists
+  local ROOTFS=''
+  if can_apt && [[ -e /etc/debian_version ]] && grep -qx 'ID=debian' /etc/os-release; then
+    debian
+    debian_rootfs
   fi
   step "Images: $*"
-  "$VENV/bin/python" "$ROOT/scripts/images.py" "$@"
+  DOCKERNAMED_ROOTFS=$ROOTFS "$VENV/bin/python" "$ROOT/scripts/images.py" "$@"
 }
