@@ -13,15 +13,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dockernamed import form, options, profileconfig
-from dockernamed.images import AllowedImages
-from dockernamed.options import Menu
-from dockernamed.overrides import Vocabulary
-from dockernamed.profiles import Who
-from dockernamed.schema import schema
+from dockernamed.images.allowed import AllowedImages
+from dockernamed.options import form, profile_config, user_options
+from dockernamed.options.overrides import OverridableSettings
+from dockernamed.options.profiles import Requester
+from dockernamed.options.schema import schema
+from dockernamed.options.user_options import Menu
 
-WORDS = Vocabulary(frozenset({"image", "environment", "mem_limit"}))
-WHO = Who("ann", frozenset({"staff"}))
+WORDS = OverridableSettings(frozenset({"image", "environment", "mem_limit"}))
+WHO = Requester("ann", frozenset({"staff"}))
 
 
 def profile_list(profiles: int, per_profile: int, choices: int) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def profile_list(profiles: int, per_profile: int, choices: int) -> list[dict[str
 
 def menu(profiles: list[dict[str, Any]]) -> Menu:
     """The menu of one request, from settings as they are."""
-    catalogue = profileconfig.read(profiles, {}, WORDS).seen_by(WHO)
+    catalogue = profile_config.read(profiles, {}, WORDS).seen_by(WHO)
     return Menu(AllowedImages(["lab"]), catalogue, WORDS)
 
 
@@ -78,9 +78,9 @@ def main() -> None:
         last = {"profile": f"profile-{shape[0] - 1}"}
         sent = last | {f"option{index}": "choice1" for index in range(shape[1])}
         read = menu(profiles)
-        profileconfig.check(read.catalogue)
+        profile_config.check(read.catalogue)
         # mypy cannot tell the types of a lambda's defaults.
-        judged = median_ms(lambda p=profiles, s=sent: options.parse(s, menu(p)), runs)  # type: ignore[misc]
+        judged = median_ms(lambda p=profiles, s=sent: user_options.parse(s, menu(p)), runs)  # type: ignore[misc]
         made = median_ms(lambda r=read: form.render(r), runs)  # type: ignore[misc]
         told = median_ms(lambda r=read: schema(r), runs)  # type: ignore[misc]
         name = " x ".join(map(str, shape))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 
-from fake_engine import FakeEngine
+from support.fake_engine import FakeEngine
 
 IMAGE = "lab:latest"
 EVENTS = 2000

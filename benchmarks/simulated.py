@@ -23,9 +23,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from dockernamed import DockerNamedSpawner
-from dockernamed.engine import Connection
+from dockernamed.engine.client import Connection
+from dockernamed.lifecycle.runtime import Runtime
 from dockernamed.naming import LABEL, LABEL_HUB, LABEL_SERVER, LABEL_USER
-from dockernamed.runtime import Runtime
 
 SECRET = b"cookie secret"
 HUB = DockerNamedSpawner.derived_hub_id(SECRET)
@@ -106,9 +106,9 @@ async def measure(count: int) -> dict[str, float]:
         found["poll_round_s"] = min([await _poll_round(spawners, lag) for _ in range(5)])
         async with lag.watched():
             await _tell(process, "events")
-            losses = runtime.watcher.losses
+            disconnects = runtime.watcher.disconnects
             await _tell(process, "lose")
-            while runtime.watcher.losses == losses:  # noqa: ASYNC110  (no event tells)
+            while runtime.watcher.disconnects == disconnects:  # noqa: ASYNC110  (no event tells)
                 await asyncio.sleep(SAMPLE_S)
             await runtime.watcher.in_sync()
         found["lag_p99_s"], found["lag_max_s"] = lag.percentile(0.99), lag.percentile(1)

@@ -9,22 +9,28 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .hub.handlers import template_paths
     from .spawner import DockerNamedSpawner
 
-__all__ = ["DockerNamedSpawner"]
+__all__ = ["DockerNamedSpawner", "template_paths"]
 __version__ = version("dockernamed")
 
 
 def __getattr__(name: str) -> object:
-    """Load the spawner when it is asked for: the pure rooms need no JupyterHub.
+    """Load what faces JupyterHub when it is asked for: the pure modules need no JupyterHub.
 
-    A Hub asks while it reads its configuration, whichever way the class is named there. JupyterHub
-    has no hook for a spawner at the Hub's start, so this is where that start is noticed.
+    A Hub asks for the spawner while it reads its configuration, whichever way the class is named
+    there. JupyterHub has no hook for a spawner at the Hub's start, so this is where that start is
+    noticed.
     """
+    if name == "template_paths":
+        from .hub.handlers import template_paths
+
+        return template_paths
     if name != "DockerNamedSpawner":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import hubstart
+    from .hub import app
     from .spawner import DockerNamedSpawner
 
-    hubstart.when_hub_runs(DockerNamedSpawner)
+    app.when_hub_runs(DockerNamedSpawner)
     return DockerNamedSpawner

@@ -1,4 +1,4 @@
-"""Raw identity → labels, object names and expanded templates.
+"""Raw identity → labels, object names and the fields of templates.
 
 A server is known by its `Key`: the Hub's id, the user's name and the server's name, all raw. The
 key stands in labels on everything that we make, and is read back from there, never from a name.
@@ -14,24 +14,18 @@ Names are readable handles with these guarantees:
 - Anything that had to be changed, cut, or could be read two ways ends in ``---`` and 80 bits of
   SHA-256 over the raw values, as 16 characters of ``a-z2-7``. ``---`` never occurs in the plain
   form, so the two forms cannot meet, and text that looks like our hash gets a hash of its own.
-- Text from users is data in templates: it is put in once, never expanded again, and a template can
-  name fields but not reach into them. ``{username}``, ``{servername}`` and ``{user_server}`` are
-  slugs; ``{raw_username}`` and ``{raw_servername}`` are refused where the text could leave a path
-  segment or a ``source:target:mode`` triple.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from base64 import b32encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from string import Formatter
-from typing import Any, TypeVar, cast
 
+from . import templates
 from .errors import ConfigError, TemplateError
 
 LABEL = "dockernamed"
@@ -53,16 +47,7 @@ _MAX_FIXED = _ROOM - 4  # fixed text of a template; the rest is for the user's a
 _PLAIN = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _FIXED = re.compile(r"[a-z0-9-]*")
 
-_USER_FIELDS = ("username", "safe_username", "escaped_username")
-_SERVER_FIELDS = ("servername", "safe_servername", "escaped_servername")
-_RAW_USER_FIELDS = ("raw_username", "unescaped_username")
-_RAW_SERVER_FIELDS = ("raw_servername", "unescaped_servername")
-_IDENTITY_FIELDS = dict.fromkeys(_USER_FIELDS + _RAW_USER_FIELDS, "user") | dict.fromkeys(
-    _SERVER_FIELDS + _RAW_SERVER_FIELDS, "server"
-)
 _NAME_FIELDS = ("prefix", "username", "servername", "user_server")  # as told in messages
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +145,8 @@ def namespace(
         ``username``, ``servername`` ("" for the default server), ``user_server`` (both as one:
         ``user--server``, or just the user's slug for the default server), each with its aliases
         ``safe_…`` and ``escaped_…``; ``raw_username`` and ``raw_servername`` (also
-        ``unescaped_…``), which `expand` checks; ``prefix``, ``hub_id``, ``imagename``; ``extra``.
+        ``unescaped_…``), which `templates.expand` checks; ``prefix``, ``hub_id``, ``imagename``;
+        ``extra``.
     """
     fields = {
         "prefix": prefix,
@@ -168,80 +154,11 @@ def namespace(
         "imagename": re.sub("[/:@]", "-", image),
         "user_server": _user_server(key),
     }
-    fields |= dict.fromkeys(_USER_FIELDS, slug(key.user))
-    fields |= dict.fromkeys(_SERVER_FIELDS, slug(key.server) if key.server else "")
-    fields |= dict.fromkeys(_RAW_USER_FIELDS, key.user)
-    fields |= dict.fromkeys(_RAW_SERVER_FIELDS, key.server)
+    fields |= dict.fromkeys(templates.USER_FIELDS, slug(key.user))
+    fields |= dict.fromkeys(templates.SERVER_FIELDS, slug(key.server) if key.server else "")
+    fields |= dict.fromkeys(templates.RAW_USER_FIELDS, key.user)
+    fields |= dict.fromkeys(templates.RAW_SERVER_FIELDS, key.server)
     return fields | dict(extra or {})
-
-
-def expand(
-    template: str, namespace: Mapping[str, str], *, field: str, distinct: bool = False
-) -> str:
-    """Put values in for ``{field}``; ``{{`` and ``}}`` stand for braces. One pass only.
-
-    Args:
-        template: text with fields by name. Attributes, indexes, conversions, format specs and
-            positions are refused, so a template reaches nothing but the values themselves.
-        namespace: field → value, see `namespace`.
-        field: the setting's name, for messages.
-        distinct: the result must tell servers apart (volume names, paths on the host): refuse a
-            user's and a server's field side by side where two pairs could give one text, such as
-            ``{username}-{servername}`` for ('a', 'b-c') and ('a-b', 'c').
-
-    Raises:
-        TemplateError: a malformed template, an unknown field, or a raw name that could leave its
-            path segment.
-    """
-    pieces = _pieces(template, field)
-    if distinct:
-        _require_distinct(pieces, template, field)
-    out = []
-    for literal, name in pieces:
-        out.append(literal)
-        if name is None:
-            continue
-        if name not in namespace:
-            raise TemplateError(field, template, _unknown(name, namespace))
-        value = namespace[name]
-        if name in _RAW_USER_FIELDS or name in _RAW_SERVER_FIELDS:
-            _require_segment(name, value, template, field)
-        out.append(value)
-    return "".join(out)
-
-
-def expand_all(obj: _T, namespace: Mapping[str, str], *, field: str, distinct: bool = False) -> _T:
-    """`expand` every string in dicts (keys and values), lists and tuples, however deep.
-
-    Returns:
-        A new object of the same form; values of other types are the same objects as before.
-
-    Raises:
-        TemplateError: as `expand`, and when two keys of one dict become the same.
-    """
-    return cast("_T", _expand_any(obj, namespace, field, distinct))
-
-
-def _expand_any(obj: Any, namespace: Mapping[str, str], field: str, distinct: bool) -> Any:
-    if isinstance(obj, str):
-        return expand(obj, namespace, field=field, distinct=distinct)
-    if isinstance(obj, list):
-        return [_expand_any(item, namespace, field, distinct) for item in obj]
-    if isinstance(obj, tuple):
-        return tuple(_expand_any(item, namespace, field, distinct) for item in obj)
-    if not isinstance(obj, dict):
-        return obj
-    out: dict[Any, Any] = {}
-    for key, value in obj.items():
-        expanded = _expand_any(key, namespace, field, distinct)
-        if expanded in out:
-            hint = f"another key expands to {expanded!r} too, so one of the two would be lost"
-            raise TemplateError(field, key, hint)
-        out[expanded] = _expand_any(value, namespace, field, distinct)
-    return out
-
-
-# --- names
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,18 +193,19 @@ def _shape(template: str, prefix: str) -> _Shape:
         )
         raise ConfigError("prefix", prefix, hint)
     texts, fields = [""], []
-    for literal, name in _pieces(template, "name_template"):
+    for literal, name in templates.pieces(template, "name_template"):
         texts[-1] += literal
         if name == "prefix":
             texts[-1] += prefix
         elif name == "user_server":
             fields += ["user", "server"]
             texts += ["--", ""]
-        elif name in _USER_FIELDS or name in _SERVER_FIELDS:
-            fields.append("user" if name in _USER_FIELDS else "server")
+        elif name in templates.USER_FIELDS or name in templates.SERVER_FIELDS:
+            fields.append("user" if name in templates.USER_FIELDS else "server")
             texts.append("")
         elif name is not None:
-            raise TemplateError("name_template", template, _unknown(name, _NAME_FIELDS))
+            hint = templates.unknown_field(name, _NAME_FIELDS)
+            raise TemplateError("name_template", template, hint)
     if len(set(fields)) < len(fields):
         raise TemplateError(
             "name_template", template, "the user's name or the server's name stands there twice"
@@ -365,86 +283,3 @@ def _digest(*values: str) -> str:
         data = value.encode("utf-8", "surrogatepass")
         sha.update(b"%d:" % len(data) + data)
     return b32encode(sha.digest()).decode()[:_HASH].lower()
-
-
-# --- templates
-
-
-def _pieces(template: str, field: str) -> list[tuple[str, str | None]]:
-    """The template as (literal, name of the field after it or None)."""
-    try:
-        parsed = list(Formatter().parse(template))
-    except ValueError as error:
-        hint = f"{error}; write {{{{ and }}}} for braces that are not fields"
-        raise TemplateError(field, template, hint) from None
-    pieces = []
-    for literal, name, spec, conversion in parsed:
-        if name is not None and (spec or conversion or not name.isidentifier()):
-            written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            hint = (
-                f"{{{written}}} is not just the name of a field; only names work, such as "
-                "{username}, and {{ and }} for braces"
-            )
-            raise TemplateError(field, template, hint)
-        pieces.append((literal, name))
-    return pieces
-
-
-def _unknown(name: str, known: Mapping[str, str] | tuple[str, ...]) -> str:
-    listed = ", ".join(f"{{{one}}}" for one in sorted(known))
-    return f"there is no field {{{name}}}; known are {listed}"
-
-
-def _require_segment(name: str, value: str, template: str, field: str) -> None:
-    """Refuse raw text that is more than one segment of a path, or an option on a command line."""
-    bad = (
-        value in (".", "..")
-        or value.startswith("-")
-        or any(c in "/\\:" or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in value)
-    )
-    if bad:
-        safe = name.replace("unescaped_", "").replace("raw_", "")
-        hint = f"{{{name}}} is {value!r} here, which is not safe in a path; use {{{safe}}}"
-        raise TemplateError(field, template, hint)
-
-
-def _require_distinct(pieces: list[tuple[str, str | None]], template: str, field: str) -> None:
-    """Refuse user and server side by side unless what stands between can be in neither of them."""
-    last, between = "", ""
-    for literal, name in pieces:
-        between += literal
-        if name == "user_server":
-            last = ""
-        if name not in _IDENTITY_FIELDS:
-            between += "x" if name else ""  # some text that does not separate
-            continue
-        pair = {_IDENTITY_FIELDS[one] for one in (last, name) if one}
-        if len(pair) == 2 and not _separates(between, last, name):
-            hint = (
-                f"{{{last}}} and {{{name}}} so close together can give one text for two servers, "
-                "as a, b-c and a-b, c would; use {user_server}"
-            )
-            raise TemplateError(field, template, hint)
-        last, between = name, ""
-
-
-def _separates(between: str, *fields: str) -> bool:
-    """Whether fixed text shows where one value ends and the other begins.
-
-    Raw values that `_require_segment` lets through have no slash and no colon in them. Slugs have
-    only a-z, 0-9 and ``-``; a run of ``-`` in them is one long, or three before the hash.
-    """
-    if any(field in _RAW_USER_FIELDS + _RAW_SERVER_FIELDS for field in fields):
-        return "/" in between or ":" in between
-    return ("--" in between and _MARK not in between) or not _FIXED.fullmatch(between)
-
-
-def identity_in(template: str, *, field: str) -> frozenset[str]:
-    """Which parts of an identity a template tells apart: of ``"user"`` and ``"server"``.
-
-    Raises:
-        TemplateError: a malformed template.
-    """
-    names = {name for _, name in _pieces(template, field)}
-    parts = {_IDENTITY_FIELDS[name] for name in names if name in _IDENTITY_FIELDS}
-    return frozenset(parts | ({"user", "server"} if "user_server" in names else set()))

@@ -17,23 +17,25 @@ from jupyterhub.utils import make_ssl_context, url_path_join
 from tornado import web
 from traitlets import default, observe
 
-from . import choosing, errors, hubaddress, naming
-from .choosing import Chooser
-from .claims import Claims
-from .containers import PATIENCE_S, Running
-from .debut import Debut, url_of
-from .engine import Connection
-from .packing import CERTS_DIR, certificates
-from .prepull import prepull
-from .progress import Journal
-from .puller import Progress
-from .refusals import refusal, told
-from .runtime import Runtime
-from .storage import is_this_servers_alone
-from .traits import DockerNamedSettings
-from .vigil import Vigil
-from .watcher import Record
-from .wish import Wish
+from . import errors, naming, templates
+from .backends.executor import PATIENCE_S
+from .backends.watcher import ObservedContainer
+from .desired.network import Endpoint, check_reachable, hub_host
+from .desired.volumes import is_this_servers_alone
+from .engine.archive import CERTS_DIR, certificates
+from .engine.client import Connection
+from .hub.http_errors import as_http_error, http_error
+from .hub.ownership import Ownership
+from .images.prepull import prepull
+from .images.puller import Progress
+from .lifecycle.monitor import ServerMonitor
+from .lifecycle.progress import Journal
+from .lifecycle.readiness import ReadinessProbe, url_of
+from .lifecycle.resolver import SettingsResolver
+from .lifecycle.runtime import Runtime
+from .options import chooser
+from .options.chooser import Chooser
+from .settings import DockerNamedSettings
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
 
@@ -64,7 +66,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._found_hub_url = False
         self._journal = Journal()
         self._own_runtime: Runtime | None = None
-        self._vigil: Vigil | None = None
+        self._vigil: ServerMonitor | None = None
         if self.user is not None:
             # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
             # share a client. A "!" never comes out of quote().
@@ -98,8 +100,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self._own_runtime = self.runtime(self.key.hub)
         return self._own_runtime
 
-    def _wish(self) -> Wish:
-        return Wish(self, self.key, self.template_namespace(), self._runtime())
+    def _wish(self) -> SettingsResolver:
+        return SettingsResolver(self, self.key, self.template_namespace(), self._runtime())
 
     def template_namespace(self) -> dict[str, str]:
         """Fields of templates: naming.namespace, and JupyterHub's own ``base_url``."""
@@ -108,7 +110,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     def format_string(self, s: str) -> str:
         """Expand a template safely; JupyterHub uses it for notebook_dir and default_url."""
-        return naming.expand(s, self.template_namespace(), field="notebook_dir or default_url")
+        return templates.expand(s, self.template_namespace(), field="notebook_dir or default_url")
 
     # --- state -----------------------------------------------------------------------------
 
@@ -155,14 +157,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return type(self)._form
 
     async def _form(self) -> str:
-        return await told(self.chooser.form())
+        return await as_http_error(self.chooser.form())
 
     @default("options_from_form")
     def _default_options_from_form(self) -> Callable[..., Awaitable[dict[str, object]]]:
         return self._from_form
 
     async def _from_form(self, form_data: Mapping[str, object]) -> dict[str, object]:
-        return await told(self.chooser.from_form(form_data))
+        return await as_http_error(self.chooser.from_form(form_data))
 
     @default("apply_user_options")
     def _default_apply_user_options(self) -> Callable[..., Awaitable[None]]:
@@ -171,7 +173,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def _apply_choice(self, user_options: dict[str, Any]) -> None:
         """Check what the user asked for before anything is made; JupyterHub saved it already."""
         try:
-            choice = await told(self.chooser.apply(user_options))
+            choice = await as_http_error(self.chooser.apply(user_options))
         except web.HTTPError:
             if self._options_before is not None:
                 self.user_options = self.orm_spawner.user_options = self._options_before
@@ -188,7 +190,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         result = super().run_pre_spawn_hook()
         if inspect.isawaitable(result):
             await result
-        await told(self._prepare())
+        await as_http_error(self._prepare())
 
     async def _prepare(self) -> None:
         runtime, wish = self._runtime(), self._wish()
@@ -220,7 +222,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def prepull_all(self, runtime: Runtime) -> None:
         """Pull every image that can be chosen."""
         pull = partial(self._pull, runtime)
-        await prepull(choosing.images(self), pull, runtime.watcher, self.log)
+        await prepull(chooser.images(self), pull, runtime.watcher, self.log)
 
     async def _find_hub(self, runtime: Runtime, network: str) -> None:
         """Set hub_connect_url where the admin left it to us."""
@@ -228,11 +230,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if (self.hub_connect_url and not self._found_hub_url) or hub.connect_ip or hub.connect_url:
             return
         if network != "host":
-            hubaddress.check_reachable(hub.ip)
+            check_reachable(hub.ip)
         if hub.ip not in ALL_INTERFACES or not runtime.engine_is_local:
             return
         info = await runtime.network(network)
-        host = hubaddress.hub_host(network, info, await runtime.hub_container())
+        host = hub_host(network, info, await runtime.hub_container())
         self.hub_connect_url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
         self._found_hub_url = True
 
@@ -245,7 +247,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             web.HTTPError: with a message for the person who asked.
         """
         self._starting, self._kept_failed = True, False
-        debut = Debut(
+        debut = ReadinessProbe(
             self._runtime(),
             seconds=self.start_timeout,
             log_lines=self.crash_log_lines,
@@ -254,15 +256,15 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             return await self._start(debut)
         except errors.DockerNamedError as error:
-            raise refusal(error, self) from error
+            raise http_error(error, self) from error
         except asyncio.CancelledError:
             if debut.too_late is None:
                 raise
-            raise refusal(debut.too_late) from None
+            raise http_error(debut.too_late) from None
         finally:
             self._starting = False
 
-    async def _start(self, debut: Debut) -> str:
+    async def _start(self, debut: ReadinessProbe) -> str:
         env = debut.env = self._env()
         runtime = self._runtime()
         wish, image = self._wish(), self._image_info or {}
@@ -272,11 +274,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         for note in storage.notes:
             self.log.info("%s: %s", self._log_name, note)
         self._note_volumes(storage.remembered)
-        reach, path = await wish.reach(), url_path_join(self.server.base_url, "api")
+        access, path = await wish.reach(), url_path_join(self.server.base_url, "api")
 
-        async def until_ready(container_id: str) -> Running:
+        async def until_ready(container_id: str) -> Endpoint:
             self._journal.tell(75, "Waiting for the server to answer")
-            return await debut.first_answer(self.port, reach, path, container_id)
+            return await debut.first_answer(self.port, access, path, container_id)
 
         try:
             running = await runtime.backend.start(
@@ -329,9 +331,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env.setdefault("JUPYTER_IMAGE", self.image)
         return env
 
-    def _claims(self, *, elsewhere: bool = False) -> Claims:
+    def _claims(self, *, elsewhere: bool = False) -> Ownership:
         """What other servers of the Hub, or of other users alone, have."""
-        return Claims(self.user.db, self.orm_spawner, elsewhere=elsewhere)
+        return Ownership(self.user.db, self.orm_spawner, elsewhere=elsewhere)
 
     def _env(self) -> dict[str, str]:
         return {name: str(value) for name, value in self.get_env().items() if value is not None}
@@ -373,10 +375,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """
         return self._tried and not self.object_id and not self._runtime().watcher.connected
 
-    def _watch(self, runtime: Runtime) -> Vigil:
+    def _watch(self, runtime: Runtime) -> ServerMonitor:
         if self._vigil is None or self._vigil.id != self.object_id:
             self._stop_watching()
-            self._vigil = Vigil(runtime.watcher, self.object_id, self._ended, self._moved)
+            self._vigil = ServerMonitor(runtime.watcher, self.object_id, self._ended, self._moved)
         return self._vigil
 
     def _stop_watching(self) -> None:
@@ -384,13 +386,13 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self._vigil.end()
             self._vigil = None
 
-    async def _ended(self, record: Record, how: str) -> None:
+    async def _ended(self, record: ObservedContainer, how: str) -> None:
         """Tell the Hub at once, if it listens yet: poll_and_notify asks its callbacks only once."""
         self._log_end(record, how)
         if self._callbacks:
             await self.poll_and_notify()
 
-    def _log_end(self, record: Record, how: str) -> None:
+    def _log_end(self, record: ObservedContainer, how: str) -> None:
         why = " (out of memory)" if record.oom else ""
         self.log.warning("%s %s, with exit code %s%s", self._log_name, how, record.exit_code, why)
 
@@ -421,8 +423,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return str(self.server.url)
 
     async def _url_now(self) -> str:
-        reach = await self._wish().reach()
-        running = await self._runtime().backend.address(self.object_id, self.port, reach)
+        access = await self._wish().reach()
+        running = await self._runtime().backend.address(self.object_id, self.port, access)
         return url_of(running, secure=self.internal_ssl)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
@@ -476,7 +478,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
         backend, others = self._runtime().backend, self._claims()
-        await told(backend.delete(self.user.name, old_name, PATIENCE_S, others))
+        await as_http_error(backend.delete(self.user.name, old_name, PATIENCE_S, others))
 
     # --- certificates ----------------------------------------------------------------------
 

@@ -1,0 +1,213 @@
+"""What the watcher knows of one container, read from the Engine's lists and events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from sys import intern
+from typing import Any
+
+from ..naming import LABEL_SERVER, LABEL_SPEC, LABEL_USER, key_of
+
+_EXIT_STATUS = re.compile(r"Exited \((-?\d+)\)")
+
+
+class State(str, Enum):
+    """What a container is to us; Engines know more states."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+    GONE = "gone"  # removed: never in the table, only in what callbacks and waiters get
+
+
+_STATES = {
+    "created": State.CREATED,
+    "configured": State.CREATED,  # Podman's, as the next and "stopped"
+    "initialized": State.CREATED,
+    "running": State.RUNNING,
+    "restarting": State.RUNNING,
+    "paused": State.RUNNING,
+    "stopping": State.RUNNING,
+    "exited": State.EXITED,
+    "stopped": State.EXITED,
+    "dead": State.EXITED,
+    "removing": State.EXITED,
+}
+EVENT_STATES = {
+    "create": State.CREATED,
+    "start": State.RUNNING,
+    "restart": State.RUNNING,
+    "die": State.EXITED,
+}
+REMOVALS = ("destroy", "remove")  # Docker's and Podman's
+KILLS = ("9", "KILL", "SIGKILL")  # signals that ask nothing
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedContainer:
+    """One container.
+
+    Attributes:
+        id: the Engine's.
+        name: without a slash.
+        user: raw, from its label; likewise ``server``.
+        spec: hash of the spec that it was made from; "" when it has none.
+        image: as it was asked for.
+        state: see `State`.
+        exit_code: None unless it ended, and also when the Engine has not told.
+        oom: it ended because it needed more than its memory limit.
+        stop_requested: it was asked to end before it did, as by ``docker stop`` and ``docker
+            restart``.
+        stopped: that stop is over, as far as the Engine told: a restart starts it only then.
+        endpoint_fingerprint: stands for the addresses and ports that the last list told since the
+            container was started: equal numbers, equal places. None when no list has told yet.
+        network_changes: how often it was heard to be connected to a network or disconnected.
+    """
+
+    id: str
+    name: str
+    user: str
+    server: str
+    spec: str
+    image: str
+    state: State
+    exit_code: int | None = None
+    oom: bool = False
+    stop_requested: bool = False
+    stopped: bool = False
+    endpoint_fingerprint: int | None = None
+    network_changes: int = 0
+
+    @property
+    def running(self) -> bool:
+        """It runs, may be paused or restarting."""
+        return self.state is State.RUNNING
+
+    @property
+    def ended(self) -> bool:
+        """It has run, and does so no more."""
+        return self.state in (State.EXITED, State.GONE)
+
+
+def make(
+    id: str, name: str, user: str, server: str, spec: str, image: str, state: State,
+    exit_code: int | None = None, endpoint_fingerprint: int | None = None,
+) -> ObservedContainer:  # fmt: skip
+    """A record whose strings are shared, where many containers have the same."""
+    image, spec, server = intern(image), intern(spec), intern(server)
+    name, user = name.lstrip("/"), intern(user)
+    return ObservedContainer(
+        id,
+        name,
+        user,
+        server,
+        spec,
+        image,
+        state,
+        exit_code,
+        endpoint_fingerprint=endpoint_fingerprint,
+    )
+
+
+def unknown(id: str) -> ObservedContainer:
+    """Of a container that is gone, and of which nothing was ever known."""
+    return ObservedContainer(id, "", "", "", "", "", State.GONE)
+
+
+def from_event(id: str, attributes: Mapping[str, str]) -> ObservedContainer:
+    """Of a container first heard of by an event, before what the event says of its state."""
+    name, image = attributes.get("name", ""), attributes.get("image", "")
+    return _labelled(id, name, attributes, image, State.CREATED)
+
+
+def from_list(item: Mapping[str, Any]) -> ObservedContainer | None:
+    """Of an item of the Engine's list, unless it is none of ours; called in a thread."""
+    id, names, labels = item.get("Id"), item.get("Names") or [""], item.get("Labels") or {}
+    if not isinstance(id, str) or key_of(labels) is None:
+        return None
+    state = _STATES.get(str(item.get("State", "")).lower(), State.RUNNING)
+    code = None
+    if state is State.EXITED:
+        found = _EXIT_STATUS.match(str(item.get("Status", "")))
+        code = int(found[1]) if found else item.get("ExitCode")  # the latter is Podman's
+    image = str(item.get("Image", ""))
+    fingerprint = _fingerprint(item) if state is State.RUNNING else None
+    return _labelled(id, names[0], labels, image, state, code, fingerprint)
+
+
+def _fingerprint(item: Mapping[str, Any]) -> int:
+    keys = ("IP", "PrivatePort", "PublicPort", "Type")
+    ports = {tuple(port.get(key) for key in keys) for port in item.get("Ports") or ()}
+    networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
+    addresses = {
+        (name, network.get("IPAddress"), network.get("GlobalIPv6Address"))
+        for name, network in networks.items()
+    }
+    return hash((frozenset(ports), frozenset(addresses)))
+
+
+def updated(old: ObservedContainer, listed: ObservedContainer) -> ObservedContainer:
+    """What is known of a container, put right by a list.
+
+    A list knows less than events and we do: nothing of memory, of some Engines no exit code, and
+    an image by another name once its tag has moved. It may also be a moment behind.
+    """
+    if listed.state is State.CREATED:
+        return old
+    code, same = listed.exit_code, old.state is listed.state
+    if same and code is None:
+        code = old.exit_code
+    oom = old.oom and same and code == old.exit_code
+    return replace(
+        old,
+        name=listed.name,
+        state=listed.state,
+        exit_code=code,
+        oom=oom,
+        endpoint_fingerprint=listed.endpoint_fingerprint,
+    )
+
+
+def state_of(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record that tell its state, from an inspect."""
+    found = info.get("State") or {}
+    state = _STATES.get(str(found.get("Status", "")).lower(), State.RUNNING)
+    ended = state is State.EXITED
+    code = found.get("ExitCode") if ended else None
+    return {"state": state, "exit_code": code, "oom": ended and bool(found.get("OOMKilled"))}
+
+
+def asks_to_end(action: str, attributes: Mapping[str, str]) -> bool:
+    """Docker tells of the signal that begins a stop, some Engines of the stop alone."""
+    return action == "stop" or (action == "kill" and attributes.get("signal") not in KILLS)
+
+
+def exit_code_of(attributes: Mapping[str, str]) -> int | None:
+    """What a ``die`` event says."""
+    code = attributes.get("exitCode", attributes.get("containerExitCode"))
+    try:
+        return None if code is None else int(code)
+    except ValueError:
+        return None
+
+
+def time_of(event: Mapping[str, Any]) -> float:
+    """When it was, in seconds by the Engine's clock."""
+    return float(event.get("timeNano") or 0) / 1e9 or float(event.get("time") or 0)
+
+
+def _labelled(
+    id: str,
+    name: str,
+    labels: Mapping[str, str],
+    image: str,
+    state: State,
+    exit_code: int | None = None,
+    endpoint_fingerprint: int | None = None,
+) -> ObservedContainer:
+    user, server = labels.get(LABEL_USER, ""), labels.get(LABEL_SERVER, "")
+    spec = labels.get(LABEL_SPEC, "")
+    return make(id, name, user, server, spec, image, state, exit_code, endpoint_fingerprint)

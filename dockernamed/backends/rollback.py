@@ -1,0 +1,256 @@
+"""What starts made and may have to take back: at once, or once the Engine can be asked again.
+
+No answer from the Engine is no proof that nothing was done. Every object that a start makes carries
+a label with a random value of that very start. So what is found of a failed start later, after an
+outage or because a create that nobody waited for any more was done after all, can be told from
+everybody else's, and removed without a risk for the next start of the same server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import naming
+from ..desired.spec import LABEL_START
+from ..engine.client import Engine
+from ..errors import (
+    Conflict,
+    DockerNamedError,
+    EngineFailed,
+    EngineTimeout,
+    EngineUnavailable,
+    NotFound,
+)
+from ..timeouts import within
+from .watcher import ObservedContainer, Watcher
+
+LOG = logging.getLogger("dockernamed.leftovers")
+
+#: What trying again may help against.
+TRANSIENT = (EngineUnavailable, EngineTimeout, EngineFailed)
+#: Seconds before each further try of something that has to be done, once the Engine is back.
+PAUSES_S = (0.1, 0.3, 1.0, 3.0)
+#: Failed starts remembered for what a call without an answer may still bring.
+MAX_DOUBTFUL = 1000
+#: Seconds for which a start call without an answer may still be done.
+LATE_S = 600.0
+
+
+@dataclass(eq=False)
+class StartResources:
+    """What one start made, and would have to be taken back.
+
+    Attributes:
+        key: whose start.
+        id: value of the label `LABEL_START` on all of it.
+        containers: ids of new containers, as far as known: one, in most cases.
+        reused: id of a kept container that was started again: stopped, never removed.
+        volumes: names of the volumes that it made, or may have made.
+        in_doubt: a create call ended without a clear answer: there may be a container.
+        start_in_doubt: likewise the start call of a kept container: it may run later.
+        failed: it is to be taken back.
+        busy: held while it is taken back.
+    """
+
+    key: naming.Key
+    id: str
+    containers: set[str] = field(default_factory=set)
+    reused: str = ""
+    volumes: set[str] = field(default_factory=set)
+    in_doubt: bool = False
+    start_in_doubt: bool = False
+    failed: bool = False
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Rollback:
+    """The starts of one Hub on one Engine that are under way, or not taken back yet."""
+
+    def __init__(self, engine: Engine, watcher: Watcher, log: logging.Logger) -> None:
+        self._engine, self._watcher, self._log = engine, watcher, log
+        self._open: dict[str, StartResources] = {}
+        self._removals: dict[str, asyncio.Task[None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        watcher.on_new(self._look_at)
+
+    def begin(self, key: naming.Key) -> StartResources:
+        """A new start of a server, which from now on answers for the containers of earlier ones."""
+        for other in self._open.values():
+            if other.key == key:
+                other.reused = ""
+        made = StartResources(key, secrets.token_hex(8))
+        self._open[made.id] = made
+        return made
+
+    async def claim(self, made: StartResources, volume: str) -> None:
+        """Say that a start wants a volume: from now on no other start takes that one back."""
+        for other in self._open.values():
+            other.volumes.discard(volume)
+        made.volumes.add(volume)
+        if volume in self._removals:
+            await asyncio.wait({self._removals[volume]})
+
+    def keep(self, made: StartResources) -> None:
+        """Whatever the start made and is still there stays."""
+        self._open.pop(made.id, None)
+        made.volumes.clear()
+        made.reused = ""
+
+    async def undo(self, made: StartResources) -> None:
+        """Take back what a start made; never raises: what cannot be done now is done later."""
+        made.failed = True
+        if made.start_in_doubt:
+            self.spawn(self._undo_late_start(made))
+        try:
+            await self._take_back(made)
+        except TRANSIENT as error:
+            self._log.warning("Something of a failed start is left for now: %s", error)
+            self.spawn(self._undo_later(made))
+        except DockerNamedError as error:
+            self._give_up(made, error)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do something that must be done whoever waits for it."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def _undo_later(self, made: StartResources) -> None:
+        await self._watcher.in_sync()
+        try:
+            await retry_transient(lambda: self._take_back(made), self._watcher)
+        except DockerNamedError as error:
+            self._give_up(made, error)
+
+    def _give_up(self, made: StartResources, error: DockerNamedError) -> None:
+        self._log.warning("Something of a failed start is left: %s", error)
+        self.keep(made)
+
+    async def _undo_late_start(self, made: StartResources) -> None:
+        try:
+            await within(LATE_S, self._watcher.until(made.reused, lambda record: record.running))
+            await retry_transient(lambda: self._halt(made), self._watcher)
+        except asyncio.TimeoutError:
+            self._log.debug("Container %s was not started late", made.reused[:12])
+        except DockerNamedError as error:
+            self._log.warning("Something of a failed start is left: %s", error)
+        made.start_in_doubt = False
+        self.keep(made)
+
+    async def _take_back(self, made: StartResources) -> None:
+        async with made.busy:
+            await self._take_back_all(made)
+        if made.in_doubt or made.start_in_doubt:
+            self._forget_oldest_doubt()
+        else:
+            self.keep(made)
+
+    async def _take_back_all(self, made: StartResources) -> None:
+        """Newest first: a volume is free only when its container is gone."""
+        await self._halt(made)
+        if made.in_doubt:
+            label = f"{LABEL_START}={made.id}"
+            made.containers |= {one["Id"] for one in await self._engine.list_containers([label])}
+            made.in_doubt = not made.containers
+        for container_id in list(made.containers):
+            await force_remove(self._engine, self._watcher, container_id)
+        for volume in sorted(made.volumes):
+            removal = self._removals[volume] = self.spawn(self._remove_volume(made, volume))
+            try:
+                await removal
+            finally:
+                self._removals.pop(volume, None)
+
+    async def _halt(self, made: StartResources) -> None:
+        if not made.reused:
+            return
+        try:
+            await self._engine.kill_container(made.reused)
+        except (NotFound, Conflict) as error:
+            self._log.debug("A kept container does not run: %s", error)
+
+    async def _remove_volume(self, made: StartResources, name: str) -> None:
+        try:
+            volume = await self._engine.inspect_volume(name)
+            ours = (volume.get("Labels") or {}).get(LABEL_START) == made.id
+            # A plugin's volume may be older than its first mention on this Engine.
+            if ours and volume.get("Driver", "local") == "local" and name in made.volumes:
+                await self._engine.remove_volume(name)
+        except (NotFound, Conflict) as error:
+            self._log.debug("A new volume is gone, or in use by now: %s", error)
+
+    def _forget_oldest_doubt(self) -> None:
+        doubtful = [made for made in self._open.values() if made.failed]
+        for made in doubtful[: max(0, len(doubtful) - MAX_DOUBTFUL)]:
+            self.keep(made)
+
+    def _look_at(self, record: ObservedContainer) -> None:
+        """A container that nobody waits for may be the late work of a start that is long over."""
+        for made in list(self._open.values()):
+            whose = (made.key.user, made.key.server)
+            if made.failed and made.in_doubt and whose == (record.user, record.server):
+                self.spawn(self.undo(made))
+
+
+async def force_remove(engine: Engine, watcher: Watcher, container_id: str) -> bool:
+    """Remove a container, whether it runs or not.
+
+    Returns:
+        False where the Engine itself calls it dead and cannot remove it: nothing runs there, but
+        its name stays taken.
+
+    Raises:
+        EngineError: it could not be removed.
+    """
+    try:
+        await engine.remove_container(container_id, force=True, volumes=True)
+    except (EngineFailed, EngineTimeout) as error:
+        state = await _state_of(engine, container_id)
+        if state in ("dead", "removing"):
+            LOG.warning("Container %s is dead and stays for now: %s", container_id[:12], error)
+            return False
+        if state:
+            raise
+    watcher.note_removed(container_id)
+    return True
+
+
+async def _state_of(engine: Engine, container_id: str) -> str:
+    """The Engine's word for it; "" when it is gone."""
+    try:
+        return str((await engine.inspect_container(container_id))["State"]["Status"])
+    except NotFound:
+        return ""
+
+
+async def retry_transient(
+    work: Callable[[], Awaitable[None]], watcher: Watcher, patience: float | None = None
+) -> None:
+    """Do something that has to be done, however the Engine comes and goes meanwhile.
+
+    Args:
+        work: done again from its beginning when it failed in a way that may pass.
+        watcher: tells when the Engine is back.
+        patience: seconds that an Engine which is gone is waited for; None: for ever.
+
+    Raises:
+        EngineError: it failed for good, or too often, or the Engine stayed away for too long.
+    """
+    for pause in PAUSES_S:
+        try:
+            return await work()
+        except TRANSIENT as error:
+            LOG.warning("Will try again: %s", error)
+            failure = error
+        await asyncio.sleep(pause)
+        try:
+            await within(patience, watcher.in_sync())
+        except asyncio.TimeoutError:
+            raise failure from None
+    return await work()

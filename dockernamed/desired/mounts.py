@@ -1,0 +1,192 @@
+"""Mounts of a container: read from the settings' two forms, and written as Docker's API has them.
+
+All values are final: templates have been expanded before they come here.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ConfigError
+from .merging import merged
+
+_MODES = {"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"}
+_PROPAGATIONS = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One mount of a container.
+
+    Attributes:
+        kind: ``"volume"``, ``"bind"`` or ``"tmpfs"``, the Docker API's words.
+        source: volume name or absolute path on the Engine's host; ``""`` for tmpfs.
+        target: absolute path in the container.
+        flags: of a bind such as ``ro``, ``Z`` or ``rslave``; of a volume ``ro`` or ``nocopy``.
+        labels: for a volume that does not exist yet.
+        driver: volume driver, or None for the Engine's default.
+        options: the driver's options.
+        extra: further keys of the API's Mount object, as they are (``TmpfsOptions``, …).
+    """
+
+    kind: str
+    source: str
+    target: str
+    flags: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    driver: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_bind_string(self) -> bool:
+        """True where the API's ``Binds`` form is needed.
+
+        Docker creates a missing host directory for a bind string, as users of ``-v`` expect, but
+        refuses it for a Mount object; SELinux flags exist as strings only.
+        """
+        return (self.kind == "bind" and not self.extra) or bool(self.flags & {"z", "Z"})
+
+    def to_bind(self) -> str:
+        """``source:target:flags``, for HostConfig.Binds."""
+        flags = ",".join(sorted(self.flags))
+        return f"{self.source}:{self.target}" + (f":{flags}" if flags else "")
+
+    def to_api(self) -> dict[str, Any]:
+        """The Mount object of HostConfig.Mounts."""
+        body: dict[str, Any] = {"Type": self.kind, "Target": self.target}
+        if self.source:
+            body["Source"] = self.source
+        if "ro" in self.flags:
+            body["ReadOnly"] = True
+        if self.kind == "volume":
+            # For a volume that vanishes before the container is created: the Engine makes it anew.
+            options: dict[str, Any] = {"NoCopy": "nocopy" in self.flags}
+            if self.labels:
+                options["Labels"] = dict(self.labels)
+            if self.driver or self.options:
+                driver = {"Name": self.driver} if self.driver else {}
+                options["DriverConfig"] = {**driver, "Options": dict(self.options)}
+            body["VolumeOptions"] = options
+        propagation = self.flags & _PROPAGATIONS
+        if propagation:
+            body["BindOptions"] = {"Propagation": min(propagation)}
+        return merged(body, self.extra)
+
+
+def volume_mounts(
+    setting: str, volumes: Mapping[str, Any], *, read_only: bool = False
+) -> list[Mount]:
+    """DockerSpawner's ``volumes`` form as mounts.
+
+    Args:
+        setting: the setting's name, for errors.
+        volumes: expanded; source → target, or source → ``{"bind": target, "mode": "ro,Z",
+            "propagation": "rslave"}``. A source that starts with ``/`` or ``~`` is a path on the
+            Engine's host, any other is a volume's name.
+        read_only: make every one of them read-only unless its mode says otherwise.
+
+    Raises:
+        ConfigError: a source or target that Docker could not take, or an unknown mode.
+    """
+    mounts = []
+    for source, value in volumes.items():
+        details = value if isinstance(value, Mapping) else {"bind": value}
+        unknown = set(details) - {"bind", "mode", "propagation"}
+        if unknown or "bind" not in details:
+            raise ConfigError(
+                setting, {source: value}, 'use "target" or {"bind": "target", "mode": "rw"}'
+            )
+        mode = str(details.get("mode") or ("ro" if read_only else "rw"))
+        flags = {flag for flag in (*mode.split(","), details.get("propagation")) if flag}
+        if not flags <= _MODES | _PROPAGATIONS:
+            known = ", ".join(sorted(_MODES | _PROPAGATIONS))
+            raise ConfigError(setting, mode, f"unknown mode; use a list with commas of: {known}")
+        mounts.append(_volume_mount(setting, source, str(details["bind"]), flags - {"rw"}))
+    return mounts
+
+
+def _volume_mount(setting: str, source: str, target: str, flags: set[str]) -> Mount:
+    is_path = source.startswith(("/", "~"))
+    if not target.startswith("/") or ":" in target:
+        raise ConfigError(setting, target, 'the target must be an absolute path without ":"')
+    if ":" in source or not source or (not is_path and "/" in source):
+        raise ConfigError(
+            setting, source, 'use a volume\'s name or an absolute path, both without ":"'
+        )
+    kind = "bind" if is_path else "volume"
+    return Mount(kind, source, posixpath.normpath(target), frozenset(flags))
+
+
+_MOUNT_KEYS = {
+    "target", "source", "type", "read_only", "consistency", "propagation", "no_copy", "labels",
+    "driver_config", "tmpfs_size", "tmpfs_mode",
+}  # fmt: skip
+
+
+def mount_from(setting: str, value: Mapping[str, Any]) -> Mount:
+    """One entry of ``mounts``: the keyword arguments of docker-py's ``types.Mount``.
+
+    Raises:
+        ConfigError: an unknown key, type or target.
+    """
+    unknown = set(value) - _MOUNT_KEYS
+    if unknown:
+        raise ConfigError(
+            setting, dict(value), f"unknown {sorted(unknown)}; known are {sorted(_MOUNT_KEYS)}"
+        )
+    kind = value.get("type", "volume")
+    target = value.get("target", "")
+    if kind not in ("volume", "bind", "tmpfs"):
+        raise ConfigError(setting, kind, 'type must be "volume", "bind" or "tmpfs"')
+    if not isinstance(target, str) or not target.startswith("/"):
+        raise ConfigError(setting, target, "target must be an absolute path")
+    driver = value.get("driver_config") or {}
+    extra: dict[str, Any] = {}
+    if value.get("consistency"):
+        extra["Consistency"] = value["consistency"]
+    if kind == "bind":
+        # A Mount object and not a bind string, as for docker-py's Mount: no silent mkdir.
+        extra["BindOptions"] = {}
+    if kind == "tmpfs":
+        sizes = {"SizeBytes": value.get("tmpfs_size"), "Mode": value.get("tmpfs_mode")}
+        extra["TmpfsOptions"] = {name: number for name, number in sizes.items() if number}
+    return Mount(
+        kind=kind,
+        source=value.get("source") or "",
+        target=posixpath.normpath(target),
+        flags=frozenset(
+            flag
+            for flag, wanted in (
+                ("ro", value.get("read_only")),
+                ("nocopy", value.get("no_copy")),
+                (value.get("propagation") or "", value.get("propagation")),
+            )
+            if wanted
+        ),
+        labels=dict(value.get("labels") or {}),
+        driver=driver.get("Name") or driver.get("name"),
+        options=dict(driver.get("Options") or driver.get("options") or {}),
+        extra=extra,
+    )
+
+
+def check_targets(mounts: Sequence[Mount]) -> None:
+    """Refuse two mounts at one place: Docker would say so only after half the work.
+
+    Raises:
+        ConfigError: names both sources and the path.
+    """
+    seen: dict[str, Mount] = {}
+    for mount in mounts:
+        other = seen.setdefault(mount.target, mount)
+        if other is not mount:
+            raise ConfigError(
+                "volumes",
+                mount.target,
+                f"both {other.source!r} and {mount.source!r} would be "
+                "mounted there; give each a path of its own",
+            )

@@ -1,0 +1,205 @@
+"""Where servers find the Hub, and in which network, when the admin has not said so. Pure.
+
+A container reaches a Hub on the host at the gateway of the container's own network, and a Hub in a
+container by that container's name, on any user-defined network that both are on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConfigError, ServerDied
+
+#: Networks in which Docker's DNS does not resolve container names.
+NAMELESS_NETWORKS = frozenset({"bridge", "podman", "default", "host", "none"})
+_CONTAINER_ID = re.compile(r"/(?:overlay-)?containers/([0-9a-f]{64})(?:/|\b)")
+_LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost", "localhost.localdomain"})
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the Hub gets to its servers.
+
+    Attributes:
+        by: ``"published"`` port, ``"ip"`` address in the network, or container ``"name"``.
+        engine_host: host of the Engine, for ports published on all its addresses.
+    """
+
+    by: str
+    engine_host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A container that was running a moment ago.
+
+    Attributes:
+        id: the Engine's id.
+        name: its name, without a slash.
+        host: where its server is reached: IP address or container name.
+        port: TCP port there.
+    """
+
+    id: str
+    name: str
+    host: str
+    port: int
+
+
+def own_container_id(mountinfo: str) -> str | None:
+    """The id of the container that this process runs in.
+
+    Docker and Podman mount ``/etc/hostname`` and ``/etc/resolv.conf`` out of a directory that is
+    called by the container's id, on cgroup v1 and v2 alike.
+
+    Args:
+        mountinfo: the text of ``/proc/self/mountinfo``.
+
+    Returns:
+        64 hexadecimal digits, or None outside of a container.
+    """
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        # Field 3 is the root of the mount in its file system, field 4 where it is mounted: only
+        # files mounted into /etc are the Engine's own, and name this container and no other.
+        if len(fields) > 4 and fields[4] in ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf"):
+            found = _CONTAINER_ID.search(fields[3])
+            if found:
+                return found[1]
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address or name that no container can reach from its own network."""
+    if host.lower() in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_reachable(listens_on: str) -> None:
+    """Refuse a Hub that no container can reach.
+
+    Args:
+        listens_on: ``JupyterHub.hub_ip``.
+
+    Raises:
+        ConfigError: it is a loopback address; the message has the line to set.
+    """
+    if is_loopback(listens_on):
+        raise ConfigError(
+            "JupyterHub.hub_ip",
+            listens_on,
+            "the Hub listens on loopback only, where no container can reach it; set "
+            'c.JupyterHub.hub_ip = "0.0.0.0" in jupyterhub_config.py',
+        )
+
+
+def own_network(hub_container: Mapping[str, Any] | None) -> str | None:
+    """The network that servers should join when ``network_name`` is not set.
+
+    Args:
+        hub_container: ``GET /containers/{id}/json`` of the Hub's own container, or None.
+
+    Returns:
+        The Hub container's first user-defined network, by name; None where it has none.
+    """
+    networks = ((hub_container or {}).get("NetworkSettings") or {}).get("Networks") or {}
+    return min((name for name in networks if name not in NAMELESS_NETWORKS), default=None)
+
+
+def hub_host(
+    network: str, network_info: Mapping[str, Any], hub_container: Mapping[str, Any] | None
+) -> str:
+    """The host part of the URL at which a server in a network reaches the Hub.
+
+    Args:
+        network: its name.
+        network_info: ``GET /networks/{name}``.
+        hub_container: as for :func:`own_network`.
+
+    Returns:
+        A container name or an IP address.
+
+    Raises:
+        ConfigError: the Hub's container is not on that network, or the network has no gateway.
+    """
+    if network == "host":
+        return "127.0.0.1"
+    if hub_container is None:
+        return _gateway(network, network_info)
+    endpoints = (hub_container.get("NetworkSettings") or {}).get("Networks") or {}
+    if network not in endpoints:
+        raise ConfigError(
+            "network_name",
+            network,
+            f"the Hub's own container is not on that network but on {sorted(endpoints)}; connect "
+            "it (docker network connect), name one of these, or set c.JupyterHub.hub_connect_ip",
+        )
+    if network in NAMELESS_NETWORKS:
+        return str(endpoints[network]["IPAddress"])
+    return str(hub_container["Name"]).lstrip("/")
+
+
+def _gateway(network: str, network_info: Mapping[str, Any]) -> str:
+    configs = (network_info.get("IPAM") or {}).get("Config") or []
+    # A dual-stack network lists both; IPv4 works on every image.
+    for config in sorted(configs, key=lambda config: ":" in str(config.get("Subnet", ""))):
+        if config.get("Gateway"):
+            return str(config["Gateway"]).partition("/")[0]
+        if config.get("Subnet"):
+            # Engines before 17 leave the gateway out where they chose it: the first address.
+            return str(next(ipaddress.ip_network(config["Subnet"], strict=False).hosts()))
+    raise ConfigError(
+        "network_name",
+        network,
+        "it has no gateway at which servers could reach the Hub; use a bridge network, or set "
+        "c.JupyterHub.hub_connect_ip",
+    )
+
+
+def endpoint_from(info: Mapping[str, Any], port: int, access: Access) -> Endpoint:
+    """Read an address out of ``GET /containers/{id}/json``.
+
+    Raises:
+        ServerDied: the container does not run, and so has no address.
+        ConfigError: it has none though it runs, as in the network ``none``.
+    """
+    state = info["State"]
+    if not state["Running"]:
+        raise ServerDied(int(state["ExitCode"]), bool(state.get("OOMKilled")), "")
+    name = str(info["Name"]).lstrip("/")
+    host, at_port = name, port
+    settings = info["NetworkSettings"]
+    if info["HostConfig"].get("NetworkMode") == "host":
+        host = access.engine_host
+    elif access.by == "ip":
+        host = _ip(settings)
+    elif access.by == "published":
+        host, at_port = _published(settings, port, access.engine_host)
+    if not host:
+        mode = info["HostConfig"].get("NetworkMode")
+        lack = "no published ports" if access.by == "published" else "no IP address of their own"
+        raise ConfigError("network_name", mode, f"containers have {lack} there")
+    return Endpoint(str(info["Id"]), name, host, at_port)
+
+
+def _published(settings: Mapping[str, Any], port: int, engine_host: str) -> tuple[str, int]:
+    """Host and port at which a port is published; "" where it is not: never guess who is there."""
+    bindings = (settings.get("Ports") or {}).get(f"{port}/tcp") or [{}]
+    host, at_port = bindings[0].get("HostIp") or engine_host, bindings[0].get("HostPort")
+    if not at_port:
+        return "", port
+    return engine_host if host in ("0.0.0.0", "::") else host, int(at_port)
+
+
+def _ip(settings: Mapping[str, Any]) -> str:
+    places = [*(settings.get("Networks") or {}).values(), settings]
+    found = [place.get(key) for key in ("IPAddress", "GlobalIPv6Address") for place in places]
+    return next((str(ip) for ip in found if ip), "")

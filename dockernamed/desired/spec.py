@@ -1,0 +1,172 @@
+"""What one server's container should be, as a value, and that value as Docker Engine API bodies.
+
+A :class:`ServerSpec` says everything that does not change from one start to the next. What does
+change, the environment with its tokens, is handed over beside it, so that a backend may deliver it
+in another way than at create. :func:`spec_hash` is equal for two starts exactly when a container
+made for one of them can serve the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .. import naming
+from .entrypoint import VOLATILE_ENV, shell_line
+from .merging import merged
+from .mounts import Mount
+
+#: Docker's own default; ``cpu_limit`` is a share of it.
+CPU_PERIOD_US = 100_000
+#: CPU shares of a container that asked for nothing: one CPU guaranteed is this weight.
+CPU_SHARES_PER_CPU = 1024
+#: Label with a random value made at each create: proof that an object came from this very call.
+LABEL_START = "dockernamed.start"
+_LIMITS = ("Memory", "MemoryReservation", "CpuShares", "CpuPeriod", "CpuQuota")
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    """Desired state of one server's container.
+
+    Attributes:
+        key: whose server it is.
+        names: names to try in order; the second is for when the first is somebody else's.
+        image: the reference to create from; ``image_id`` is what it meant at that moment.
+        command: overrides the image's CMD; None keeps it.
+        process: the whole command line, ENTRYPOINT and CMD, of a container that a later start
+            may use again with tokens of its own, see `handover`; empty: it is for one start.
+        port: the TCP port the server listens on in the container.
+        publish_ip: address of the Engine's host to publish the port at; None: not published.
+        network: name of the network, or the API's ``bridge``, ``host``, …
+        mem_limit: bytes; ``mem_guarantee`` likewise; None: no limit.
+        cpu_limit: CPUs, may be a fraction; ``cpu_guarantee`` likewise; None: no limit.
+        config: further keys of the create body, already in the Engine API's spelling.
+        host_config: further keys of HostConfig, likewise; both win over what is computed here.
+    """
+
+    key: naming.Key
+    names: tuple[str, ...]
+    image: str
+    image_id: str = ""
+    command: tuple[str, ...] | None = None
+    process: tuple[str, ...] = ()
+    port: int = 8888
+    publish_ip: str | None = None
+    network: str = "bridge"
+    mounts: tuple[Mount, ...] = ()
+    mem_limit: int | None = None
+    mem_guarantee: int | None = None
+    cpu_limit: float | None = None
+    cpu_guarantee: float | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    host_config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def container_config(
+    spec: ServerSpec, env: Mapping[str, str], *, start_id: str = ""
+) -> dict[str, Any]:
+    """The body of ``POST /containers/create`` for a spec.
+
+    Args:
+        spec: what is wanted.
+        env: the whole environment, name → value.
+        start_id: random text of this very start, kept in a label; "" leaves the label out.
+
+    Returns:
+        A new dict in the Engine API's spelling.
+    """
+    port = f"{spec.port}/tcp"
+    label = {LABEL_START: start_id} if start_id else {}
+    mounts = tuple(
+        replace(mount, labels={**mount.labels, **label}) if mount.kind == "volume" else mount
+        for mount in spec.mounts
+    )
+    body: dict[str, Any] = {
+        "Image": spec.image,
+        "Env": [f"{name}={value}" for name, value in env.items()],
+        "Labels": {**naming.labels(spec.key), naming.LABEL_SPEC: spec_hash(spec, env)},
+        "ExposedPorts": {port: {}},
+        "HostConfig": _host_config(replace(spec, mounts=mounts), port),
+    }
+    if spec.command is not None:
+        body["Cmd"] = list(spec.command)
+    body["Labels"] |= label
+    extra = dict(spec.config)
+    if spec.process:
+        body["Entrypoint"], body["Cmd"] = shell_line(spec.process), []
+        extra = {name: value for name, value in extra.items() if name not in ("Entrypoint", "Cmd")}
+    # Labels are who-is-this: an admin may add some but never change ours.
+    body["Labels"] = {**dict(extra.pop("Labels", None) or {}), **body["Labels"]}
+    body["Env"] += extra.pop("Env", None) or []
+    return merged(body, extra)
+
+
+def spec_hash(spec: ServerSpec, env: Mapping[str, str]) -> str:
+    """Short digests of everything that decides whether a container can be used again.
+
+    Tokens and the container's name are left out, the image's id stands in for its reference: a
+    moved tag is drift, a renamed container is not.
+
+    Returns:
+        ``part:digest`` for each part that `drift` may name, joined by commas; ten hexadecimal
+        digits each.
+    """
+    host = _host_config(spec, f"{spec.port}/tcp")
+    parts = {
+        "image": spec.image_id or spec.image,
+        "command": [spec.command, spec.process, spec.port],
+        "environment": {name: env[name] for name in env if name not in VOLATILE_ENV},
+        "mounts": [host.pop(key, None) for key in ("Binds", "Mounts")],
+        "network": [host.pop(key, None) for key in ("NetworkMode", "PortBindings")],
+        "limits": [host.pop(key, None) for key in _LIMITS],
+        "other settings": [host, dict(spec.config)],
+    }
+    return ",".join(f"{part}:{_digest(value)}" for part, value in parts.items())
+
+
+def drift(made: str, wanted: str) -> list[str]:
+    """What is different between two values of `spec_hash`, such as ``["image", "limits"]``."""
+    before = set(made.split(","))
+    return [part.partition(":")[0] for part in wanted.split(",") if part not in before]
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+
+
+def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        # Without an init a PID 1 that has no handler for SIGTERM never hears it (10 s a stop).
+        "Init": True,
+        "NetworkMode": spec.network,
+        "Binds": [mount.to_bind() for mount in spec.mounts if mount.is_bind_string],
+        "Mounts": [mount.to_api() for mount in spec.mounts if not mount.is_bind_string],
+    }
+    if spec.publish_ip is not None:
+        body["PortBindings"] = {port: [{"HostIp": spec.publish_ip, "HostPort": ""}]}
+    if spec.mem_limit is not None:
+        body["Memory"] = spec.mem_limit
+    if spec.mem_guarantee is not None:
+        body["MemoryReservation"] = spec.mem_guarantee
+    if spec.cpu_guarantee is not None:
+        body["CpuShares"] = max(2, round(spec.cpu_guarantee * CPU_SHARES_PER_CPU))
+    if spec.cpu_limit is not None:
+        period = int(spec.host_config.get("CpuPeriod") or CPU_PERIOD_US)
+        body["CpuPeriod"], body["CpuQuota"] = period, round(spec.cpu_limit * period)
+    return merged(body, spec.host_config)
+
+
+def volumes_of(host_config: Mapping[str, Any]) -> set[str]:
+    """The names of the volumes that keys of HostConfig mount, in either of the API's two forms."""
+    binds = [str(bind).partition(":")[0] for bind in host_config.get("Binds") or ()]
+    mounts = [
+        str(mount.get("Source") or "")
+        for mount in host_config.get("Mounts") or ()
+        if mount.get("Type") == "volume"
+    ]
+    return {name for name in (*binds, *mounts) if name and not name.startswith(("/", "~"))}

@@ -1,0 +1,128 @@
+"""Which images a user may choose, and when they are pulled: the settings, read.
+
+`AllowedImages.resolve` returns a reference that the admin wrote (or, with ``"*"``, one that is
+well formed) or raises `OptionsError`, whatever type of thing was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import ConfigError, ImageError, OptionsError
+from .reference import parse
+
+
+class AllowedImages:
+    """The setting ``allowed_images``, once any callable has been called.
+
+    Args:
+        setting: a list of references; or a dict of choice → reference; or ``"*"`` for any image;
+            or None or empty: nobody chooses.
+
+    Attributes:
+        images: choice → reference, in the admin's order; empty for ``"*"``.
+        wildcard: any well-formed reference is accepted.
+        aliased: choices are names of their own, not references.
+
+    Raises:
+        ConfigError: another type, or something in it that is not a reference.
+    """
+
+    def __init__(self, setting: object) -> None:
+        self.wildcard = setting == "*"
+        self.images: Mapping[str, str] = MappingProxyType(
+            {} if self.wildcard else _read_setting(setting)
+        )
+        self.aliased = isinstance(setting, Mapping)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What a user may send, in the admin's order; empty for ``"*"``, where all is open."""
+        return tuple(self.images)
+
+    def resolve(self, choice: object) -> str:
+        """The reference that an untrusted choice stands for.
+
+        In a list, another way to write the same image (``lab`` for ``lab:latest``) is accepted and
+        gives what the list says.
+
+        Raises:
+            OptionsError: of the wrong type, not a reference, or not among the choices.
+        """
+        counted = None if self.wildcard else self.choices
+        if not self.wildcard and not self.images:
+            raise OptionsError("image", choice, "images cannot be chosen on this Hub", counted)
+        if not isinstance(choice, str) or not choice:
+            raise OptionsError("image", choice, "expected a non-empty string", counted)
+        if self.wildcard:
+            try:
+                return str(parse(choice))
+            except ImageError as error:
+                raise OptionsError("image", choice, error.message) from None
+        if choice in self.images:
+            return self.images[choice]
+        same = None if self.aliased else self._same_image(choice)
+        if same is None:
+            raise OptionsError("image", choice, "not an image that you may choose", counted)
+        return same
+
+    def _same_image(self, choice: str) -> str | None:
+        try:
+            wanted = parse(choice).canonical
+        except ImageError:
+            return None
+        listed = (image for image in self.images.values() if parse(image).canonical == wanted)
+        return next(listed, None)
+
+
+def _read_setting(setting: Any) -> dict[str, str]:
+    if not setting and (setting is None or isinstance(setting, (str, list, tuple, Mapping))):
+        return {}
+    if isinstance(setting, Mapping):
+        images = dict(setting)
+    elif isinstance(setting, (list, tuple)):
+        if not all(isinstance(image, str) for image in setting):
+            raise ConfigError("allowed_images", setting, "a list must hold strings only")
+        images = {image: image for image in setting}
+    else:
+        hint = "expected a list of images, a dict of choice → image, or '*' for any image"
+        raise ConfigError("allowed_images", setting, hint)
+    for choice, image in images.items():
+        if not isinstance(choice, str) or not choice or not isinstance(image, str):
+            hint = "a dict must map non-empty strings to images"
+            raise ConfigError("allowed_images", {choice: image}, hint)
+        if image == "*":
+            raise ConfigError("allowed_images", setting, "'*' for any image must stand alone")
+        try:
+            parse(image)
+        except ImageError as error:
+            raise ConfigError("allowed_images", image, error.message) from None
+    return images
+
+
+class PullPolicy(str, Enum):
+    """When to ask the registry: each time, when the image is absent, never, or don't even look."""
+
+    ALWAYS = "always"
+    IFNOTPRESENT = "ifnotpresent"
+    NEVER = "never"
+    SKIP = "skip"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @classmethod
+    def parse(cls, text: str) -> PullPolicy:
+        """Read the setting ``pull_policy``, upper or lower case (``IfNotPresent``).
+
+        Raises:
+            ConfigError: no such policy.
+        """
+        try:
+            return cls(text.lower())
+        except ValueError:
+            hint = f"expected one of {', '.join(repr(one.value) for one in cls)}"
+            raise ConfigError("pull_policy", text, hint) from None

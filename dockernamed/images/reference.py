@@ -1,0 +1,212 @@
+"""Image references: read, written in full, and as patterns for places where no code can run.
+
+Guarantees, held by property tests:
+
+- `parse` accepts what Docker accepts as a reference and nothing else; ``str(parse(text)) == text``.
+- Two references have the same `ImageRef.canonical` exactly when Docker would pull the same thing
+  for both: ``lab``, ``lab:latest`` and ``docker.io/library/lab`` are one.
+- `REFERENCE` matches the whole of a text exactly when `parse` accepts it.
+- `same_image(ref)` matches exactly the references that Docker would pull the same image for.
+- A text that matches `slot(before, after)` makes a reference when put between the two.
+
+The patterns are for a JSON Schema and a form's fields. They are written in what Python and
+ECMAScript (JSON Schema, HTML) have in common, to be matched against whole texts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..errors import ImageError
+
+DEFAULT_REGISTRY = "docker.io"
+DEFAULT_TAG = "latest"
+MAX_REPOSITORY = 255  # registry included, as Docker counts
+_MAX_TEXT = 600  # with the longest tag and digest
+
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]{{1,5}})?"
+# What stands before the first slash is a registry only with a dot, a colon or as localhost.
+_REGISTRY = rf"(?:(?=localhost/|[^/]*[.:]){_HOST}/)"
+_NO_REGISTRY = r"(?![^/]*[.:][^/]*/)"
+_SEGMENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_PATH = rf"{_SEGMENT}(?:/{_SEGMENT})*"
+_NOT_TOO_LONG = rf"(?<![\s\S]{{{MAX_REPOSITORY + 1}}})"
+_NO_ID = r"(?![0-9a-f]{64}(?![\s\S]))"
+_NAME = rf"{_NO_ID}(?:{_REGISTRY}|{_NO_REGISTRY}){_PATH}{_NOT_TOO_LONG}"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_DIGEST = r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})"
+REFERENCE = rf"{_NAME}(?::{_TAG})?(?:@{_DIGEST})?"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """A reference as it was written; what was left out is None here and filled in by properties.
+
+    Attributes:
+        registry: ``host`` or ``host:port``, or None.
+        repository: the path, such as ``library/busybox`` or ``lab``.
+        tag: such as ``3.12``, or None.
+        digest: such as ``sha256:…``, or None. It decides when there is a tag too.
+    """
+
+    registry: str | None
+    repository: str
+    tag: str | None = None
+    digest: str | None = None
+
+    def __str__(self) -> str:
+        tag = "" if self.tag is None else f":{self.tag}"
+        digest = "" if self.digest is None else f"@{self.digest}"
+        return f"{self.name}{tag}{digest}"
+
+    @property
+    def name(self) -> str:
+        """As written, without tag and digest: the ``repository`` of a pull."""
+        return self.repository if self.registry is None else f"{self.registry}/{self.repository}"
+
+    @property
+    def pull_tag(self) -> str:
+        """The ``tag`` of a pull: the digest, else the tag, else ``latest``."""
+        return self.digest or self.tag or DEFAULT_TAG
+
+    @property
+    def registry_key(self) -> str:
+        """The registry whose credentials are needed, ``docker.io`` when none was written."""
+        registry = (self.registry or DEFAULT_REGISTRY).lower()
+        return DEFAULT_REGISTRY if registry == "index.docker.io" else registry
+
+    @property
+    def canonical(self) -> str:
+        """In full, such as ``docker.io/library/lab:latest``; equal for the same image."""
+        path, registry = self.repository, self.registry_key
+        if registry == DEFAULT_REGISTRY and "/" not in path:
+            path = f"library/{path}"
+        separator = ":" if self.digest is None else "@"
+        return f"{registry}/{path}{separator}{self.pull_tag}"
+
+    @property
+    def imagename(self) -> str:
+        """As written, fit for the name of an object: ``/``, ``:`` and ``@`` become ``-``."""
+        return re.sub("[/:@]", "-", str(self))
+
+
+def parse(text: str) -> ImageRef:
+    """Read ``[registry[:port]/]path[:tag][@digest]``.
+
+    As for Docker, what stands before the first ``/`` is a registry when it has a ``.`` or ``:`` in
+    it or is ``localhost``.
+
+    Raises:
+        ImageError: not a reference; the message says which part is wrong.
+    """
+    if len(text) > _MAX_TEXT:  # untrusted; messages below repeat parts of it
+        raise _wrong(text, f"longer than {_MAX_TEXT} characters")
+    rest, at, digest = text.partition("@")
+    if at:
+        _check_digest(text, digest)
+    registry = None
+    first, slash, path = rest.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        if not re.fullmatch(_HOST, first):
+            raise _wrong(text, f"{first!r} is not a registry (host or host:port)")
+        registry, rest = first, path
+    path, colon, tag = rest.partition(":")
+    if colon and not re.fullmatch(_TAG, tag):
+        hint = "a tag has 1 to 128 of A-Z a-z 0-9 _ . - and begins with none of . -"
+        raise _wrong(text, f"{hint}, unlike {tag!r}")
+    _check_path(text, path)
+    ref = ImageRef(registry, path, tag if colon else None, digest if at else None)
+    if len(ref.name) > MAX_REPOSITORY:
+        raise _wrong(text, f"longer than {MAX_REPOSITORY} characters")
+    return ref
+
+
+def _check_path(text: str, path: str) -> None:
+    if not path:
+        raise _wrong(text, "the repository is missing")
+    if path != path.lower():
+        raise _wrong(text, f"the repository must be lower case, such as {path.lower()!r}")
+    for segment in path.split("/"):
+        if not re.fullmatch(_SEGMENT, segment):
+            hint = "must be of a-z and 0-9, with . _ __ or - between them"
+            raise _wrong(text, f"{segment!r} in the repository {hint}")
+    if re.fullmatch("[0-9a-f]{64}", text):
+        raise _wrong(text, "it is the id of an image; give the image a tag, and use that")
+
+
+def _check_digest(text: str, digest: str) -> None:
+    if not re.fullmatch(_DIGEST, digest):
+        hint = "a digest is sha256: and 64 of 0-9 a-f (sha384: 96, sha512: 128)"
+        raise _wrong(text, f"{hint}, unlike {digest!r}")
+
+
+def _wrong(text: str, why: str) -> ImageError:
+    return ImageError(text, f"not an image reference: {why}")
+
+
+# --- patterns
+
+
+def same_image(ref: ImageRef) -> str:
+    """A pattern for every way to write the image that ``ref`` means."""
+    path, registry = ref.repository, ref.registry_key
+    hosts = [registry]
+    library = ""
+    if registry == DEFAULT_REGISTRY:
+        hosts.append(f"index.{DEFAULT_REGISTRY}")
+        path = path.removeprefix("library/")
+        if "/" in path:
+            path = ref.repository
+        else:
+            library = "(?:library/)?"
+    written = "|".join(_any_case(host) for host in hosts)
+    prefix = f"(?:{written})/" if registry != DEFAULT_REGISTRY else f"(?:(?:{written})/)?"
+    return f"{prefix}{library}{re.escape(path)}{_version(ref)}"
+
+
+def _any_case(host: str) -> str:
+    return "".join(
+        f"[{sign}{sign.upper()}]" if sign.isalpha() else re.escape(sign) for sign in host
+    )
+
+
+def _version(ref: ImageRef) -> str:
+    if ref.digest is not None:
+        return f"(?::{_TAG})?@{re.escape(ref.digest)}"
+    if ref.pull_tag == DEFAULT_TAG:
+        return f"(?::{DEFAULT_TAG})?"
+    return f":{re.escape(ref.pull_tag)}"
+
+
+def slot(before: str, after: str) -> tuple[str, int]:
+    """What may be filled in between two parts of a reference: a pattern and a length.
+
+    A tag after ``repo:``; a path after ``registry/``, with a tag where nothing follows; a whole
+    name or reference where nothing goes before; in the middle of a word, letters and digits.
+
+    Args:
+        before: the part before ``{value}``, such as ``quay.io/lab/``.
+        after: the part after it, such as ``:latest``.
+
+    Raises:
+        ImageError: no text makes these two a reference.
+    """
+    if not before and not after:
+        return REFERENCE, 1024
+    sample = f"sha256:{'0' * 64}" if before.endswith("@") else "a"
+    try:
+        parse(f"{before}{sample}{after}")
+    except ImageError as error:
+        raise ImageError(f"{before}{{value}}{after}", error.message) from None
+    if before.endswith("@") and not after:
+        return _DIGEST, 1024
+    room = MAX_REPOSITORY - len(before) - len(after)
+    if before.rpartition("/")[2].count(":"):
+        return r"[A-Za-z0-9_]{1,64}" if after or not before.endswith(":") else _TAG, 128
+    if before.endswith("/") and not after:
+        return rf"{_PATH}(?::{_TAG})?", room
+    if before.endswith("/") and after.startswith((":", "@", "/")):
+        return _PATH, room
+    return r"[a-z0-9]+(?:-[a-z0-9]+)*", min(room, 64)

@@ -1,0 +1,149 @@
+"""Watching over one running container: it ends, or it comes back at another address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from ..backends.observed import ObservedContainer
+from ..backends.watcher import Watcher
+from ..errors import EngineError
+from ..timeouts import within
+
+LOG = logging.getLogger("dockernamed.vigil")
+
+#: Seconds that the news may take that a stop is over, once the container has ended. Signals from
+#: outside (``docker kill --signal TERM``) look like a stop's, and bring no such news.
+STOP_S = 3.0
+#: Seconds within which ``docker restart`` goes on from its stop to its start.
+START_S = 0.25
+#: (it was asked to end, the Engine was lost from sight about then) → how it ended. An Engine
+#: without live-restore asks all its containers to end before it ends itself.
+_HOW = {
+    (False, False): "ended",
+    (True, False): "was stopped from outside",
+    (True, True): "was stopped with the Engine",
+    (False, True): "ended while the Engine was out of sight (was it restarted?)",
+}
+
+
+class _Sight(NamedTuple):
+    """What tells whether a server may be elsewhere by now."""
+
+    disconnects: int
+    endpoint_fingerprint: int | None = None
+    network_changes: int = 0
+
+
+class ServerMonitor:
+    """From the moment a server is known to run until `end`.
+
+    Args:
+        watcher: tells what happens.
+        id: of the container.
+        ended: called once, when it has ended for good, with how it ended, in words.
+        moved: called when it was restarted: published ports are new then.
+    """
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        id: str,
+        ended: Callable[[ObservedContainer, str], Awaitable[object]],
+        moved: Callable[[], Awaitable[object]],
+    ) -> None:
+        self.id = id
+        self._watcher, self._ended, self._moved = watcher, ended, moved
+        self._sight = self._glance()
+        self._restarting = False
+        self._task = asyncio.ensure_future(self._watch())
+        self._task.add_done_callback(_report)
+
+    @property
+    def restarting(self) -> bool:
+        """It ended because it was asked to, a moment ago, and may come back."""
+        return self._restarting
+
+    def outdated(self) -> bool:
+        """Whether the server may be elsewhere than when this was asked last.
+
+        Lists tell, and events of networks. Where no list has told before, the Engine's having been
+        out of sight must do.
+        """
+        if not self._watcher.connected:
+            return False  # nobody could say where; asked again when it is back
+        before, self._sight = self._sight, self._glance()
+        now = self._sight
+        if before.network_changes != now.network_changes:
+            return True
+        if before.endpoint_fingerprint is None or now.endpoint_fingerprint is None:
+            return before.disconnects != now.disconnects
+        return before.endpoint_fingerprint != now.endpoint_fingerprint
+
+    def end(self) -> None:
+        """Watch no more; nothing is called from now on."""
+        self._task.cancel()
+
+    def _glance(self) -> _Sight:
+        record, disconnects = self._watcher.get(self.id), self._watcher.disconnects
+        return (
+            _Sight(disconnects)
+            if record is None
+            else _Sight(disconnects, record.endpoint_fingerprint, record.network_changes)
+        )
+
+    async def _watch(self) -> None:
+        while True:
+            record = await self._watcher.wait_dead(self.id)
+            # While the Engine is out of sight a death is found by the list that ends that.
+            disconnects = self._watcher.disconnects - (not self._watcher.connected)
+            if not await self._comes_back(record):
+                break
+            LOG.info("Container %s was restarted", record.name)
+            self._sight = self._sight._replace(endpoint_fingerprint=None)
+            await self._moved()
+        how = _HOW[record.stop_requested, self._watcher.disconnects != disconnects]
+        # Not in this task: what the Hub does about it may well end this vigil.
+        task = asyncio.ensure_future(self._ended(record, how))
+        task.add_done_callback(_report)
+
+    async def _comes_back(self, record: ObservedContainer) -> bool:
+        self._restarting = record.stop_requested
+        try:
+            if record.stop_requested:
+                await self._settled()
+            # An Engine that took it down at its own end may bring it up again; and a death found
+            # by a list is told before all of the list is read.
+            await self._watcher.in_sync()
+        finally:
+            self._restarting = False
+        now = self._watcher.get(self.id)
+        return now is not None and now.running
+
+    async def _settled(self) -> None:
+        """Wait until whoever asked it to end has what they want, be it a stop or a restart.
+
+        An Engine that restarts a container answers nothing about it between its stop and its start.
+        """
+        with contextlib.suppress(asyncio.TimeoutError):
+            await within(
+                STOP_S, self._watcher.until(self.id, lambda now: now.stopped or now.running)
+            )
+        try:
+            await within(START_S, self._watcher.until(self.id, lambda now: now.running))
+        except asyncio.TimeoutError:
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            await self._watcher.look_at(self.id)
+        except EngineError as error:
+            LOG.warning("Could not see whether a container is restarted: %s", error)
+
+
+def _report(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        LOG.error("Watching a container failed", exc_info=task.exception())

@@ -1,0 +1,209 @@
+"""Keeping house on an Engine: containers and networks that no server of the Hub stands for.
+
+A Hub that was killed at the wrong moment, or restored from a backup, leaves containers of which it
+knows nothing. They are ours by label, and only by label: another Hub's are never looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from .. import naming
+from ..backends.executor import Containers
+from ..backends.observed import ObservedContainer
+from ..backends.watcher import Watcher
+from ..errors import DockerNamedError
+
+#: Seconds at least between two looks at what could not be dealt with.
+SOON_S = 1.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the Hub knows of one server.
+
+    Attributes:
+        user: raw user name.
+        server: raw server name.
+        active: it runs, starts, stops or is being looked at, as far as the Hub knows.
+        object_id: its container, "" where the Hub knows of none.
+    """
+
+    user: str
+    server: str
+    active: bool
+    object_id: str = ""
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """Something on the Engine that nobody stands for.
+
+    Attributes:
+        id: the Engine's.
+        what: kind and name, for the log.
+        why: what the Hub does not have.
+        remove: takes it away.
+    """
+
+    id: str
+    what: str
+    why: str
+    remove: Callable[[], Awaitable[None]]
+
+
+def orphans(
+    records: Iterable[ObservedContainer], known: Iterable[Known], *, keep: bool
+) -> list[ObservedContainer]:
+    """The containers that no server stands for.
+
+    Args:
+        records: this Hub's containers.
+        known: all servers of the Hub, running or not.
+        keep: stopped containers of stopped servers are kept on purpose.
+    """
+    servers = {(one.user, one.server): one for one in known}
+    # A user can be renamed while the server runs: the labels then say an old name.
+    claimed = {one.object_id for one in servers.values() if one.active and one.object_id}
+    found = []
+    for record in records:
+        one = servers.get((record.user, record.server))
+        if record.id in claimed or (one is not None and one.active):
+            continue
+        if one is not None and keep and not record.running:
+            continue
+        found.append(record)
+    return found
+
+
+def orphaned_networks(
+    networks: Iterable[Mapping[str, Any]], known: Iterable[Known]
+) -> list[tuple[Mapping[str, Any], naming.Key]]:
+    """The networks whose labels name a server that is not there, and that server.
+
+    Args:
+        networks: of this Hub, as of ``GET /networks``.
+        known: all servers of the Hub, running or not.
+    """
+    servers = {(one.user, one.server) for one in known}
+    labelled = ((network, naming.key_of(network.get("Labels"))) for network in networks)
+    return [
+        (network, key)
+        for network, key in labelled
+        if key is not None and (key.user, key.server) not in servers
+    ]
+
+
+class OrphanReaper:
+    """Looks for orphans at the Hub's start and every so often; removes or reports them.
+
+    Args:
+        hub: the Hub's id.
+        watcher: whose table is searched.
+        backend: removes.
+        known: asks the Hub for its servers; called in the event loop.
+        keep: see `orphans`.
+        policy: ``"remove"`` or ``"report"``.
+        grace: seconds that something must have been an orphan before it is touched.
+        stop_timeout: seconds between SIGTERM and SIGKILL.
+        interval: seconds between two rounds.
+        log: where to tell.
+    """
+
+    def __init__(
+        self,
+        hub: str,
+        watcher: Watcher,
+        backend: Containers,
+        known: Callable[[], Iterable[Known]],
+        *,
+        keep: bool,
+        policy: str,
+        grace: float,
+        stop_timeout: float,
+        interval: float,
+        log: logging.Logger,
+    ) -> None:
+        self._hub, self._watcher, self._backend, self._known = hub, watcher, backend, known
+        self._keep, self._policy, self._stop_timeout = keep, policy, stop_timeout
+        self._grace, self._interval, self._log = grace, interval, log
+        self._since: dict[str, float] = {}
+        self._refused: set[str] = set()  # ids of what could not be removed, which was told
+
+    async def run(self) -> None:
+        """Rounds without end; one that fails is logged."""
+        while True:
+            await self._watcher.in_sync()
+            try:
+                waiting = await self.round()
+            except DockerNamedError as error:
+                self._log.warning("Looking for orphans failed, will try again: %s", error)
+                waiting = True
+            await asyncio.sleep(max(self._grace, SOON_S) if waiting else self._interval)
+
+    async def round(self) -> bool:
+        """Look once. True where something was found that is left for now.
+
+        Raises:
+            EngineError: the Engine could not be asked.
+        """
+        now = asyncio.get_running_loop().time()
+        groups = await self._find()
+        since = {one.id: self._since.get(one.id, now) for group in groups for one in group}
+        self._since = since
+        self._refused &= since.keys()
+        due = [[one for one in group if now - since[one.id] >= self._grace] for group in groups]
+        waiting = sum(map(len, due)) < len(since)
+        for group in due:
+            done = await asyncio.gather(*map(self._deal_with, group))
+            waiting = waiting or not all(done)
+        return waiting
+
+    async def _deal_with(self, orphan: Orphan) -> bool:
+        if self._policy == "report":
+            self._log.warning("Orphan: %s: %s", orphan.what, orphan.why)
+            return True
+        level = logging.DEBUG if orphan.id in self._refused else logging.WARNING
+        self._log.log(level, "Removing orphan %s: %s", orphan.what, orphan.why)
+        try:
+            await orphan.remove()
+        except DockerNamedError as error:
+            self._log.log(level, "Could not remove orphan %s, trying on: %s", orphan.what, error)
+            self._refused.add(orphan.id)
+            return False
+        return True
+
+    async def _find(self) -> tuple[list[Orphan], list[Orphan]]:
+        """Containers, and networks, which are free only when the containers are gone."""
+        networks = await self._backend.networks(self._hub)
+        # The Hub is asked last, and nothing awaited since: what it knows is not outdated.
+        known = list(self._known())
+        servers = {(one.user, one.server) for one in known}
+        containers = [
+            Orphan(
+                record.id,
+                f"container {record.name} ({record.id[:12]})",
+                f"the Hub has no running server {record.server!r} of user {record.user!r}",
+                partial(
+                    self._backend.discard,
+                    record.id,
+                    grace=self._stop_timeout,
+                    keep=self._keep and (record.user, record.server) in servers,
+                ),
+            )
+            for record in orphans(self._watcher.records(), known, keep=self._keep)
+        ]
+        return containers, [
+            Orphan(
+                str(network["Id"]),
+                f"network {network['Name']} ({network['Id'][:12]})",
+                f"the Hub has no server {key.server!r} of user {key.user!r}",
+                partial(self._backend.discard_network, str(network["Id"])),
+            )
+            for network, key in orphaned_networks(networks, known)
+        ]

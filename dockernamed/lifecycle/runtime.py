@@ -1,0 +1,139 @@
+"""What all spawners of one Hub share on one Engine: the connection, its watcher, its puller."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..backends.executor import Containers
+from ..backends.watcher import Watcher
+from ..desired.network import own_container_id
+from ..engine.client import Connection, Engine
+from ..errors import ConfigError, NotFound
+from ..images import credentials, reference
+from ..images.puller import Puller
+
+#: Networks change rarely; a burst of starts asks for theirs once.
+NETWORK_FACTS_S = 30.0
+LOG = logging.getLogger("dockernamed")
+MOUNTINFO = Path("/proc/self/mountinfo")
+
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Connection, str], Runtime]]
+_shared = WeakKeyDictionary()
+
+
+class Runtime:
+    """One Engine as one Hub sees it."""
+
+    def __init__(self, connection: Connection, hub: str, log: logging.Logger, workers: int) -> None:
+        # As JupyterHub does with tornado's loggers: ours speak in the Hub's log.
+        LOG.parent, LOG.propagate = log, True
+        self.engine = Engine(connection, workers=workers)
+        self.watcher = Watcher(self.engine, hub)
+        self.puller = Puller(self.engine, self.watcher)
+        self.backend = Containers(self.engine, self.watcher, log)
+        self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
+        self.watcher.start()
+
+    @classmethod
+    def shared(
+        cls, connection: Connection, hub: str, log: logging.Logger, workers: int = 16
+    ) -> Runtime:
+        """The one of this event loop, Engine and Hub; made at the first call.
+
+        Args:
+            connection: where the Engine is.
+            hub: the Hub's id.
+            log: the Hub's log.
+            workers: short calls under way at once; counts at the first call.
+        """
+        runtimes = _shared.setdefault(asyncio.get_running_loop(), {})
+        runtime = runtimes.get((connection, hub))
+        if runtime is None:
+            runtime = runtimes[connection, hub] = cls(connection, hub, log, workers)
+        return runtime
+
+    @property
+    def engine_is_local(self) -> bool:
+        """Whether the Engine's networks are this host's."""
+        return not self.engine.base_url.startswith(("tcp://", "http://", "https://", "ssh://"))
+
+    async def network(self, name: str) -> dict[str, Any]:
+        """``GET /networks/{name}``, up to half a minute old.
+
+        Raises:
+            ConfigError: there is no such network.
+        """
+        known = self._networks.get(name)
+        if known is None or known[0] < time.monotonic():
+            try:
+                info = await self.engine.inspect_network(name)
+            except NotFound:
+                hint = f"the Engine has no such network; make it: docker network create {name}"
+                raise ConfigError("network_name", name, hint) from None
+            known = self._networks[name] = (time.monotonic() + NETWORK_FACTS_S, info)
+        return known[1]
+
+    async def hub_container(self) -> dict[str, Any] | None:
+        """``GET /containers/{id}/json`` of the container that the Hub runs in; None outside."""
+        if self._hub_container is None or self._failed(self._hub_container):
+            self._hub_container = asyncio.ensure_future(self._find_hub_container())
+        return await asyncio.shield(self._hub_container)
+
+    async def credentials_for(
+        self, image: str, setting: Any, spawner: object
+    ) -> dict[str, str] | None:
+        """Credentials to pull an image with.
+
+        Args:
+            image: its reference.
+            setting: the setting ``registry_credentials``: a dict, a path, or a callable.
+            spawner: what the callable is given.
+
+        Raises:
+            ConfigError: they have no known form.
+        """
+        if callable(setting):
+            setting = setting(spawner)
+            setting = await setting if inspect.isawaitable(setting) else setting
+        if isinstance(setting, str):
+            if not setting:
+                return None
+            try:
+                text = await asyncio.to_thread(Path(setting).read_text)
+            except OSError as error:
+                hint = f"cannot be read: {error.strerror}"
+                raise ConfigError(credentials.SETTING, setting, hint) from error
+            except UnicodeDecodeError:
+                raise ConfigError(credentials.SETTING, setting, "it is not UTF-8") from None
+            setting = credentials.from_file(text)
+        return credentials.for_image(setting, reference.parse(image)) if setting else None
+
+    async def close(self) -> None:
+        """End the stream and the threads."""
+        await self.watcher.close()
+        self.engine.close()
+
+    async def _find_hub_container(self) -> dict[str, Any] | None:
+        try:
+            text = await asyncio.to_thread(MOUNTINFO.read_text)
+        except OSError:
+            return None
+        container_id = own_container_id(text)
+        if container_id is None:
+            return None
+        try:
+            return await self.engine.inspect_container(container_id)
+        except NotFound:
+            # In a container, but of another Engine than the one that runs the servers.
+            return None
+
+    @staticmethod
+    def _failed(task: asyncio.Task[Any]) -> bool:
+        return task.done() and (task.cancelled() or task.exception() is not None)

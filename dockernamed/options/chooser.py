@@ -1,0 +1,228 @@
+"""One server's choices: from the spawner's settings to a menu, and from a choice to its settings.
+
+The pure rooms (options, profiles, schema, form) take data; here callables are called, with the
+spawner, and what was chosen is set on it. In order: the setting itself, JupyterHub's
+``group_overrides``, the profile's override, its options', and last the plain key ``image``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from traitlets import TraitError
+
+from ..errors import EngineError
+from ..images.allowed import AllowedImages
+from ..timeouts import within
+from . import overrides, profile_config
+from .form import Presence, images_of, presence, render
+from .overrides import OVERRIDE, Layer, OverridableSettings
+from .profiles import Requester
+from .schema import schema
+from .user_options import Choice, Menu, from_form, parse, recall
+
+#: Settings whose text is a template: what a user typed must not be read as one there.
+TEMPLATED = frozenset(
+    {
+        "args",
+        "cmd",
+        "default_url",
+        "extra_create_kwargs",
+        "extra_host_config",
+        "mounts",
+        "name_template",
+        "network_name",
+        "notebook_dir",
+        "read_only_volumes",
+        "server_volume",
+        "volumes",
+    }
+)
+LISTING_TIMEOUT = 2.0  # seconds that a form waits to learn which images the Engine has
+
+#: Gives the references of the images on the Engine.
+ListImages = Callable[[], Awaitable[Iterable[str]]]
+
+
+class Chooser:
+    """What the owner of one server may choose.
+
+    Args:
+        spawner: its settings, ``user``, ``user_options`` and ``log`` are used; callables among the
+            settings get it.
+        list_images: asked when a form is made; None: forms don't say which images are there.
+    """
+
+    def __init__(self, spawner: Any, list_images: ListImages | None = None) -> None:
+        self._spawner, self._list_images = spawner, list_images
+
+    async def menu(self) -> Menu:
+        """What may be chosen now.
+
+        Raises:
+            ConfigError: the settings cannot work.
+        """
+        groups = frozenset(group.name for group in self._spawner.user.groups)
+        requester = Requester(self._spawner.user.name, groups)
+        images, labels = profile_config.images_seen(
+            await self._setting("allowed_images"), requester
+        )
+        overridable = self._overridable()
+        catalogue = profile_config.read(
+            await self._setting("profile_list"), await self._setting("common_options"), overridable
+        )
+        return Menu(AllowedImages(images), catalogue.seen_by(requester), overridable, labels)
+
+    async def form(self) -> str:
+        """The options form, or "" when there is nothing to choose."""
+        menu = await self.menu()
+        if menu.empty:
+            return ""
+        saved, note = recall(self._spawner.user_options, menu)
+        if note:
+            self._spawner.log.warning("Saved options of %s: %s", self._spawner._log_name, note)
+        # In a thread: templates are files.
+        return await asyncio.to_thread(
+            render,
+            menu,
+            user_options=saved,
+            note=note,
+            default_image=self._aliased(self._spawner.image, await self._aliases()),
+            present=await self._presence(),
+            template_paths=self._spawner.additional_profile_form_template_paths,
+            template=self._spawner.profile_form_template,
+        )
+
+    async def from_form(self, fields: Mapping[str, object]) -> dict[str, object]:
+        """The fields of a sent form, or of a link's query, as ``user_options``."""
+        return from_form(fields, await self.menu())
+
+    async def schema(self) -> dict[str, Any]:
+        """The JSON Schema of what may be sent."""
+        return schema(await self.menu(), f"user_options of {self._spawner.user.name}")
+
+    async def apply(self, user_options: object) -> Choice:
+        """Check what was asked for, and set on the spawner what it means.
+
+        Raises:
+            OptionsError: it may not be chosen.
+            ConfigError: the settings cannot work.
+        """
+        choice = parse(user_options, await self.menu())
+        aliases = await self._aliases()
+        self._spawner.image = self._aliased(self._spawner.image, aliases)
+        for layer in choice.layers:
+            for name, value in layer.settings.items():
+                await self._override(layer, name, value, aliases)
+        if choice.image is not None:
+            self._spawner.image = choice.image
+        return choice
+
+    async def _override(
+        self, layer: Layer, name: str, value: Any, aliases: Mapping[Any, Any]
+    ) -> None:
+        value = await self._resolved(value)
+        current = getattr(self._spawner, name)
+        if isinstance(value, Mapping):
+            current = await self._resolved(current)
+        if name == "image" and not layer.field:
+            value = self._aliased(value, aliases)
+        try:
+            setattr(self._spawner, name, overrides.merged(current, value))
+        except (TraitError, ValueError, TypeError) as error:
+            raise layer.refused(name, value, str(error)) from error
+
+    async def _presence(self) -> Presence:
+        if self._list_images is None:
+            return lambda image: None
+        try:
+            listed = await within(LISTING_TIMEOUT, self._list_images())
+        except (EngineError, asyncio.TimeoutError) as error:
+            self._spawner.log.warning("The form cannot say which images are there: %s", error)
+            return lambda image: None
+        return presence(listed)
+
+    async def _aliases(self) -> Mapping[Any, Any]:
+        return profile_config.image_aliases(await self._setting("allowed_images"))
+
+    @staticmethod
+    def _aliased(image: Any, aliases: Mapping[Any, Any]) -> Any:
+        return aliases.get(image, image) if isinstance(image, str) else image
+
+    def _overridable(self) -> OverridableSettings:
+        names = self._spawner.trait_names(config=True)
+        return OverridableSettings(frozenset(names), TEMPLATED)
+
+    async def _setting(self, name: str) -> Any:
+        """A setting as it is when a server starts: with the overrides of the user's groups.
+
+        JupyterHub applies those at a start only, where applying them twice changes nothing.
+        """
+        value = getattr(self._spawner, name)
+        for entry in await self._group_overrides():
+            override = entry.get(OVERRIDE, {})
+            if name in override:
+                value = overrides.merged(value, await self._resolved(override[name]))
+        return await self._resolved(value)
+
+    async def _group_overrides(self) -> list[Mapping[str, Any]]:
+        found = await self._resolved(self._spawner.group_overrides)
+        mine = {group.name for group in self._spawner.user.groups}
+        return [found[key] for key in sorted(found) if mine & set(found[key]["groups"])]
+
+    async def _resolved(self, value: Any) -> Any:
+        if callable(value):
+            value = value(self._spawner)
+        return await value if inspect.isawaitable(value) else value
+
+
+def images(spawner: Any) -> list[str]:
+    """Every image that somebody can choose, and the default one, as far as that is known ahead.
+
+    Args:
+        spawner: one made of the Hub's configuration, with no user: callables are not asked.
+
+    Raises:
+        ConfigError: the settings cannot work.
+    """
+    profiles, common, allowed = (
+        None if callable(value) else value
+        for value in (spawner.profile_list, spawner.common_options, spawner.allowed_images)
+    )
+    overridable = OverridableSettings(frozenset(spawner.trait_names(config=True)), TEMPLATED)
+    catalogue = profile_config.read(profiles or [], common or {}, overridable)
+    aliases = profile_config.image_aliases(allowed)
+    menu = Menu(AllowedImages(aliases or allowed), catalogue, overridable)
+    named = {spawner.image, *images_of(menu)}
+    return sorted({str(aliases.get(image, image)) for image in named})
+
+
+def check(spawner: Any) -> None:
+    """Read all that is known before anybody asks: for the Hub's start.
+
+    Args:
+        spawner: one made of the Hub's configuration, with no user.
+
+    Raises:
+        ConfigError: the profiles or the allowed images cannot work; it says where, and what would.
+    """
+    traits = spawner.traits()
+
+    def accepts(name: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            value = overrides.merged(getattr(spawner, name), value)
+        traits[name]._validate(spawner, value)
+
+    names = frozenset(spawner.trait_names(config=True))
+    known = [
+        {} if callable(value) else value for value in (spawner.profile_list, spawner.common_options)
+    ]
+    overridable = OverridableSettings(names, TEMPLATED, accepts)
+    profile_config.check(profile_config.read(known[0], known[1], overridable))
+    if not callable(spawner.allowed_images):
+        profile_config.images_seen(spawner.allowed_images, Requester(""))
+        aliases = profile_config.image_aliases(spawner.allowed_images)
+        AllowedImages(aliases or spawner.allowed_images)

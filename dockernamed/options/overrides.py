@@ -1,0 +1,251 @@
+"""What a choice changes: settings overridden, checked when the Hub starts, merged when one is made.
+
+The rules of merging are KubeSpawner's and JupyterHub's (`Spawner.group_overrides`): a dict is
+merged into the dict that is there, at every depth; None removes a key; anything else replaces.
+Unlike there, nothing is changed in place, so that no override can leak into the configuration.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from ..errors import ConfigError, DockerNamedError, OptionsError
+from .kubernetes import KUBERNETES
+
+OVERRIDE = "spawner_override"
+OVERRIDE_ALIAS = "kubespawner_override"
+
+#: Settings that are read before anybody has chosen, or once for the whole Hub.
+FIXED = frozenset(
+    {
+        "additional_profile_form_template_paths",
+        "allowed_images",
+        "apply_user_options",
+        "auth_state_hook",
+        "common_options",
+        "group_overrides",
+        "hub_id",
+        "options_form",
+        "options_from_form",
+        "profile_form_template",
+        "profile_list",
+    }
+)
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{value\}")
+_TEMPLATE_PLACEHOLDER = re.compile(r"\{value\}")
+# What str.format would read as more than plain text of the value, such as {value!r} or {value.x}.
+_ODD_PLACEHOLDER = re.compile(r"(?<!\{)\{value[!:.\[][^}]*\}")
+
+
+@dataclass(frozen=True)
+class OverridableSettings:
+    """The settings that an override may name, as data.
+
+    Attributes:
+        settings: their names.
+        templates: those whose text is expanded as a template afterwards (``{username}``), where a
+            user's own text must not be read as one.
+        check: called with a name and a value known when the Hub starts; raises when it cannot be.
+    """
+
+    settings: frozenset[str]
+    templates: frozenset[str] = frozenset()
+    check: Callable[[str, object], object] | None = None
+
+    def require(self, name: object, value: object, where: str) -> str:
+        """The name, when it is a setting that a choice can override.
+
+        Raises:
+            ConfigError: it is not; the hint names what to use instead, where there is something.
+        """
+        if not isinstance(name, str):
+            raise ConfigError(where, {name: value}, "the keys of an override are names of settings")
+        if name in FIXED:
+            hint = "it is decided before anybody chooses, so a choice cannot override it"
+        elif name in self.settings:
+            return name
+        elif name in KUBERNETES:
+            instead = KUBERNETES[name]
+            hint = "it means something for Kubernetes only, not for Docker; "
+            hint += f"use {instead}" if instead else "leave it out"
+        else:
+            near = difflib.get_close_matches(name, self.settings, n=1)
+            hint = "no such setting; "
+            hint += f"did you mean {near[0]!r}? " if near else ""
+            hint += f"an override may have {', '.join(sorted(self.settings - FIXED))}"
+        raise ConfigError(f"{where}[{name!r}]", value, hint)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings that one part of a choice overrides.
+
+    Attributes:
+        source: the part in words, such as ``profile 'gpu'``.
+        settings: setting → value, or a callable that takes the spawner and returns the value.
+        field: the key in ``user_options`` whose own text or number went into the settings; "" when
+            all is the admin's.
+        asked: that text or number.
+    """
+
+    source: str
+    settings: Mapping[str, object] = field(default_factory=dict)
+    field: str = ""
+    asked: object = None
+
+    def refused(self, name: str, value: object, why: str) -> DockerNamedError:
+        """The error for a setting that does not take its value: the user's or the admin's."""
+        if self.field:
+            return OptionsError(
+                self.field, self.asked, f"the setting {name} does not take it: {why}"
+            )
+        return ConfigError(f"{name} (by {self.source})", value, why)
+
+
+def read(
+    entry: Mapping[str, object], where: str, overridable: OverridableSettings
+) -> dict[str, object]:
+    """The override in a profile, choice or the like, under either of its two names.
+
+    Raises:
+        ConfigError: both names, no dict, or something in it that no choice can override.
+    """
+    if OVERRIDE in entry and OVERRIDE_ALIAS in entry:
+        hint = f"{OVERRIDE} and {OVERRIDE_ALIAS} are two names for the same thing: give one"
+        raise ConfigError(where, sorted(entry), hint)
+    key = OVERRIDE if OVERRIDE in entry else OVERRIDE_ALIAS
+    override = entry.get(key, {})
+    where = f"{where}[{key!r}]"
+    if not isinstance(override, Mapping):
+        raise ConfigError(where, override, "expected a dict of setting → value")
+    return {overridable.require(name, value, where): value for name, value in override.items()}
+
+
+def check_values(
+    override: Mapping[str, object], where: str, overridable: OverridableSettings
+) -> None:
+    """Ask the settings themselves whether they take the values known by now.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    if overridable.check is None:
+        return
+    for name, value in override.items():
+        if callable(value):
+            continue
+        try:
+            overridable.check(name, value)
+        except Exception as error:  # whatever a validator of the admin's own class may raise
+            raise ConfigError(f"{where}[{name!r}]", value, str(error)) from error
+
+
+def check_placeholders(override: Mapping[str, object], where: str) -> None:
+    """Refuse what looks like formatting of ``{value}``: only the plain word is filled in.
+
+    Raises:
+        ConfigError: there is such a thing.
+    """
+    for text in texts(override):
+        odd = _ODD_PLACEHOLDER.search(text)
+        if odd:
+            hint = f"{odd[0]} cannot be filled in; write {{value}}, for the whole of it"
+            raise ConfigError(where, text, hint)
+
+
+def texts(value: object) -> list[str]:
+    """All strings in a value, keys of dicts included."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for pair in value.items() for part in pair for text in texts(part)]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [text for part in value for text in texts(part)]
+    return []
+
+
+def filled(
+    override: Mapping[str, object], value: str | int | float, overridable: OverridableSettings
+) -> dict[str, object]:
+    """An override with ``{value}`` filled in, in strings at any depth, keys included.
+
+    ``{{`` and ``}}`` become single braces, and any other field stays as it is, as in KubeSpawner.
+    In settings that are templates, only ``{value}`` is touched, and braces in what a user wrote are
+    doubled: they come out of the template as they were typed.
+
+    A string that is ``{value}`` and nothing else becomes the value itself, so a number stays one.
+    """
+    result = {}
+    for name, part in override.items():
+        template = name in overridable.templates
+        pattern = _TEMPLATE_PLACEHOLDER if template else _PLACEHOLDER
+        result[name] = _fill(part, value, pattern, template)
+    return result
+
+
+def _fill(part: object, value: str | int | float, pattern: re.Pattern[str], double: bool) -> object:
+    if isinstance(part, str):
+        if part == "{value}" and not isinstance(value, str):
+            return value
+        text = value if isinstance(value, str) else plain(value)
+        if double:
+            text = text.replace("{", "{{").replace("}", "}}")
+        signs = {"{{": "{", "}}": "}", "{value}": text}
+        return pattern.sub(lambda match: signs[match[0]], part)
+    if isinstance(part, Mapping):
+        return {
+            _fill(key, value, pattern, double): _fill(inner, value, pattern, double)
+            for key, inner in part.items()
+        }
+    if isinstance(part, (list, tuple, set)):
+        return type(part)(_fill(inner, value, pattern, double) for inner in part)
+    return part
+
+
+def plain(number: int | float) -> str:
+    """A number as a person writes it: ``2``, ``1.5``, ``0.00001``, never ``1e-05``."""
+    if isinstance(number, int):
+        return str(number)
+    digits = format(Decimal(repr(number)), "f")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+def merged(current: object, new: object) -> object:
+    """A setting's next value: ``new`` merged into ``current`` when both are dicts, else ``new``.
+
+    Neither is changed, and the result shares no list or dict with them.
+    """
+    if not isinstance(new, Mapping) or not isinstance(current, Mapping):
+        return copied(new)
+    return _updated(current, new)
+
+
+def _updated(current: Mapping[object, object], new: Mapping[object, object]) -> object:
+    result = {key: copied(value) for key, value in current.items()}
+    for key, value in new.items():
+        if isinstance(value, Mapping):
+            inner = current.get(key)
+            if isinstance(inner, Mapping):
+                result[key] = _updated(inner, value)
+            elif value or key not in current:
+                result[key] = _updated({}, value)
+        elif value is None:
+            result.pop(key, None)
+        else:
+            result[key] = copied(value)
+    return result
+
+
+def copied(value: Any) -> Any:
+    """A copy of dicts, lists, tuples and sets at every depth; what is in them is shared."""
+    if isinstance(value, Mapping):
+        return {key: copied(inner) for key, inner in value.items()}
+    if type(value) in (list, tuple, set):
+        return type(value)(map(copied, value))
+    return value

@@ -1,0 +1,178 @@
+"""Templates that admins write, expanded with the names that users have, as a boundary.
+
+- Text from users is data: it is put in once, never expanded again, and a template can name fields
+  but not reach into them.
+- ``{username}``, ``{servername}`` and ``{user_server}`` are slugs of `naming`;
+  ``{raw_username}`` and ``{raw_servername}`` are refused where the text could leave a path segment
+  or a ``source:target:mode`` triple.
+- Where a result must tell servers apart, a template that could give one text for two is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from string import Formatter
+from typing import Any, TypeVar, cast
+
+from .errors import TemplateError
+
+USER_FIELDS = ("username", "safe_username", "escaped_username")
+SERVER_FIELDS = ("servername", "safe_servername", "escaped_servername")
+RAW_USER_FIELDS = ("raw_username", "unescaped_username")
+RAW_SERVER_FIELDS = ("raw_servername", "unescaped_servername")
+_IDENTITY_FIELDS = dict.fromkeys(USER_FIELDS + RAW_USER_FIELDS, "user") | dict.fromkeys(
+    SERVER_FIELDS + RAW_SERVER_FIELDS, "server"
+)
+
+_SLUG_TEXT = re.compile(r"[a-z0-9-]*")  # what slugs are made of
+
+_T = TypeVar("_T")
+
+
+def expand(
+    template: str, namespace: Mapping[str, str], *, field: str, distinct: bool = False
+) -> str:
+    """Put values in for ``{field}``; ``{{`` and ``}}`` stand for braces. One pass only.
+
+    Args:
+        template: text with fields by name. Attributes, indexes, conversions, format specs and
+            positions are refused, so a template reaches nothing but the values themselves.
+        namespace: field → value, see `naming.namespace`.
+        field: the setting's name, for messages.
+        distinct: the result must tell servers apart (volume names, paths on the host): refuse a
+            user's and a server's field side by side where two pairs could give one text, such as
+            ``{username}-{servername}`` for ('a', 'b-c') and ('a-b', 'c').
+
+    Raises:
+        TemplateError: a malformed template, an unknown field, or a raw name that could leave its
+            path segment.
+    """
+    parts = pieces(template, field)
+    if distinct:
+        _require_distinct(parts, template, field)
+    out = []
+    for literal, name in parts:
+        out.append(literal)
+        if name is None:
+            continue
+        if name not in namespace:
+            raise TemplateError(field, template, unknown_field(name, namespace))
+        value = namespace[name]
+        if name in RAW_USER_FIELDS or name in RAW_SERVER_FIELDS:
+            _require_segment(name, value, template, field)
+        out.append(value)
+    return "".join(out)
+
+
+def expand_all(obj: _T, namespace: Mapping[str, str], *, field: str, distinct: bool = False) -> _T:
+    """`expand` every string in dicts (keys and values), lists and tuples, however deep.
+
+    Returns:
+        A new object of the same form; values of other types are the same objects as before.
+
+    Raises:
+        TemplateError: as `expand`, and when two keys of one dict become the same.
+    """
+    return cast("_T", _expand_any(obj, namespace, field, distinct))
+
+
+def _expand_any(obj: Any, namespace: Mapping[str, str], field: str, distinct: bool) -> Any:
+    if isinstance(obj, str):
+        return expand(obj, namespace, field=field, distinct=distinct)
+    if isinstance(obj, list):
+        return [_expand_any(item, namespace, field, distinct) for item in obj]
+    if isinstance(obj, tuple):
+        return tuple(_expand_any(item, namespace, field, distinct) for item in obj)
+    if not isinstance(obj, dict):
+        return obj
+    out: dict[Any, Any] = {}
+    for key, value in obj.items():
+        expanded = _expand_any(key, namespace, field, distinct)
+        if expanded in out:
+            hint = f"another key expands to {expanded!r} too, so one of the two would be lost"
+            raise TemplateError(field, key, hint)
+        out[expanded] = _expand_any(value, namespace, field, distinct)
+    return out
+
+
+def identity_in(template: str, *, field: str) -> frozenset[str]:
+    """Which parts of an identity a template tells apart: of ``"user"`` and ``"server"``.
+
+    Raises:
+        TemplateError: a malformed template.
+    """
+    names = {name for _, name in pieces(template, field)}
+    parts = {_IDENTITY_FIELDS[name] for name in names if name in _IDENTITY_FIELDS}
+    return frozenset(parts | ({"user", "server"} if "user_server" in names else set()))
+
+
+def pieces(template: str, field: str) -> list[tuple[str, str | None]]:
+    """The template as (literal, name of the field after it or None)."""
+    try:
+        parsed = list(Formatter().parse(template))
+    except ValueError as error:
+        hint = f"{error}; write {{{{ and }}}} for braces that are not fields"
+        raise TemplateError(field, template, hint) from None
+    found = []
+    for literal, name, spec, conversion in parsed:
+        if name is not None and (spec or conversion or not name.isidentifier()):
+            written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            hint = (
+                f"{{{written}}} is not just the name of a field; only names work, such as "
+                "{username}, and {{ and }} for braces"
+            )
+            raise TemplateError(field, template, hint)
+        found.append((literal, name))
+    return found
+
+
+def unknown_field(name: str, known: Iterable[str]) -> str:
+    """Why a field cannot stand in a template, for the message."""
+    listed = ", ".join(f"{{{one}}}" for one in sorted(known))
+    return f"there is no field {{{name}}}; known are {listed}"
+
+
+def _require_segment(name: str, value: str, template: str, field: str) -> None:
+    """Refuse raw text that is more than one segment of a path, or an option on a command line."""
+    bad = (
+        value in (".", "..")
+        or value.startswith("-")
+        or any(c in "/\\:" or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in value)
+    )
+    if bad:
+        safe = name.replace("unescaped_", "").replace("raw_", "")
+        hint = f"{{{name}}} is {value!r} here, which is not safe in a path; use {{{safe}}}"
+        raise TemplateError(field, template, hint)
+
+
+def _require_distinct(parts: list[tuple[str, str | None]], template: str, field: str) -> None:
+    """Refuse user and server side by side unless what stands between can be in neither of them."""
+    last, between = "", ""
+    for literal, name in parts:
+        between += literal
+        if name == "user_server":
+            last = ""
+        if name not in _IDENTITY_FIELDS:
+            between += "x" if name else ""  # some text that does not separate
+            continue
+        pair = {_IDENTITY_FIELDS[one] for one in (last, name) if one}
+        if len(pair) == 2 and not _separates(between, last, name):
+            hint = (
+                f"{{{last}}} and {{{name}}} so close together can give one text for two servers, "
+                "as a, b-c and a-b, c would; use {user_server}"
+            )
+            raise TemplateError(field, template, hint)
+        last, between = name, ""
+
+
+def _separates(between: str, *fields: str) -> bool:
+    """Whether fixed text shows where one value ends and the other begins.
+
+    Raw values that `_require_segment` lets through have no slash and no colon in them. Slugs have
+    only a-z, 0-9 and ``-``; a run of ``-`` in them is one long, or three before the hash.
+    """
+    if any(field in RAW_USER_FIELDS + RAW_SERVER_FIELDS for field in fields):
+        return "/" in between or ":" in between
+    return ("--" in between and "---" not in between) or not _SLUG_TEXT.fullmatch(between)

@@ -1,0 +1,81 @@
+"""Every patience and pause of the package, in seconds, in one value. Pure.
+
+What an admin may set is a setting (`settings.py`); these are the rest. Whoever needs another pace,
+such as a test, makes a `Timings` of its own and hands it to `lifecycle.runtime.Runtime`, which
+hands it down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """All durations in seconds.
+
+    Attributes:
+        connect: for a connection to the Engine.
+        repeat_after: before each repetition of a call that may be repeated.
+        stream_opens: for the Engine to begin its stream of events; Podman may wait for an event.
+        reconnect: first pause after the stream was lost; it doubles up to ``reconnect_at_most``.
+        reconnect_at_most: longest such pause.
+        resync: after which stream and list are begun anew, even if nothing seems wrong.
+        confirm: between the first list of a stream and the second.
+        oom_before_end: an end so soon after the kernel killed in the container is laid to that.
+        starting: for which a list is not believed that says a container we start does not run.
+        look_again: between two looks at a container of an Engine that is ending.
+        retry_after: before each further try of something that has to be done.
+        late_start: for which a start call without an answer may still be done.
+        engine_first_seen: that an Engine which was never seen yet is waited for.
+        stop_waits_for_engine: that a stop waits for an Engine that went away. A Hub that ends must
+            not wait for ever; what runs on is an orphan, found when both are back.
+        news_of_end: that the news of an end may take after the Engine has said that it is done.
+        cancelled_start: in which a cancelled start is over. JupyterHub gives it one; if it is not
+            over by then, the request that interrupts it fails, and the Hub calls the server ready
+            for ever.
+        stop_is_over: that the news may take that a stop is over, once the container has ended.
+            Signals from outside (``docker kill --signal TERM``) look like a stop's, and bring no
+            such news.
+        restart_goes_on: within which ``docker restart`` goes on from its stop to its start.
+        explain_failure: of a start's time, how much is kept for telling why it failed; at most a
+            tenth of it.
+        first_probe: between the first two requests to a server that does not answer yet.
+        longest_probe: between two such requests at most.
+        probe_answer: for the answer to one such request.
+        orphans_again: at least between two looks at orphans that could not be dealt with.
+        network_facts: for which what the Engine said of a network is used again.
+        list_images: that the options form waits to learn which images the Engine has.
+        prepull_again: before each further try to pull an image ahead of need.
+    """
+
+    connect: float = 10.0
+    repeat_after: tuple[float, ...] = (0.1, 0.4)
+    stream_opens: float = 2.0
+    reconnect: float = 0.1
+    reconnect_at_most: float = 5.0
+    resync: float = 300.0
+    confirm: float = 2.0
+    oom_before_end: float = 10.0
+    starting: float = 60.0
+    look_again: float = 0.5
+    retry_after: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
+    late_start: float = 600.0
+    engine_first_seen: float = 20.0
+    stop_waits_for_engine: float = 45.0
+    news_of_end: float = 5.0
+    cancelled_start: float = 0.5
+    stop_is_over: float = 3.0
+    restart_goes_on: float = 0.25
+    explain_failure: float = 1.0
+    first_probe: float = 0.01
+    longest_probe: float = 0.5
+    probe_answer: float = 5.0
+    orphans_again: float = 1.0
+    network_facts: float = 30.0
+    list_images: float = 2.0
+    prepull_again: tuple[float, ...] = (10.0, 60.0, 300.0)
+
+
+#: As the package runs.
+DEFAULT = Timings()

@@ -1,0 +1,408 @@
+"""The backend over containers: which one is whose, how it ends, what goes with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.fake_engine import Behaviour, FakeEngine
+from support.stage import (
+    CREATE,
+    HUB,
+    INSPECT,
+    KEY,
+    KILL,
+    LOGS,
+    OWNER,
+    REMOVE,
+    SPEC,
+    START,
+    STOP,
+    VOLUME,
+    VOLUME_CREATE,
+    VOLUME_LIST,
+    VOLUME_REMOVE,
+    Stage,
+    eventually,
+    failing,
+    late,
+    names,
+    reached,
+    ready,
+    running,
+)
+
+from dockernamed import naming
+from dockernamed.backends import executor as containers_module
+from dockernamed.backends import observed
+from dockernamed.backends.executor import Containers
+from dockernamed.backends.watcher import State, Watcher
+from dockernamed.desired.network import Access
+from dockernamed.errors import BadRequest, EngineFailed, EngineUnavailable, NotFound, ServerDied
+
+# --- which is whose ----------------------------------------------------------------------------
+
+
+async def test_one_container_a_server(stage: Stage) -> None:
+    """Whatever earlier runs have left, running or not, a start ends with exactly one."""
+    await stage.stranger("left-running", OWNER)
+    left = await stage.engine.create_container("left", {"Image": SPEC.image, "Labels": OWNER})
+    other = naming.labels(replace(KEY, server="exp-2"))
+    await stage.stranger("other", other)
+    await eventually(lambda: len(stage.watcher) == 3)
+    new = await stage.start()
+    assert names(stage.fake) == sorted(["other", SPEC.names[0]])
+    assert await stage.backend.running_id(KEY.user, KEY.server) == new != left
+
+
+async def test_a_running_one_is_found_by_labels(stage: Stage) -> None:
+    """As after a Hub that was killed: no id is known, but the labels are."""
+    assert await stage.backend.running_id(KEY.user, KEY.server) is None
+    container_id = await stage.stranger("one", OWNER)
+    await eventually(lambda: [one.state for one in stage.watcher.records()] == [State.RUNNING])
+    assert await stage.backend.running_id(KEY.user, KEY.server) == container_id
+    stage.fake.die(container_id)
+    await asyncio.wait_for(stage.watcher.wait_dead(container_id), 30)
+    assert await stage.backend.running_id(KEY.user, KEY.server) is None
+
+
+async def test_an_engine_that_was_never_seen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, but not without end: nobody's request should hang for ever."""
+    monkeypatch.setattr(containers_module, "PATIENCE_S", 0.01)
+    unwatched = Containers(stage.engine, Watcher(stage.engine, HUB), logging.getLogger("test"))
+    with pytest.raises(EngineUnavailable, match=r"0\.01 seconds"):
+        await unwatched.running_id(KEY.user, KEY.server)
+
+
+async def test_before_start(stage: Stage) -> None:
+    """Certificates come into the container before it runs, also into one that was kept."""
+    seen = []
+
+    async def look(container_id: str) -> None:
+        seen.append((container_id, stage.fake.container(container_id).running))
+
+    for _ in range(2):
+        container_id = await stage.start(keep=True, before_start=look)
+        await stage.stop(keep=True)
+    assert seen == [(container_id, False), (container_id, False)]
+
+
+async def test_before_start_fails(stage: Stage) -> None:
+    """Nothing is left of a start whose container could not be made ready to run."""
+
+    async def fail(container_id: str) -> None:
+        raise BadRequest("copy", "no")
+
+    with pytest.raises(BadRequest):
+        await stage.start(before_start=fail)
+    assert (stage.fake.containers, stage.fake.volumes) == ([], {})
+
+
+async def test_another_wish_replaces_a_kept_container(stage: Stage) -> None:
+    """Drift: a container of another image or other settings is not used again; its volume is."""
+    old = await stage.start(keep=True)
+    await stage.stop(keep=True)
+    new = await stage.start(replace(SPEC, mem_limit=1 << 30), keep=True)
+    assert [one.id for one in stage.fake.containers] == [new] != [old]
+    assert list(stage.fake.volumes) == [VOLUME]
+
+
+@pytest.mark.parametrize("keep_failed", [True, False])
+async def test_keep_failed(stage: Stage, keep_failed: bool) -> None:
+    """A container that ended at its start stays for ``docker logs`` where that is set."""
+    with pytest.raises(ServerDied):
+        await stage.start(keep_failed=keep_failed, until_ready=failing(ServerDied(1, False, "")))
+    assert len(stage.fake.containers) == len(stage.fake.volumes) == keep_failed
+    assert stage.backend._leftovers._open == {}
+
+
+async def test_keep_failed_is_for_deaths_alone(stage: Stage) -> None:
+    """A start that was cancelled leaves nothing all the same."""
+    with pytest.raises(asyncio.CancelledError):
+        await stage.start(keep_failed=True, until_ready=failing(asyncio.CancelledError()))
+    await eventually(lambda: (stage.fake.containers, stage.fake.volumes) == ([], {}))
+
+
+@pytest.mark.parametrize("call", [VOLUME_CREATE, CREATE, START], ids=lambda call: call[1])
+async def test_a_cancelled_start_is_soon_over(stage: Stage, call: tuple[str, str]) -> None:
+    """However long the Engine takes; but the next start waits until all is taken back.
+
+    Or else the late work of the first would meet the second's, under the same names.
+    """
+    stalled = late(stage.fake, *call)
+    cancelled = asyncio.ensure_future(stage.start())
+    await reached(stalled)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(cancelled, 20)
+    before = stage.fake.count(*VOLUME_CREATE)
+    again = asyncio.ensure_future(stage.start())
+    stopped = asyncio.ensure_future(stage.stop())
+    # Time enough for the others to come as far, if they did not wait.
+    another = replace(SPEC, key=replace(KEY, server="exp-2"), names=("another",), mounts=())
+    await stage.start(another)
+    assert not stopped.done()
+    assert stage.fake.count(*VOLUME_CREATE) == before
+    stopped.cancel()
+    stalled.release()
+    found = await asyncio.wait_for(again, 20)
+    assert {one.id for one in stage.fake.containers if one.name == SPEC.names[0]} == {found}
+    assert len(running(stage.fake)) == 2
+
+
+# --- stopping ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("grace", "call", "code"), [(3.0, STOP, 143), (0.0, KILL, 137)])
+async def test_stop(stage: Stage, grace: float, call: tuple[str, str], code: int) -> None:
+    """With grace a stop, without it a kill; the container goes, the volume stays."""
+    container = stage.fake.container(await stage.start())
+    await stage.stop(grace=grace)
+    assert stage.fake.count(*call) == 1
+    assert container.exit_code == code
+    assert (stage.fake.containers, list(stage.fake.volumes)) == ([], [VOLUME])
+
+
+async def test_stop_what_is_not_there(stage: Stage) -> None:
+    """Nothing to stop is no error, and costs no request."""
+    before = len(stage.fake.requests)
+    await stage.stop()
+    assert len(stage.fake.requests) == before
+
+
+async def test_stop_keeps(stage: Stage) -> None:
+    """``remove = False``: the container is stopped, and known to be when stop() returns."""
+    container_id = await stage.start(keep=True)
+    stage.fake.hold_events()
+    stopping = asyncio.ensure_future(stage.stop(keep=True))
+    await eventually(lambda: not running(stage.fake))
+    assert not stopping.done()
+    stage.fake.release_events()
+    await stopping
+    record = stage.watcher.get(container_id)
+    assert record is not None
+    assert record.ended
+
+
+async def test_stop_keeps_without_news(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lost event delays a stop for a while, not for ever."""
+    monkeypatch.setattr(containers_module, "NEWS_S", 0.01)
+    await stage.start(keep=True)
+    stage.fake.lose_events()
+    await stage.stop(keep=True)
+    assert "No news of the end" in caplog.text
+
+
+@pytest.mark.parametrize("grace", [0.0, 1.0])
+@pytest.mark.parametrize("what", ["gone", "ended"])
+async def test_stop_what_went_by_itself(stage: Stage, grace: float, what: str) -> None:
+    """The Engine's 404 or 409, where the watcher does not know yet, is what was wanted."""
+    container_id = await stage.start()
+    stage.fake.hold_events()
+    if what == "gone":
+        stage.fake.remove(container_id)
+    else:
+        stage.fake.die(container_id)
+    await stage.stop(grace=grace)
+    assert stage.fake.containers == []
+    assert stage.watcher.get(container_id) is None
+
+
+@pytest.mark.parametrize("call", [STOP, REMOVE], ids=lambda call: call[0])
+@pytest.mark.parametrize("kind", ["reset", "lost", 500, "garbage"])
+async def test_stop_is_tried_again(stage: Stage, call: tuple[str, str], kind: Any) -> None:
+    """The Hub forgets a server whose stop fails, so what may pass is tried again."""
+    await stage.start()
+    stage.fake.fault(kind, *call, times=2)
+    await stage.stop()
+    assert stage.fake.containers == []
+
+
+async def test_engine_away_for_too_long(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Hub that is told to end must not wait for ever: the stop fails, and says why."""
+    monkeypatch.setattr(containers_module, "STOP_PATIENCE_S", 0.01)
+    await stage.start()
+    stage.fake.down()
+    await eventually(lambda: not stage.watcher.connected)
+    with pytest.raises(EngineUnavailable):
+        await stage.stop()
+    stage.fake.up()
+
+
+async def test_engine_away_while_stopping(stage: Stage) -> None:
+    """The Engine goes away in the middle: the stop waits for it, and is done then."""
+    await stage.start()
+    stalled = stage.fake.fault("stall", *STOP)
+    stopping = asyncio.ensure_future(stage.stop())
+    await reached(stalled)
+    stage.fake.down()
+    await eventually(lambda: not stage.watcher.connected)
+    assert not stopping.done()
+    stage.fake.up()
+    await asyncio.wait_for(stopping, 30)
+    assert stage.fake.containers == []
+
+
+async def test_stop_fails_in_the_end(stage: Stage) -> None:
+    """An Engine that cannot do it says so, after some tries."""
+    await stage.start()
+    stage.fake.fault(500, *REMOVE, times=1000, message="device busy")
+    with pytest.raises(EngineFailed, match="device busy"):
+        await stage.stop()
+    assert stage.fake.count(*REMOVE) == 5
+
+
+async def test_stop_is_refused(stage: Stage) -> None:
+    """What can never work is not tried again."""
+    await stage.start()
+    stage.fake.fault(400, *STOP)
+    with pytest.raises(BadRequest):
+        await stage.stop()
+    assert stage.fake.count(*STOP) == 1
+
+
+async def test_discard_goes_on_when_cancelled(stage: Stage) -> None:
+    """Who waits for the removal of an orphan may be cancelled: the orphan goes all the same."""
+    container_id = await stage.start()
+    stalled = stage.fake.fault("stall", *REMOVE)
+    task = asyncio.ensure_future(stage.backend.discard(container_id, grace=1.0))
+    await reached(stalled)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    stalled.release()
+    await eventually(lambda: stage.fake.containers == [])
+
+
+# --- deleting ----------------------------------------------------------------------------------
+
+
+async def test_delete(stage: Stage) -> None:
+    """Every container of the server goes, whatever its state; another server's stays."""
+    await stage.start(keep=True)
+    await stage.stop(keep=True)
+    await stage.stranger("second", OWNER)
+    await stage.stranger("other", naming.labels(replace(KEY, server="exp-2")))
+    await eventually(lambda: len(stage.watcher) == 3)
+    stage.fake.fault("reset", *REMOVE, times=4)
+    await stage.backend.delete(KEY.user, KEY.server)
+    assert names(stage.fake) == ["other"]
+
+
+async def test_delete_volumes(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Those of this Hub that go: not another Hub's, not one in use; one that is gone is fine."""
+    caplog.set_level(logging.DEBUG)
+    await stage.start()
+    await stage.volume("mine", {naming.LABEL_HUB: HUB})
+    await stage.volume("stays", {naming.LABEL_HUB: HUB})
+    await stage.volume("vanishes", {naming.LABEL_HUB: HUB})
+    await stage.volume("another-hubs", {naming.LABEL_HUB: "physics"})
+    await stage.volume("nobodys")
+    stage.fake.fault("reset", *VOLUME_LIST, times=4)
+    stage.fake.fault(404, VOLUME_REMOVE[0], "/volumes/vanishes", message="no such volume")
+    asked = {}
+
+    def goes(name: str, labels: Any) -> bool:
+        asked[name] = dict(labels)
+        return name != "stays"
+
+    await stage.backend.delete_volumes(HUB, goes)
+    assert set(stage.fake.volumes) == {VOLUME, "stays", "vanishes", "another-hubs", "nobodys"}
+    assert asked["mine"] == {naming.LABEL_HUB: HUB}
+    assert set(asked) == {VOLUME, "mine", "stays", "vanishes"}
+    assert f"Keeping volume {VOLUME}" in caplog.text
+    assert "Volume vanishes is gone already" in caplog.text
+
+
+# --- why it ended ------------------------------------------------------------------------------
+
+
+async def test_post_mortem(stage: Stage) -> None:
+    """Exit code, memory, and the last lines alone."""
+    stage.fake.behave(Behaviour(exit_code=137, oom=True, log="one\ntwo\n!three\n"))
+    container_id = await stage.start()
+    death = await stage.backend.post_mortem(container_id, 2)
+    assert (death.exit_code, death.oom, death.log) == (137, True, "two\nthree")
+    death = await stage.backend.post_mortem(container_id, 0)
+    assert (death.log, stage.fake.count(*LOGS)) == (None, 1)
+
+
+async def test_post_mortem_without_a_body(stage: Stage) -> None:
+    """Somebody else has removed the container: that is the reason."""
+    death = await stage.backend.post_mortem("0" * 64, 2)
+    assert (death.exit_code, death.oom) == (-1, False)
+    assert "removed by somebody else" in death.log
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_post_mortem_of_what_came_back(stage: Stage, gone: bool) -> None:
+    """A restart policy runs it again, or ``auto_remove`` took it: what was heard of it counts."""
+    container_id = await stage.start()
+    end = replace(observed.unknown(container_id), exit_code=11, oom=True)
+    if gone:
+        stage.fake.remove(container_id)
+    death = await stage.backend.post_mortem(container_id, 2, end)
+    assert (death.exit_code, death.oom) == (11, True)
+
+
+async def test_post_mortem_without_a_log(stage: Stage) -> None:
+    """Where the log driver cannot be read, the exit code is told all the same."""
+    stage.fake.behave(Behaviour(exit_code=3))
+    container_id = await stage.start()
+    stage.fake.fault(501, *LOGS, message="configured logging driver does not support reading")
+    death = await stage.backend.post_mortem(container_id, 2)
+    assert death.exit_code == 3
+    assert "does not support reading" in death.log
+
+
+async def test_post_mortem_without_an_engine(stage: Stage) -> None:
+    """Nothing can be told then: the error is the Engine's."""
+    container_id = await stage.start()
+    stage.fake.fault(500, *INSPECT)
+    with pytest.raises(EngineFailed):
+        await stage.backend.post_mortem(container_id, 2)
+
+
+async def test_steps_are_logged_with_their_cause(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whose container, which, what is done with it, and why."""
+    caplog.set_level(logging.INFO)
+    container_id = await stage.start()
+    await stage.stop()
+    short = container_id[:12]
+    assert [record.message for record in caplog.records if record.name == "stage"] == [
+        "ann/exp-1: create container: none exists",
+        f"ann/exp-1: start container {short}: requested",
+        f"ann/exp-1: stop container {short}: requested",
+        f"ann/exp-1: remove container {short}: containers are not kept",
+    ]
+
+
+async def test_thirty_at_once(stage: Stage, fake: FakeEngine) -> None:
+    """Servers do not wait for one another."""
+    specs = [
+        replace(SPEC, key=replace(KEY, server=f"s{n}"), names=(f"lab-{n}",), mounts=())
+        for n in range(30)
+    ]
+    stalled = fake.fault("stall", *CREATE)
+    tasks = [asyncio.ensure_future(stage.start(spec, until_ready=ready)) for spec in specs]
+    await reached(stalled)
+    await eventually(lambda: sum(task.done() for task in tasks) == 29)
+    stalled.release()
+    await asyncio.gather(*tasks)
+    assert len(running(fake)) == 30
+
+
+async def test_address_asks_the_engine(stage: Stage) -> None:
+    """One request; a container that is gone is NotFound."""
+    container_id = await stage.start()
+    found = await stage.backend.address(container_id, 8888, Access("published"))
+    assert (found.id, found.host) == (container_id, "127.0.0.1")
+    with pytest.raises(NotFound):
+        await stage.backend.address("0" * 64, 8888, Access("published"))

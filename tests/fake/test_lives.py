@@ -1,0 +1,204 @@
+"""Any lives of several servers, on an Engine and in a Hub that come and go meanwhile.
+
+Whatever happens, in whatever order: a server has at most one running container, and its volume
+with its files until it is deleted; and once all is well, the Hub sees what the Engine has, and the
+Engine has nothing that the Hub does not know of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from support.stage import (
+    CREATE,
+    INSPECT,
+    REMOVE,
+    START,
+    STOP,
+    VOLUME_CREATE,
+    VOLUME_LIST,
+    VOLUME_REMOVE,
+)
+from support.world import Server, World
+
+from dockernamed.backends import executor
+from dockernamed.backends.watcher import Watcher
+from dockernamed.lifecycle import runtime
+
+T = TypeVar("T")
+
+#: Pairs that are one text when joined, or when case is folded.
+USERS = ["a", "a-b"]
+NAMES = ["", "c", "b-c", "A", "a"]
+WHICH = st.integers(0, 100)
+
+
+class Lives(RuleBasedStateMachine):
+    """What can happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let it all go on until some work is done."""
+        return self.loop.run_until_complete(work)
+
+    def idle(self, *, active: bool) -> list[Server]:
+        """Servers that run, or do not, and that nobody is busy with."""
+
+        async def look() -> list[Server]:
+            return self.world.idle(active=active)
+
+        return self.run(look())
+
+    def one(self, which: int, *, active: bool) -> list[Server]:
+        """One of them, if there is any."""
+        found = self.idle(active=active)
+        return found and [found[which % len(found)]]
+
+    @initialize(remove=st.booleans())
+    def begin(self, remove: bool) -> None:
+        async def make() -> World:
+            world = World(remove=remove)
+            await world.hub_starts()
+            return world
+
+        self.world = self.run(make())
+        for user, name in [("a", "b-c"), ("a-b", "c"), ("a", "A")]:
+            self.new(user, name)
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.run(self.world.close())
+        self.run(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+    # --- users -----------------------------------------------------------------------------
+
+    @rule(user=st.sampled_from(USERS), name=st.sampled_from(NAMES))
+    def new(self, user: str, name: str) -> None:
+        if self.world.find(user, name) is None:
+            server = Server(user, name)
+            self.world.servers.append(server)
+            self.run(self.world.do(server, self.world.start(server), always=True))
+
+    @rule(which=WHICH)
+    def start_or_stop(self, which: int) -> None:
+        running, stopped = self.idle(active=True), self.idle(active=False)
+        for server in [*running, *stopped][which % max(1, len(running + stopped)) :][:1]:
+            if server in running:
+                self.run(self.world.do(server, self.world.stop(server)))
+            else:
+                self.run(self.world.do(server, self.world.start(server), always=True))
+
+    @rule(which=WHICH)
+    def delete(self, which: int) -> None:
+        for server in self.one(which, active=False):
+            if server.name:
+                self.run(self.world.do(server, self.world.delete(server)))
+
+    @rule(which=WHICH, name=st.sampled_from(NAMES))
+    def rename(self, which: int, name: str) -> None:
+        for server in self.one(which, active=False):
+            if self.world.up and name and self.world.find(server.user, name) is None:
+                self.run(self.world.do(server, self.world.rename(server, name)))
+
+    # --- the same, while the Engine holds a call back --------------------------------------
+
+    @rule(
+        which=WHICH,
+        call=st.sampled_from([VOLUME_CREATE, CREATE, START, INSPECT]),
+        kill=st.booleans(),
+    )
+    def start_slowly(self, which: int, call: tuple[str, str], kill: bool) -> None:
+        for server in self.one(which, active=False):
+            self.run(self.world.do_slowly(server, self.world.start(server), call, kill=kill))
+
+    @rule(which=WHICH, call=st.sampled_from([STOP, REMOVE]), kill=st.booleans())
+    def stop_slowly(self, which: int, call: tuple[str, str], kill: bool) -> None:
+        for server in self.one(which, active=True):
+            self.run(self.world.do_slowly(server, self.world.stop(server), call, kill=kill))
+
+    @rule(
+        which=WHICH, call=st.sampled_from([REMOVE, VOLUME_LIST, VOLUME_REMOVE]), kill=st.booleans()
+    )
+    def delete_slowly(self, which: int, call: tuple[str, str], kill: bool) -> None:
+        for server in self.one(which, active=False):
+            if server.name:
+                self.run(self.world.do_slowly(server, self.world.delete(server), call, kill=kill))
+
+    @rule()
+    def release(self) -> None:
+        self.run(self.world.release())
+
+    # --- what else happens -----------------------------------------------------------------
+
+    @rule(which=WHICH, how=st.sampled_from(["die", "remove"]))
+    def end(self, which: int, how: str) -> None:
+        for server in self.one(which, active=True):
+            self.run(self.world.end(server, getattr(self.world.fake, how)))
+
+    @rule()
+    def down_or_up(self) -> None:
+        """The Engine cannot be reached any more, or can be again."""
+        if not self.world.up:
+            self.run(self.world.come_up())
+        elif not self.world.held:
+            self.run(self.world.go_down())
+
+    @rule(how=st.sampled_from(["end", "abort"]))
+    def deaf_or_resync(self, how: str) -> None:
+        """Events are lost, unnoticed; or the stream ends, which is noticed."""
+        if not self.world.deaf:
+            self.world.lose_events()
+        elif self.world.up:
+            self.run(self.world.resync(how))
+
+    @rule(how=st.sampled_from(["end", "abort"]))
+    def cut(self, how: str) -> None:
+        if self.world.up:
+            self.run(self.world.resync(how))
+
+    @rule()
+    def restart_hub(self) -> None:
+        if not self.world.pending:
+            self.run(self.world.restart_hub())
+
+    @rule()
+    def kill_hub(self) -> None:
+        self.run(self.world.kill_hub())
+
+    # --- what must be so -------------------------------------------------------------------
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        self.world.check()
+
+    @invariant()
+    def all_is_well(self) -> None:
+        if self.world.calm:
+            self.run(self.world.check_calm())
+
+
+# Hypothesis looks for the shortest life that fails, which takes its time.
+@pytest.mark.timeout(900)
+def test_any_life(impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """See the module's docstring."""
+    quick = functools.partial(Watcher, confirm=600, backoff=0.001, max_backoff=0.02)
+    monkeypatch.setattr(runtime, "Watcher", quick)
+    monkeypatch.setattr(executor, "NEWS_S", 0.1)
+    run_state_machine_as_test(Lives, settings=settings(max_examples=30, stateful_step_count=40))

@@ -1,0 +1,236 @@
+"""Starts that fail: what the one who asked is told, and that nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from support.driving import MakeHub, env_of, message, refused
+from support.fake_engine import Behaviour, FakeEngine
+from support.stage import (
+    CREATE,
+    IMAGE,
+    INSPECT,
+    LOGS,
+    START,
+    VOLUME_CREATE,
+    eventually,
+    reached,
+    running,
+)
+from support.stub_hub import Hub, of_server
+from tornado import web
+
+from dockernamed import DockerNamedSpawner
+from dockernamed.lifecycle.readiness import ReadinessProbe
+
+Strike = Callable[[DockerNamedSpawner], None]
+
+
+@pytest.fixture
+def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[DockerNamedSpawner], None]:
+    """Does to a start() under way what JupyterHub does when its time is up."""
+    begin, under_way = DockerNamedSpawner.start, {}
+
+    async def start(self: DockerNamedSpawner) -> str:
+        task = under_way[self] = asyncio.ensure_future(begin(self))
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise asyncio.TimeoutError from None
+
+    monkeypatch.setattr(DockerNamedSpawner, "start", start)
+    return lambda spawner: under_way[spawner].cancel()
+
+
+async def test_death_at_start(hub: Hub, fake: FakeEngine) -> None:
+    """At once, with exit code and the last lines, in words for who asked; secrets kept out."""
+    fake.behave(Behaviour(exit_code=3, log="hello\nno module named jupyterhub\n"))
+    error = await refused(hub)
+    assert "exit code 3" in message(error)
+    assert "no module named jupyterhub" in message(error)
+    assert (fake.containers, fake.volumes) == ([], {})
+
+
+async def test_last_words_of_any_length(hub: Hub, fake: FakeEngine) -> None:
+    """A line may have millions of characters: its end is quoted."""
+    fake.behave(Behaviour(exit_code=3, log="x" * 100_000 + " the reason\n"))
+    words = message(await refused(hub))
+    assert words.endswith("xx the reason")
+    assert len(words) < 5000
+
+
+async def test_no_last_words(make_hub: MakeHub, fake: FakeEngine) -> None:
+    """An admin who shows none does not have it said that there were none."""
+    fake.behave(Behaviour(exit_code=3, log="secret\n"))
+    assert message(await refused(make_hub(crash_log_lines=0))).endswith("with exit code 3")
+
+
+async def test_death_for_want_of_memory(hub: Hub, fake: FakeEngine) -> None:
+    """The kernel's kill is called by its name."""
+    fake.behave(Behaviour(exit_code=137, oom=True))
+    assert "out of memory" in message(await refused(hub))
+
+
+async def test_secrets_in_a_log(hub: Hub, fake: FakeEngine) -> None:
+    """A server that prints its environment and dies does not show its token to the page."""
+    fake.behave(Behaviour(serve="refuse"))
+    starting = hub.spawning("exp-1")
+    await eventually(lambda: running(fake))
+    token = env_of(fake)["JUPYTERHUB_API_TOKEN"]
+    fake.die(running(fake)[0].id, 1, log=f"JUPYTERHUB_API_TOKEN={token}\n")
+    with pytest.raises(web.HTTPError) as caught:
+        await starting
+    assert token not in message(caught.value)
+    assert "[hidden]" in message(caught.value)
+
+
+async def test_death_before_the_first_answer(hub: Hub, fake: FakeEngine) -> None:
+    """The container's end is heard of while the server is asked: nobody waits for a timeout."""
+    fake.behave(Behaviour(serve="silent"))
+    starting = hub.spawning("exp-1")
+    await eventually(lambda: running(fake))
+    fake.die(running(fake)[0].id, 5)
+    with pytest.raises(web.HTTPError) as caught:
+        await starting
+    assert "exit code 5" in message(caught.value)
+
+
+async def test_removed_while_it_starts(hub: Hub, fake: FakeEngine) -> None:
+    """By somebody else's hand: that is what the error says."""
+    stalled = fake.fault("stall", *INSPECT)
+    starting = hub.spawning("exp-1")
+    await reached(stalled)
+    fake.remove(fake.containers[0].id)
+    stalled.release()
+    with pytest.raises(web.HTTPError) as caught:
+        await starting
+    assert "removed by somebody else" in message(caught.value)
+
+
+async def test_keep_failed(make_hub: MakeHub, fake: FakeEngine) -> None:
+    """The container stays for ``docker logs``, and the next start replaces it."""
+    hub = make_hub(keep_failed=True)
+    fake.behave(Behaviour(exit_code=3))
+    await refused(hub)
+    (failed,) = of_server(fake, "exp-1")
+    fake.behave(Behaviour())
+    await hub.spawn("exp-1")
+    (container,) = of_server(fake, "exp-1")
+    assert container.id != failed.id
+
+
+async def test_a_server_that_never_answers(
+    hub: Hub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is up: the URL that was asked, the time it had, and its last lines."""
+    fake.behave(Behaviour(serve="refuse", log="listening on the wrong port\n"))
+    monkeypatch.setattr(ReadinessProbe, "_time_left", lambda debut: 0.0)
+    error = await refused(hub)
+    assert "start_timeout = 60 seconds" in message(error)
+    assert "/user/ann/exp-1/api" in message(error)
+    assert "listening on the wrong port" in message(error)
+    assert (fake.containers, fake.volumes) == ([], {})
+
+
+async def test_a_server_that_never_answers_and_an_engine_that_is_slow(
+    hub: Hub, fake: FakeEngine, strike: Strike, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JupyterHub cancels while the last lines are still asked for: the reason is told anyway."""
+    fake.behave(Behaviour(serve="refuse"))
+    monkeypatch.setattr(ReadinessProbe, "_time_left", lambda debut: 0.0)
+    stalled = fake.fault("stall", *LOGS)
+    starting = hub.spawning("exp-1")
+    await reached(stalled)
+    strike(hub.spawner("exp-1"))
+    with pytest.raises(web.HTTPError) as caught:
+        await starting
+    assert "start_timeout" in message(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["stall", "stall after"])
+@pytest.mark.parametrize("call", [VOLUME_CREATE, CREATE, START, INSPECT], ids=lambda call: call[1])
+@pytest.mark.parametrize("older", [False, True])
+async def test_cancelled_at_every_call(
+    hub: Hub, fake: FakeEngine, strike: Strike, kind: str, call: tuple[str, str], older: bool
+) -> None:
+    """start_timeout strikes at any await, before or after the Engine's work: nothing is left.
+
+    A volume that the server had before is not touched.
+    """
+    if older:
+        await hub.spawn("exp-1")
+        await hub.stop("exp-1")
+    volumes = set(fake.volumes)
+    stalled = fake.fault(kind, *call)
+    starting = hub.spawning("exp-1")
+    await reached(stalled)
+    strike(hub.spawner("exp-1"))
+    await asyncio.sleep(0)
+    stalled.release()
+    with pytest.raises(asyncio.TimeoutError):
+        await starting
+    assert (fake.containers, set(fake.volumes)) == ([], volumes)
+    await hub.spawn("exp-1")
+    assert len(running(fake)) == 1
+
+
+async def test_cancelled_while_nobody_answers(hub: Hub, fake: FakeEngine, strike: Strike) -> None:
+    """Between two tries of the readiness probe."""
+    fake.behave(Behaviour(serve="refuse"))
+    starting = hub.spawning("exp-1")
+    await eventually(lambda: fake.count(*INSPECT) == 1 and running(fake))
+    strike(hub.spawner("exp-1"))
+    with pytest.raises(asyncio.TimeoutError):
+        await starting
+    assert (fake.containers, fake.volumes) == ([], {})
+
+
+async def test_a_command_that_cannot_run(hub: Hub, fake: FakeEngine) -> None:
+    """The Engine's 400 at start: its words reach the user, container and volume go."""
+    fake.fault(400, *START, message='exec: "nonsense": executable file not found in $PATH')
+    error = await refused(hub)
+    assert "executable file not found" in message(error)
+    assert (fake.containers, fake.volumes) == ([], {})
+
+
+async def test_stop_without_an_engine(hub: Hub, fake: FakeEngine) -> None:
+    """A start that came to nothing because there is no Engine has nothing to stop."""
+    fake.down()
+    await refused(hub)
+    spawner = hub.spawner("exp-1")
+    assert await spawner.poll() == 0
+    await spawner.stop()
+
+
+async def test_no_engine(hub: Hub, fake: FakeEngine) -> None:
+    """503 at once, and the Hub is not kept waiting by the cleaning up of what never was."""
+    fake.down()
+    error = await refused(hub)
+    assert error.status_code == 503
+    fake.up()
+    await hub.spawn("exp-1")
+
+
+async def test_a_strangers_names(hub: Hub, fake: FakeEngine) -> None:
+    """409 that says whose the name is."""
+    spawner = hub.spawner("exp-1")
+    engine = spawner._runtime().engine
+    for name in spawner._wish().names():
+        await engine.create_container(name, {"Image": IMAGE})
+    error = await refused(hub)
+    assert error.status_code == 409
+    assert "somebody else" in message(error)
+    assert len(fake.containers) == 2
+
+
+async def test_another_hubs_volume(make_hub: MakeHub, fake: FakeEngine) -> None:
+    """Two Hubs with one prefix and a template of their own meet: refused, with the line to set."""
+    template = "files-{user_server}"
+    first = make_hub(hub_id="physics", server_volume=template)
+    await first.spawn("exp-1")
+    error = await refused(make_hub(hub_id="maths", server_volume=template))
+    assert error.status_code == 409
+    assert "hub_id = 'physics'" in message(error)
+    assert len(fake.containers) == len(fake.volumes) == 1

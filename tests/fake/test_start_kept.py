@@ -1,0 +1,194 @@
+"""Containers that are kept: used again with a new token, and stopped when their start fails."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+from support.stage import (
+    ARCHIVE,
+    KILL,
+    SPEC,
+    START,
+    VOLUME,
+    Stage,
+    cancelled,
+    eventually,
+    failing,
+    give_up_soon,
+    late,
+    running,
+)
+
+from dockernamed.backends import rollback
+from dockernamed.errors import EngineFailed, EngineTimeout, EngineUnavailable, ServerDied
+
+
+async def kept(stage: Stage) -> str:
+    """A container that a first run of the server has left."""
+    container_id = await stage.start(keep=True)
+    await stage.stop(keep=True)
+    assert not stage.fake.container(container_id).running
+    return container_id
+
+
+async def test_a_kept_container_is_started_again(stage: Stage) -> None:
+    """``remove = False`` and the same wish: the same container, its files and all."""
+    old = await kept(stage)
+    assert await stage.start(keep=True) == old
+    assert [one.id for one in running(stage.fake)] == [old]
+
+
+async def test_an_image_without_a_shell(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Its container runs as any other, for one start: nothing can hand it the next token."""
+    stage.fake.remove_shell()
+    caplog.set_level(logging.INFO)
+    old = await kept(stage)
+    assert "Entrypoint" not in stage.fake.container(old).config
+    assert "has no /bin/sh" in caplog.text
+    new = await stage.start(keep=True)
+    assert [one.id for one in stage.fake.containers] == [new] != [old]
+
+
+@pytest.mark.parametrize("kind", [400, 409])
+async def test_a_kept_container_that_takes_no_token_is_replaced(
+    stage: Stage, kind: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cause is logged; the volume stays."""
+    await kept(stage)
+    (volume,) = stage.fake.volumes.values()
+    stage.fake.fault(kind, *ARCHIVE)
+    new = await stage.start(keep=True)
+    assert [one.id for one in stage.fake.containers] == [new]
+    assert list(stage.fake.volumes.values()) == [volume]
+    assert "cannot take a new token" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["disconnected", "removed", "fine"])
+async def test_a_kept_container_without_its_network(
+    stage: Stage, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No start of it could ever succeed again: it is replaced, and the log says why."""
+    stage.fake.add_network("lab-net")
+    spec = replace(SPEC, network="lab-net")
+    old = await stage.start(spec, keep=True)
+    await stage.stop(keep=True)
+    if how == "disconnected":
+        stage.fake.container(old).unplugged = True
+    elif how == "removed":
+        await stage.engine.remove_network("lab-net")
+    new = await stage.start(spec, keep=True)
+    assert (new == old) is (how == "fine")
+    assert (how in caplog.text) is (how != "fine")
+    assert [one.id for one in stage.fake.containers] == [new]
+
+
+async def test_a_kept_container_that_nobody_can_be_asked_about(stage: Stage) -> None:
+    """The Engine fails, which says nothing about the container: that stays, and the start fails."""
+    old = await kept(stage)
+    stage.fake.fault(500, *ARCHIVE)
+    with pytest.raises(EngineFailed):
+        await stage.start(keep=True)
+    assert [(one.id, one.running) for one in stage.fake.containers] == [(old, False)]
+    assert await stage.start(keep=True) == old
+
+
+@pytest.mark.parametrize("kind", ["stall", "stall after"])
+async def test_a_kept_container_survives_a_cancelled_start(stage: Stage, kind: str) -> None:
+    """It was there before, so it is stopped again and not removed, nor is its volume."""
+    old = await kept(stage)
+    stalled = stage.fake.fault(kind, *START)
+    await cancelled(stage.start(keep=True), stalled)
+    await eventually(
+        lambda: [(one.id, one.running) for one in stage.fake.containers] == [(old, False)]
+    )
+    assert list(stage.fake.volumes) == [VOLUME]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_kept_container_that_ended_by_itself(stage: Stage, gone: bool) -> None:
+    """There is nothing to stop any more: that is no error."""
+    old = await kept(stage)
+
+    async def end(container_id: str) -> str:
+        if gone:
+            stage.fake.remove(container_id)
+        else:
+            stage.fake.die(container_id, 5)
+        raise ServerDied(5, False, "")
+
+    with pytest.raises(ServerDied):
+        await stage.start(keep=True, until_ready=end)
+    assert stage.fake.count(*KILL) == 1
+    assert [one.id for one in stage.fake.containers] == ([] if gone else [old])
+
+
+async def test_a_kept_container_whose_start_was_lost(stage: Stage) -> None:
+    """It has run before, which proves nothing: not running now is not started."""
+    await kept(stage)
+    stage.fake.fault("reset", *START)
+    with pytest.raises(EngineUnavailable):
+        await stage.start(keep=True)
+    assert len(stage.fake.containers) == 1
+
+
+async def test_a_later_start_answers_for_a_kept_container(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The belated stop of an earlier start must not hit the server that runs by now."""
+    old = await kept(stage)
+    stage.fake.fault(500, *KILL)
+    with pytest.raises(ServerDied):
+        await stage.start(keep=True, until_ready=failing(ServerDied(1, False, "")))
+    stage.fake.die(old)
+    await stage.watcher.wait_dead(old)
+    made = stage.backend._leftovers
+    assert await stage.start(keep=True) == old
+    await eventually(lambda: not made._background)
+    assert stage.fake.container(old).running
+
+
+@pytest.mark.parametrize("kind", ["late", "refused"])
+async def test_a_kept_container_that_starts_after_its_deadline(
+    stage: Stage, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its start has failed, so nobody stands for it when it runs at last: it is stopped."""
+    old = await kept(stage)
+    stalled = late(stage.fake, *START)
+    give_up_soon(monkeypatch, stalled)
+    with pytest.raises(EngineTimeout):
+        await stage.start(keep=True)
+    assert [one.id for one in stage.fake.containers] == [old]
+    refusal = stage.fake.fault(400, *KILL, times=int(kind == "refused"))
+    stalled.release()
+    await eventually(lambda: not stage.backend._leftovers._background)
+    assert refusal.hits == (kind == "refused")
+    assert bool(running(stage.fake)) is (kind == "refused")
+    assert ("failed start is left" in caplog.text) is (kind == "refused")
+    assert stage.backend._leftovers._open == {}
+    assert [one.id for one in stage.fake.containers] == [old]
+
+
+async def test_a_kept_container_that_never_starts(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that was lost is not waited for without end."""
+    monkeypatch.setattr(rollback, "LATE_S", 0.01)
+    await kept(stage)
+    stage.fake.fault("reset", *START)
+    with pytest.raises(EngineUnavailable):
+        await stage.start(keep=True)
+    await eventually(lambda: not stage.backend._leftovers._background)
+    assert stage.backend._leftovers._open == {}
+
+
+async def test_a_kept_container_that_a_later_start_runs(stage: Stage) -> None:
+    """That is no late work of the start before, and is left running."""
+    old = await kept(stage)
+    stage.fake.fault("reset", *START)
+    with pytest.raises(EngineUnavailable):
+        await stage.start(keep=True)
+    assert await stage.start(keep=True) == old
+    await eventually(lambda: not stage.backend._leftovers._background)
+    assert [one.id for one in running(stage.fake)] == [old]

@@ -1,0 +1,330 @@
+"""The documents: what they say is so. Tables are read from the code, links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from jupyterhub.app import JupyterHub
+from jupyterhub.auth import Authenticator
+from jupyterhub.scopes import scope_definitions
+from traitlets.config import Config, Configurable
+
+from dockernamed import DockerNamedSpawner, __version__, errors, naming, templates
+from dockernamed.desired import network
+from dockernamed.hub.http_errors import STATUS
+from dockernamed.images.allowed import AllowedImages
+from dockernamed.settings import DockerNamedSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+OURS = (README, ROOT / "docs" / "rest.md", ROOT / "docs" / "troubleshooting.md")
+FOLDERS = ("docs", "examples", "benchmarks", "tests", "scripts", "dockernamed", ".ci", ".github")
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
+)
+SETTINGS = sorted(DockerNamedSettings.class_own_traits(config=True))
+CONFIGURED: Mapping[str, type[Configurable]] = {
+    "JupyterHub": JupyterHub,
+    "Authenticator": Authenticator,
+    "DockerNamedSpawner": DockerNamedSpawner,
+}
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+each_setting = pytest.mark.parametrize("name", SETTINGS)
+
+
+def load(path: Path, name: str) -> ModuleType:
+    """A script as a module."""
+    spec = importlib.util.spec_from_loader(name, SourceFileLoader(name, str(path)))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """scripts/settings-table."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    yield load(ROOT / "scripts" / "settings-table", "settings_table")
+    sys.dont_write_bytecode = before
+
+
+@cache
+def text_of(document: Path) -> str:
+    """All of a document."""
+    return document.read_text(encoding="utf-8")
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """The code blocks of a document in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(document), re.DOTALL | re.MULTILINE)
+
+
+def prose(document: Path) -> str:
+    """A document without its code blocks."""
+    return re.sub(r"^```.*?^```", "", text_of(document), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(document: Path) -> set[str]:
+    """What ``#…`` may lead to: GitHub's names of the headings."""
+    headings = re.findall(r"^#+ (.*)", prose(document), re.MULTILINE)
+    plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+# ------------------------------------------------------------------- what is read from the code
+
+
+def test_readme_is_as_the_generator_makes_it(generator: ModuleType) -> None:
+    """Settings, rooms and curl lines in README are today's; `scripts/settings-table --write`."""
+    assert text_of(README) == generator.put_in(text_of(README))
+
+
+def test_generator_notices_what_is_out_of_date(generator: ModuleType) -> None:
+    """A README whose table says something else is put right by the generator."""
+    stale = text_of(README).replace("| `prefix` | str |", "| `prefix` | int |")
+    assert stale != text_of(README)
+    assert generator.put_in(stale) == text_of(README)
+
+
+def test_generator_needs_its_markers(generator: ModuleType) -> None:
+    """A README without a marker is an error that names it, not a README without a table."""
+    with pytest.raises(SystemExit, match="<!-- settings -->"):
+        generator.put_in(text_of(README).replace("<!-- settings -->", ""))
+
+
+def test_generator_refuses_a_room_without_a_place(
+    generator: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new module must be given its place among the rooms."""
+    monkeypatch.setattr(generator, "ROOMS", {"Some": "spawner"})
+    with pytest.raises(SystemExit, match="naming"):
+        generator.rooms()
+
+
+@each_setting
+def test_setting_stands_in_readme(name: str) -> None:
+    """Every setting has a line in README's tables, and only one."""
+    assert len(re.findall(rf"^\| `{name}` \|", text_of(README), re.MULTILINE)) == 1
+
+
+def test_readme_has_no_setting_that_is_none() -> None:
+    """What README's tables list can be set."""
+    table = text_of(README).partition("<!-- settings -->")[2].partition("<!-- /settings -->")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == SETTINGS
+
+
+@each_setting
+def test_setting_has_an_example_that_can_be_set(name: str, generator: ModuleType) -> None:
+    """The help of every setting says what it does, and its example is a value that it takes."""
+    meaning, example = generator.help_of(DockerNamedSettings.class_traits()[name])
+    assert re.fullmatch(r"[A-Z].*[.:)]", meaning), meaning
+    literal = re.match(r"`(.+?)`", example)
+    assert literal, f"no example: {example!r}"
+    value = ast.literal_eval(literal[1])
+    settings = DockerNamedSettings(**{name: value})
+    assert getattr(settings, name) is not None
+
+
+@each_setting
+def test_setting_has_a_default_that_it_takes(name: str) -> None:
+    """The default of every setting is one that could be set as well."""
+    default = getattr(DockerNamedSettings(), name)
+    assert getattr(DockerNamedSettings(**{name: default}), name) == default
+
+
+def test_curl_lines_are_the_demos(generator: ModuleType) -> None:
+    """README's curl lines are those that the demo prints, and `scripts/demo --check` runs."""
+    demo = load(ROOT / "scripts" / "demo.py", "demo_of_docs")
+    block = text_of(README).partition("<!-- curl -->")[2].partition("<!-- /curl -->")[0]
+    shown = [line for line in block.splitlines() if line.startswith("curl")]
+    assert shown == [line.command for line in demo.LINES]
+
+
+def test_rooms_are_all_there() -> None:
+    """The Design chapter names every module of the package."""
+    table = text_of(README).partition("<!-- rooms -->")[2].partition("<!-- /rooms -->")[0]
+    rooms = {path.stem for path in (ROOT / "dockernamed").glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"^\| (\w+) \|", table, re.MULTILINE)) == {*rooms, "room"}
+
+
+def test_example_names_are_what_naming_gives() -> None:
+    """README's table of containers and volumes has the names that servers get."""
+    rows = re.findall(r"^\| `(\w+)`, `?([\w -]+?)`? \| `(.+?)` \| `(.+?)\.\w+` \|$",
+                      text_of(README), re.MULTILINE)  # fmt: skip
+    assert len(rows) == 3
+    for user, server, container, volume in rows:
+        key = naming.Key("hub", user, "" if server == "default" else server)
+        assert naming.object_name(key) == container
+        fields = naming.namespace(key, prefix="jupyter")
+        assert templates.expand("{prefix}-{user_server}", fields, field="server_volume") == volume
+    assert naming.slug("Ann") in text_of(README)
+
+
+# ------------------------------------------------------------------------------ links and files
+
+
+@each_document
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every relative link of a document leads to a file, and its anchor to a heading."""
+    links = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose(document))
+    links += re.findall(r"""(?:src|href)=["']([^"']+)["']""", prose(document))
+    for link in links:
+        if re.match(r"\w+:", link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), f"{document.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{document.name}: {link}"
+
+
+@each_document
+def test_named_files_exist(document: Path) -> None:
+    """Every path into the checkout that a document names in code is there."""
+    named = re.findall(r"`([^`\n]+)`", prose(document))
+    named += [line for code in ("sh", "console") for line in blocks(document, code)]
+    inside = "|".join(re.escape(folder) for folder in FOLDERS)
+    for words in named:
+        for path in re.findall(rf"(?<![\w./:-])(?:\./)?((?:{inside})/[\w./-]+)", words):
+            if path.startswith("dockernamed/") and "." not in path:
+                continue  # an image
+            assert (ROOT / path.rstrip(".")).exists(), f"{document.name}: {path}"
+
+
+# -------------------------------------------------------------------------------------- Python
+
+
+@each_document
+def test_python_compiles(document: Path) -> None:
+    """Every block of Python in a document is Python."""
+    for number, code in enumerate(blocks(document, "python")):
+        compile(code, f"{document.name}, block {number}", "exec")
+
+
+def configs() -> list[Any]:
+    """The blocks of our documents that are configuration."""
+    return [
+        pytest.param(code, id=f"{document.stem}-{number}")
+        for document in OURS
+        for number, code in enumerate(blocks(document, "python"))
+        if re.search(r"^c\.", code, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("code", configs())
+def test_config_loads(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A config from the documents names settings that there are, with values that they take."""
+    monkeypatch.setenv("ADMIN_TOKEN", "0" * 64)
+    config = Config()
+    exec(code, {"c": config})
+    assert config
+    for section, values in config.items():
+        owner = CONFIGURED[section]
+        assert set(values) <= set(owner.class_trait_names(config=True)), section
+    spawner = DockerNamedSpawner(config=config)
+    for name, value in config.get("DockerNamedSpawner", {}).items():
+        assert getattr(spawner, name) == value
+    hub = JupyterHub(config=config)
+    if "spawner_class" in config.get("JupyterHub", {}):
+        assert hub.spawner_class is DockerNamedSpawner
+
+
+def test_first_config_is_short() -> None:
+    """The config of README's beginning has ten lines."""
+    assert len(blocks(README, "python")[0].splitlines()) == 10
+
+
+def test_scopes_are_jupyterhubs() -> None:
+    """The scopes that the REST guide and README's config name are JupyterHub's."""
+    table = re.findall(r"^\| `([\w:]+)` \|", text_of(OURS[1]), re.MULTILINE)
+    listed = re.findall(r'"scopes": (\[[^\]]*\])', text_of(OURS[1]) + text_of(README))
+    named = {scope.split("!")[0] for one in listed for scope in ast.literal_eval(one)}
+    assert {"admin:users", "admin:groups"} <= set(table)
+    assert set(table) | named <= set(scope_definitions)
+
+
+# ------------------------------------------------------------------------------------ messages
+
+
+def raised(act: Callable[[], object]) -> str:
+    """The message of the error that something raises."""
+    with pytest.raises(errors.DockerNamedError) as caught:
+        act()
+    return str(caught.value)
+
+
+def messages() -> dict[str, str]:
+    """Messages as the code gives them, of which the documents tell."""
+    allowed = AllowedImages({"lab": "lab", "r": "r"})
+    key = naming.Key("hub", "ann", "")
+    died = errors.ServerDied(1, False, "…")
+    oom = errors.ServerDied(137, True, "")
+    never = errors.ImageMissing(
+        "lab", "it is not on the Engine, and pull_policy = 'never' forbids to pull it"
+    )
+    return {
+        "choice": raised(lambda: allowed.resolve("nope")),
+        "loopback": raised(lambda: network.check_reachable("127.0.0.1")),
+        "prefix": raised(lambda: naming.object_name(key, prefix="Bad_Prefix")),
+        "distinct": raised(
+            lambda: templates.expand(
+                "/srv/{username}-{servername}",
+                naming.namespace(key, prefix="jupyter"),
+                field="volumes",
+                distinct=True,
+            )
+        ),
+        "died": str(died).replace("\n", " "),
+        "memory": re.findall(r"\(.*\)", str(oom))[0],
+        "never": str(never),
+        "silent": str(errors.ServerSilent("http://127.0.0.1:33306/user/ann/api", 60, "…")).replace(
+            "\n", " "
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(messages()))
+def test_messages_are_as_told(name: str) -> None:
+    """The messages in the table of troubles are those that the code gives."""
+    told = " ".join(text_of(OURS[2]).replace("\n> ", " ").split())
+    assert " ".join(messages()[name].split()) in told
+
+
+@pytest.mark.parametrize("name", ["choice", "died", "never"])
+def test_messages_of_readme_are_as_told(name: str) -> None:
+    """README's examples of messages are those that the code gives."""
+    assert messages()[name] in text_of(README)
+
+
+def test_every_error_is_told() -> None:
+    """The guide to troubles has the whole tree of errors, with the status of each."""
+    kinds = {
+        name: kind
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.DockerNamedError)
+    }
+    (tree,) = re.findall(r"^```\n(DockerNamedError.*?)^```", text_of(OURS[2]), re.DOTALL | re.M)
+    assert set(re.findall(r"\b[A-Z]\w+", re.sub(r" {3,}[a-z].*", "", tree))) - {
+        "Docker", "Engine",
+    } >= set(kinds) - {"NameTaken"}  # fmt: skip
+    for name, status in re.findall(r"(\w+) +(\d{3}) ", tree):
+        expected = next(code for kind, code, _ in STATUS if issubclass(kinds[name], kind))
+        assert expected == int(status), name
+
+
+def test_changelog_has_this_version() -> None:
+    """The version of the package has a chapter in the changelog."""
+    assert f"## [{__version__}]" in text_of(ROOT / "CHANGELOG.md")

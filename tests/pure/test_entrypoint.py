@@ -1,0 +1,64 @@
+"""New tokens for a container that is used again."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockernamed.desired import entrypoint
+
+IMAGE = {"Entrypoint": ["tini", "--"], "Cmd": ["lab"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "command", "process"),
+    [
+        ({}, None, ("tini", "--", "lab")),
+        ({}, ["sh", "-c", "x"], ("tini", "--", "sh", "-c", "x")),
+        ({"Entrypoint": ["start"]}, None, ("start",)),
+        ({"Entrypoint": ["start"]}, ["lab", "-v"], ("start", "lab", "-v")),
+        ({"Cmd": ["notebook"]}, ["lab"], ("tini", "--", "notebook")),
+    ],
+)
+def test_process(config: dict[str, Any], command: list[str] | None, process: tuple[str]) -> None:
+    """What Docker would run, by its own rules of ENTRYPOINT and CMD."""
+    assert entrypoint.process_of(config, IMAGE, command) == process
+
+
+def test_process_of_an_image_that_says_nothing() -> None:
+    """Such an image needs a command; nothing is made up."""
+    assert entrypoint.process_of({}, {"Entrypoint": None, "Cmd": None}, None) == ()
+
+
+@pytest.mark.parametrize("text", ["t0k3n", 'it\'s $HOME `id` \\ "x"', "two\nlines", "ä", ""])
+def test_a_real_shell_takes_the_variables_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Whatever is in a value; what is not new stays as it was, and words stay words."""
+    file = tmp_path / "env"
+    new = {"JUPYTERHUB_API_TOKEN": text, "OTHER": "not handed over"}
+    file.write_text(entrypoint.variables(new))
+    monkeypatch.setattr(
+        entrypoint, "_TAKE_UP", entrypoint._TAKE_UP.replace(entrypoint.ENV_FILE, str(file))
+    )
+    show = 'printf "%s|%s|%s" "$JUPYTERHUB_API_TOKEN" "$OTHER" "$1"'
+    line = entrypoint.shell_line(["sh", "-c", show, "me", "a  b"])
+    env = {"JUPYTERHUB_API_TOKEN": "old", "OTHER": "stays", "PATH": "/usr/bin:/bin"}
+
+    def printed() -> str:
+        return subprocess.run(
+            line, env=env, stdout=subprocess.PIPE, check=True, encoding="utf-8", timeout=30
+        ).stdout
+
+    assert printed() == f"{text}|stays|a  b"
+    file.unlink()
+    assert printed() == "old|stays|a  b"
+
+
+@pytest.mark.parametrize(("name", "survives"), [("A_1", True), ("a.b", False), ("1A", False)])
+def test_names_that_survive_a_shell(name: str, survives: bool) -> None:
+    """Some shells drop variables that they could not write."""
+    assert entrypoint.survive_a_shell(["PATH", name]) is survives

@@ -1,0 +1,44 @@
+"""The journal of one start."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dockernamed.lifecycle.progress import Journal
+
+
+async def heard(journal):
+    return [event async for event in journal.listen()]
+
+
+async def test_every_listener_hears_everything():
+    """Early, late and after the end: all listeners get all events, in order."""
+    journal = Journal()
+    early = asyncio.ensure_future(heard(journal))
+    await asyncio.sleep(0)
+    journal.tell(10, "a")
+    late = asyncio.ensure_future(heard(journal))
+    await asyncio.sleep(0)
+    journal.tell(20, "b")
+    journal.close()
+    expected = [{"progress": 10, "message": "a"}, {"progress": 20, "message": "b"}]
+    assert await early == await late == await heard(journal) == expected
+
+
+async def test_progress_never_goes_down():
+    """A late percent of a pull cannot pull the bar back."""
+    journal = Journal()
+    journal.tell(50, "a")
+    journal.tell(20, "b")
+    journal.close()
+    assert [event["progress"] for event in await heard(journal)] == [50, 50]
+
+
+async def test_listeners_cannot_change_what_others_hear():
+    """JupyterHub edits the events that it is given."""
+    journal = Journal()
+    journal.tell(1, "a")
+    journal.close()
+    async for event in journal.listen():
+        event.clear()
+    assert await heard(journal) == [{"progress": 1, "message": "a"}]

@@ -1,0 +1,165 @@
+"""Which volumes a server gets, under which names, and whose they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from dockernamed import naming
+from dockernamed.desired.volumes import OWN, StorageSettings, plan_storage
+from dockernamed.errors import ConfigError, TemplateError
+
+KEY = naming.Key("hub", "ann", "exp-1")
+OWN_NAME = "{prefix}-{user_server}.{hub_id}"
+
+
+def plan(
+    key=KEY,
+    prefix="jupyter",
+    home="/home/jovyan",
+    remembered=None,
+    taken=(),
+    elsewhere=(),
+    **settings,
+):
+    namespace = naming.namespace(key, prefix=prefix)
+    settings.setdefault("server_volume", OWN_NAME)
+    return plan_storage(
+        StorageSettings(**settings),
+        key,
+        namespace,
+        home=home,
+        remembered=remembered or {},
+        taken=taken,
+        elsewhere=elsewhere,
+    )
+
+
+def test_a_server_gets_a_volume_of_its_own_at_home():
+    """By default files in the image's working directory survive, labelled as this server's."""
+    storage = plan()
+    (mount,) = storage.mounts
+    assert (mount.kind, mount.source, mount.target) == (
+        "volume", "jupyter-ann--exp-1.hub", "/home/jovyan",
+    )  # fmt: skip
+    assert mount.labels == naming.labels(KEY)
+    assert storage.owners == {mount.source: naming.labels(KEY)}
+    assert storage.remembered == {OWN: mount.source}
+
+
+@pytest.mark.parametrize("home", ["", "/", "//", "/./"])
+def test_never_at_the_root(home):
+    """An image without a working directory gets no volume: it would hide the whole image."""
+    assert plan(home=home).mounts == ()
+
+
+def test_the_admins_mount_at_home_replaces_it():
+    """Where ``volumes`` covers the home already, no second volume is put there."""
+    storage = plan(volumes={"home-{username}": "/home/jovyan/"})
+    assert [mount.source for mount in storage.mounts] == ["home-ann"]
+
+
+def test_two_hubs_never_share_a_default_volume():
+    """The Hub's id is part of the default name."""
+    other = plan(naming.Key("other", "ann", "exp-1")).mounts[0].source
+    assert other != plan().mounts[0].source
+
+
+def test_a_changed_prefix_keeps_the_files():
+    """The remembered name wins over the template, and the log says so."""
+    first = plan()
+    second = plan(prefix="new", remembered=first.remembered)
+    assert second.mounts[0].source == first.mounts[0].source
+    assert "keeping volume" in second.notes[0]
+
+
+def test_a_volume_named_for_all_follows_the_setting():
+    """Without a user in its name a volume is the admin's to change."""
+    storage = plan(server_volume="", volumes={"course-26": "/c"}, remembered={"/c": "course-25"})
+    assert storage.mounts[0].source == "course-26"
+    assert storage.mounts[0].labels == {naming.LABEL_HUB: "hub"}
+    assert storage.remembered == {}
+
+
+def test_a_users_volume_is_not_one_servers():
+    """A volume named by the user alone is labelled with the user and no server."""
+    storage = plan(server_volume="", volumes={"home-{username}": "/h"})
+    assert storage.owners["home-ann"] == {naming.LABEL_HUB: "hub", naming.LABEL_USER: "ann"}
+
+
+def test_a_remembered_volume_may_carry_an_earlier_name_of_its_server():
+    """After a rename the labels say the old name: only the Hub is checked."""
+    storage = plan(remembered={OWN: "jupyter-ann--old.hub"})
+    assert storage.mounts[0].source == "jupyter-ann--old.hub"
+    assert storage.owners == {"jupyter-ann--old.hub": {naming.LABEL_HUB: "hub"}}
+
+
+def test_a_name_that_a_renamed_server_took_along_is_not_given_twice():
+    """exp-1 renamed to exp-2 keeps its volume; a new exp-1 gets another one."""
+    taken = {"jupyter-ann--exp-1.hub", "jupyter-ann--exp-1.hub.2"}
+    assert plan(taken=taken).mounts[0].source == "jupyter-ann--exp-1.hub.3"
+
+
+def test_a_users_volume_is_shared_with_no_user_of_that_name():
+    """The user's own servers share it; one that another user has kept from before is not ours."""
+    volumes = {"home-{username}": "/h"}
+    for taken, elsewhere, name in (
+        ({"home-ann"}, (), "home-ann"),
+        ({"home-ann"}, {"home-ann"}, "home-ann.2"),
+    ):
+        storage = plan(server_volume="", volumes=volumes, taken=taken, elsewhere=elsewhere)
+        assert storage.mounts[0].source == name
+
+
+def test_unknown_fields_are_named():
+    """A typing error in a template is an error, not a volume called by it."""
+    with pytest.raises(TemplateError, match="usrname"):
+        plan(volumes={"home-{usrname}": "/h"})
+
+
+def test_targets_and_modes_are_templates_too():
+    """The path in the container may name the user."""
+    storage = plan(
+        volumes={"v": {"bind": "/home/{username}", "mode": "ro"}},
+        read_only_volumes={"/srv": "/data/{servername}"},
+    )
+    assert [mount.target for mount in storage.mounts[1:]] == ["/home/ann", "/data/exp-1"]
+    assert all("ro" in mount.flags for mount in storage.mounts[1:])
+
+
+def test_a_host_directory_must_tell_servers_apart():
+    """Two (user, server) pairs must not meet in one directory: there is no label to check."""
+    with pytest.raises(TemplateError, match="user_server"):
+        plan(volumes={"/srv/{username}-{servername}": "/h"})
+
+
+def test_a_raw_name_cannot_leave_its_directory():
+    """A user called ``../eve`` does not get another user's directory."""
+    with pytest.raises(TemplateError, match="raw_username"):
+        plan(naming.Key("hub", "../eve", ""), volumes={"/home/{raw_username}": "/h"})
+
+
+def test_mounts_in_the_long_form():
+    """Templates work in ``mounts`` too; a volume there is labelled like any other."""
+    storage = plan(
+        server_volume="",
+        mounts=[
+            {"source": "m-{user_server}", "target": "/m"},
+            {"type": "bind", "source": "/srv/{username}", "target": "/b"},
+            {"type": "tmpfs", "target": "/t"},
+        ],
+    )
+    assert [mount.source for mount in storage.mounts] == ["m-ann--exp-1", "/srv/ann", ""]
+    assert storage.mounts[0].labels == naming.labels(KEY)
+    assert storage.mounts[1].labels == {}
+
+
+def test_a_mount_that_is_no_dict_is_refused():
+    """The message says what would have worked."""
+    with pytest.raises(ConfigError, match="dict with type"):
+        plan(mounts=["v:/m"])
+
+
+def test_two_mounts_at_one_path_are_refused():
+    """Also when they come from different settings."""
+    with pytest.raises(ConfigError, match="mounted there"):
+        plan(volumes={"a": "/x"}, read_only_volumes={"b": "/x/"})

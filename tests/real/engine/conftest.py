@@ -1,0 +1,109 @@
+"""Tests of the Engine room, over the fake Engine and over a real one.
+
+Environment:
+    DOCKER_HOST and friends: the real Engine. When none answers, its tests fail: a run that tested
+        nothing must not look like a pass.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import docker
+import pytest
+from docker.utils import kwargs_from_env
+from support import loopguard
+from support.engine.watching import IMAGE
+from support.engine.worlds import FakeWorld, Make, Program, RealWorld, World, connect
+from support.fake_engine import FakeEngine
+
+from dockernamed.engine import client as engine_module
+from dockernamed.engine.client import Engine
+
+
+@pytest.fixture(autouse=True)
+def _loop_never_blocked() -> Iterator[None]:
+    """Fail a test in which dockernamed blocks the event loop."""
+    with loopguard.never_blocked():
+        yield
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeEngine]:
+    """A fake Engine."""
+    with FakeEngine() as fake:
+        yield fake
+
+
+@pytest.fixture
+def prompt(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """Our way to the fake Engine, which has an image; it repeats calls without a pause."""
+    monkeypatch.setattr(engine_module, "RETRIES", (0, 0))
+    fake.add_image(IMAGE)
+    engine = connect(fake.url, timeout=5.0)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def impatient(fake: FakeEngine) -> Iterator[Engine]:
+    """The same with a deadline that stalls exceed; it need not ask for the Engine's version."""
+    fake.add_image(IMAGE)
+    engine = connect(fake.url, timeout=0.2, version="1.41")
+    yield engine
+    fake.well_again()
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def real_world() -> Iterator[RealWorld]:
+    """The real Engine; fails when a module leaves anything of its own there."""
+    settings = kwargs_from_env()
+    url = str(settings.get("base_url", "unix:///var/run/docker.sock"))
+    client = docker.APIClient(timeout=60, **settings)
+    try:
+        client.ping()
+    except Exception as error:
+        client.close()
+        pytest.fail(f"no Docker Engine answers at {url}: {error}", pytrace=False)
+    run = os.environ.get("DOCKERNAMED_TEST_RUN", "dockernamed-test")
+    world = RealWorld(client, url, f"{run}-e{secrets.token_hex(3)}")
+    yield world
+    left = world.leftovers()
+    client.close()
+    assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(params=["fake", "real"])
+def world(request: pytest.FixtureRequest) -> World:
+    """Each kind of Engine in turn."""
+    if request.param == "fake":
+        return FakeWorld(request.getfixturevalue("fake"), f"fake-{secrets.token_hex(3)}")
+    found: World = request.getfixturevalue("real_world")
+    return found
+
+
+@pytest.fixture
+def engine(world: World) -> Iterator[Engine]:
+    """Our way to the Engine."""
+    engine = connect(world.url)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+async def make(world: World, engine: Engine) -> AsyncIterator[Make]:
+    """Creates containers that are removed after the test."""
+    made: list[str] = []
+
+    async def create(program: Program | None = None, **more: Any) -> str:
+        id = await world.create(engine, program, **more)
+        made.append(id)
+        return id
+
+    yield create
+    for id in made:
+        await engine.remove_container(id, force=True)

@@ -1,0 +1,54 @@
+"""What tests of a server's life ask of it, as JupyterHub drives it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tornado import web
+
+from dockernamed import DockerNamedSpawner
+from support.fake_engine import FakeEngine
+from support.stub_hub import Hub, of_server
+
+MakeHub = Callable[..., Hub]
+
+
+async def refused(hub: Hub, server: str = "exp-1", options: Any = None) -> web.HTTPError:
+    """What a start is refused with; nothing is left of it, neither at the Hub."""
+    with pytest.raises(web.HTTPError) as caught:
+        await hub.spawn(server, options=options)
+    error: Any = caught.value
+    assert error.jupyterhub_message
+    assert not hub.spawner(server).active
+    return caught.value
+
+
+def message(error: Any) -> str:
+    """As users see it."""
+    return str(error.jupyterhub_message)
+
+
+def env_of(fake: FakeEngine, server: str = "exp-1") -> dict[str, str]:
+    """The environment of a server's container."""
+    (container,) = of_server(fake, server)
+    pairs = (entry.partition("=") for entry in container.config["Env"])
+    return {name: value for name, _, value in pairs}
+
+
+class Told:
+    """The Hub's callback for a server that ended by itself."""
+
+    def __init__(self, spawner: DockerNamedSpawner) -> None:
+        self._spawner = spawner
+        self.status: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        spawner.add_poll_callback(self._call)
+
+    async def _call(self) -> None:
+        self.status.set_result(await self._spawner.poll())
+
+    async def exit_code(self) -> int | None:
+        """Wait for the call."""
+        return await asyncio.wait_for(self.status, 20)  # less than poll_interval

@@ -1,0 +1,379 @@
+"""The fake Engine's state and what changes it; everything runs in the server's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from support.fake_engine.objects import (
+    NAME,
+    Behaviour,
+    Container,
+    Image,
+    RemoteImage,
+    full_reference,
+    image_id,
+    new_id,
+)
+from support.fake_engine.serving import Servers
+
+BACKLOG = 256  # events that ``since`` can ask for, as Docker keeps
+
+
+class ApiError(Exception):
+    """An answer of another status than 2xx."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class Subscriber:
+    """One event stream."""
+
+    def __init__(self, filters: Mapping[str, Any], *, podman: bool) -> None:
+        self._podman = podman
+        self._filters = {key: set(values) for key, values in filters.items()}
+        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.lose: str | None = None
+        self.stalled = False
+
+    def offer(self, event: Mapping[str, Any]) -> None:
+        """Send it, if it passes the filters."""
+        attributes = event["Actor"]["Attributes"]
+        labels = self._filters.get("label", set())
+        action = event["Action"]
+        if self._podman and action == "die":
+            action = "died"  # Podman tells it as Docker does, and filters it by its own name
+        wanted = (
+            event["Type"] in self._filters.get("type", {event["Type"]})
+            and action in self._filters.get("event", {action})
+            and all(_has(attributes, label) for label in labels)
+        )
+        if wanted and not self.stalled:
+            self.queue.put_nowait(json.dumps(event).encode() + b"\n")
+
+
+class Core:
+    """Containers, images, volumes, networks, events."""
+
+    def __init__(self, dialect: str) -> None:
+        self.podman = dialect == "podman"
+        self.stop_before_die = dialect in ("docker28", "podman")
+        self.api_version, self.min_api_version = "1.41", "1.12"
+        self.containers: dict[str, Container] = {}
+        self.names: dict[str, str] = {}
+        self.images: dict[str, Image] = {}  # by id
+        self.references: dict[str, str] = {}  # reference → id
+        self.registry: dict[str, RemoteImage] = {}
+        self.volumes: dict[str, dict[str, Any]] = {}
+        self.networks: dict[str, dict[str, Any]] = {}
+        self.behaviours: list[tuple[Callable[[Container], bool], Behaviour]] = []
+        self.subscribers: set[Subscriber] = set()
+        self.backlog: deque[dict[str, Any]] = deque(maxlen=BACKLOG)
+        self.files = {"/bin/sh"}  # that all images have
+        self.events_lost = False
+        self.frozen_list: list[dict[str, Any]] | None = None
+        self.held_events: list[dict[str, Any]] | None = None
+        self.servers = Servers()
+        self._numbers = itertools.count()
+        self.changed = asyncio.Condition()
+        for name in ("bridge", "host", "none"):
+            self.add_network(name)
+
+    # --- events ----------------------------------------------------------------------------
+
+    def emit(self, kind: str, action: str, id: str, attributes: Mapping[str, str]) -> None:
+        """Tell all subscribers, unless the test has events lost or held."""
+        now = time.time_ns()
+        event = {
+            "status": action, "id": id, "Type": kind, "Action": action,
+            "Actor": {"ID": id, "Attributes": dict(attributes)},
+            "scope": "local", "time": now // 10**9, "timeNano": now,
+        }  # fmt: skip
+        if self.events_lost:
+            return
+        if self.held_events is not None:
+            self.held_events.append(event)
+            return
+        self.send(event)
+
+    def send(self, event: dict[str, Any]) -> None:
+        """Send a ready event."""
+        self.backlog.append(event)
+        for subscriber in self.subscribers:
+            subscriber.offer(event)
+
+    def tell(self, container: Container, action: str, **more: str) -> None:
+        """An event of a container: its attributes hold its labels."""
+        attributes = {
+            **container.labels, "image": container.image, "name": container.name, **more
+        }  # fmt: skip
+        self.emit("container", action, container.id, attributes)
+
+    # --- containers ------------------------------------------------------------------------
+
+    def find(self, ref: str) -> Container:
+        """By id, name or the beginning of an id."""
+        id = ref if ref in self.containers else self.names.get(ref.lstrip("/"))
+        if id is None and len(ref) >= 4:
+            id = next((id for id in self.containers if id.startswith(ref)), None)
+        if id is None:
+            raise ApiError(404, f"No such container: {ref}")
+        return self.containers[id]
+
+    def create(self, name: str, config: dict[str, Any]) -> Container:
+        """As of ``POST /containers/create``."""
+        if not isinstance(config.get("Image"), str) or not config["Image"]:
+            raise ApiError(400, "No command specified")
+        image = self.find_image(config["Image"])
+        name = name or f"fake_{len(self.containers)}"
+        if not NAME.fullmatch(name):
+            raise ApiError(400, f"Invalid container name ({name}), only {NAME.pattern} are allowed")
+        self._reserve(name)
+        container = Container(
+            id=new_id(), name=name, image=config["Image"], image_id=image.id, config=config,
+            labels={**(image.config.get("Labels") or {}), **(config.get("Labels") or {})},
+            address=self._address(),
+        )  # fmt: skip
+        self.add(container)
+        labels = {
+            mount.get("Source"): (mount.get("VolumeOptions") or {}).get("Labels") or {}
+            for mount in container.host_config.get("Mounts") or []
+        }
+        for volume in container.volumes():
+            self.add_volume(volume, labels.get(volume, {}))
+        self.tell(container, "create")
+        return container
+
+    def add(self, container: Container) -> None:
+        """Put it into the tables, and say nothing."""
+        self.containers[container.id] = container
+        self.names[container.name] = container.id
+
+    async def start(self, container: Container) -> bool:
+        """Start it; False when it runs already. Of two who ask at once one waits for the other."""
+        async with container.busy:
+            return await self._start(container)
+
+    async def _start(self, container: Container) -> bool:
+        if container.running:
+            return False
+        behaviour = self._behaviour(container)
+        container.behaviour = behaviour
+        exposed = [int(port.split("/")[0]) for port in self._exposed(container)]
+        published = self._published(container)
+        if behaviour.exit_code is None:
+            try:
+                container.ports = await self.servers.start(
+                    container.id, behaviour.serve, container.address, exposed, published
+                )
+            except OSError as error:
+                raise ApiError(
+                    500, f"driver failed programming external connectivity: {error}"
+                ) from error
+        container.status, container.started_at = "running", time.time()
+        container.exit_code, container.oom = 0, False
+        container.say(behaviour.log)
+        self.tell(container, "start")
+        if behaviour.exit_code is not None:
+            self.end(container, behaviour.exit_code, oom=behaviour.oom)
+        await self.notify()
+        return True
+
+    def end(self, container: Container, code: int, *, oom: bool = False) -> None:
+        """Its process ends."""
+        if not container.running:
+            return
+        self.servers.stop(container.id)
+        container.status, container.exit_code, container.oom = "exited", code, oom
+        container.finished_at, container.ports = time.time(), None
+        if oom and not self.podman:
+            self.tell(container, "oom")
+        key = "containerExitCode" if self.podman else "exitCode"
+        self.tell(container, "die", **{key: str(code)})
+        if container.host_config.get("AutoRemove"):
+            self.drop(container)
+
+    def stop(self, container: Container) -> bool:
+        """As of ``POST /containers/{id}/stop``; False when it didn't run."""
+        if not container.running:
+            return False
+        stubborn = container.behaviour is not None and container.behaviour.stubborn
+        if not self.podman:
+            self.tell(container, "kill", signal="9" if stubborn else "15")
+        if self.stop_before_die:
+            self.tell(container, "stop")
+        self.end(container, 137 if stubborn else 143)
+        if not self.stop_before_die:
+            self.tell(container, "stop")
+        return True
+
+    async def restart(self, container: Container) -> None:
+        """As of ``POST /containers/{id}/restart``; nothing is answered about it meanwhile."""
+        async with container.busy:
+            self.stop(container)
+            await self.notify()
+            await self._start(container)
+        self.tell(container, "restart")
+        await self.notify()
+
+    def kill(self, container: Container) -> None:
+        """As of ``POST /containers/{id}/kill``."""
+        if not container.running:
+            where = "can only kill running containers" if self.podman else "is not running"
+            raise ApiError(409, f"Cannot kill container: {container.id}: Container {where}")
+        self.tell(container, "kill", signal="9")
+        self.end(container, 137)
+
+    def remove(self, container: Container, *, force: bool) -> None:
+        """As of ``DELETE /containers/{id}``."""
+        if container.running and not force:
+            words = f"cannot remove a running container {container.id}. Stop the container before"
+            raise ApiError(500 if self.podman else 409, f"You {words}: container is running")
+        if container.running:
+            self.kill(container)
+        self.drop(container)
+
+    def drop(self, container: Container) -> None:
+        """Take it out of the tables."""
+        if self.containers.pop(container.id, None) is None:
+            return
+        self.names.pop(container.name, None)
+        self.tell(container, "remove" if self.podman else "destroy")
+
+    def rename(self, container: Container, name: str) -> None:
+        """As of ``POST /containers/{id}/rename``."""
+        self._reserve(name)
+        old = container.name
+        del self.names[old]
+        container.name, self.names[name] = name, container.id
+        self.tell(container, "rename", oldName=f"/{old}")
+
+    async def notify(self) -> None:
+        """Wake ``wait`` calls."""
+        async with self.changed:
+            self.changed.notify_all()
+
+    def _reserve(self, name: str) -> None:
+        holder = self.names.get(name)
+        if holder is None:
+            return
+        if self.podman:
+            raise ApiError(500, f'the container name "{name}" is already in use by {holder}')
+        raise ApiError(
+            409,
+            f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+            "You have to remove (or rename) that container to be able to reuse that name.",
+        )
+
+    def _address(self) -> str:
+        third, fourth = divmod(next(self._numbers) % 250**2, 250)
+        return f"{self.servers.network}.{third}.{fourth + 2}"
+
+    def _behaviour(self, container: Container) -> Behaviour:
+        found = (what for matches, what in reversed(self.behaviours) if matches(container))
+        return next(found, Behaviour())
+
+    def _exposed(self, container: Container) -> Iterable[str]:
+        image = self.images.get(container.image_id)
+        mine = container.config.get("ExposedPorts") or {}
+        return {*mine, *((image.config.get("ExposedPorts") or {}) if image else {})}
+
+    def _published(self, container: Container) -> dict[str, int]:
+        bindings = container.host_config.get("PortBindings") or {}
+        found = {port: int((to or [{}])[0].get("HostPort") or 0) for port, to in bindings.items()}
+        if container.host_config.get("PublishAllPorts"):
+            found = {**dict.fromkeys(self._exposed(container), 0), **found}
+        return found
+
+    # --- images ----------------------------------------------------------------------------
+
+    def add_image(self, reference: str, config: Mapping[str, Any], *, event: str) -> Image:
+        """Have an image under a reference, in the place of what had it before."""
+        reference = full_reference(reference)
+        id = image_id(json.dumps([reference, config], sort_keys=True))
+        old = self.references.get(reference)
+        if old is not None and old != id:
+            self.images[old].tags.remove(reference)
+        image = self.images.setdefault(id, Image(id, [], dict(config)))
+        if "@" in reference:
+            image.digests.append(reference)
+        elif reference not in image.tags:
+            image.tags.append(reference)
+        self.references[reference] = id
+        self.emit("image", event, reference if event == "pull" else id, {"name": reference})
+        return image
+
+    def remove_image(self, reference: str) -> None:
+        """Untag and delete it."""
+        image = self.find_image(reference)
+        for name in [name for name, id in self.references.items() if id == image.id]:
+            del self.references[name]
+        del self.images[image.id]
+        self.emit("image", "untag", image.id, {"name": image.id})
+        self.emit("image", "delete", image.id, {"name": image.id})
+
+    def find_image(self, name: str) -> Image:
+        """By reference or id."""
+        id = name if name in self.images else self.references.get(full_reference(name))
+        if id is None:
+            raise ApiError(404, f"No such image: {full_reference(name)}")
+        return self.images[id]
+
+    # --- volumes and networks --------------------------------------------------------------
+
+    def add_volume(self, name: str, labels: Mapping[str, str], **more: Any) -> dict[str, Any]:
+        """Create it or return it as it is."""
+        if name not in self.volumes:
+            self.volumes[name] = {
+                "Name": name, "Driver": more.get("driver") or "local", "Scope": "local",
+                "Labels": dict(labels) or None, "Options": more.get("options") or None,
+                "Mountpoint": f"/volumes/{name}", "CreatedAt": "2024-01-01T00:00:00Z",
+            }  # fmt: skip
+        return self.volumes[name]
+
+    def remove_volume(self, name: str) -> None:
+        """As of ``DELETE /volumes/{name}``."""
+        if name not in self.volumes:
+            raise ApiError(404, f"get {name}: no such volume")
+        users = [one.id for one in self.containers.values() if name in one.volumes()]
+        if users:
+            raise ApiError(409, f"remove {name}: volume is in use - [{', '.join(users)}]")
+        del self.volumes[name]
+
+    def add_network(self, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Create it."""
+        self.networks[name] = {
+            "Name": name, "Id": new_id(), "Driver": "bridge", "Scope": "local", "Internal": False,
+            "Labels": dict(labels or {}), "Containers": {}, "Options": {},
+            "IPAM": {"Driver": "default", "Config": [
+                {"Subnet": f"{self.servers.network}.0.0/16", "Gateway": "127.0.0.1"}
+            ]},
+        }  # fmt: skip
+        return self.networks[name]
+
+    def find_network(self, name: str) -> dict[str, Any]:
+        """By name or id."""
+        for network in self.networks.values():
+            if name in (network["Name"], network["Id"]):
+                return network
+        raise ApiError(404, f"network {name} not found")
+
+
+def _has(labels: Mapping[str, Any], label: str) -> bool:
+    key, equals, value = label.partition("=")
+    return key in labels and (not equals or labels[key] == value)
+
+
+def has_labels(labels: Mapping[str, Any] | None, wanted: Iterable[str], *, podman: bool) -> bool:
+    """As the Engine filters: Docker by all of them; Podman by any, and never by a key alone."""
+    wanted = list(wanted)
+    if podman:
+        return not wanted or any("=" in label and _has(labels or {}, label) for label in wanted)
+    return all(_has(labels or {}, label) for label in wanted)

@@ -1,0 +1,357 @@
+"""The fake Engine as tests use it: started in a thread of its own, controlled from any other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from support.fake_engine.api import Pulls, make_app
+from support.fake_engine.core import Core
+from support.fake_engine.faults import Fault, Gate
+from support.fake_engine.objects import Behaviour, Container, RemoteImage, full_reference, new_id
+from support.fake_engine.serving import hang_up
+
+T = TypeVar("T")
+
+
+class FakeEngine:
+    """A Docker Engine on a Unix socket; use it as a context manager.
+
+    Args:
+        dialect: ``"docker20"``, ``"docker28"`` (``stop`` comes before ``die``) or ``"podman"``.
+    """
+
+    def __init__(self, dialect: str = "docker20") -> None:
+        self._dialect = dialect
+        self._folder = Path(tempfile.mkdtemp(prefix="fake-engine-"))
+        self.socket = self._folder / "docker.sock"
+        self.gate = Gate()
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="fake-engine", daemon=True)
+        self._site: web.UnixSite | None = None
+
+    def __enter__(self) -> FakeEngine:
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread, and with it all that listens."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def url(self) -> str:
+        """For DOCKER_HOST."""
+        return f"unix://{self.socket}"
+
+    # --- requests and faults ---------------------------------------------------------------
+
+    @property
+    def requests(self) -> list[tuple[str, str]]:
+        """Method and path, without API version, of all requests so far."""
+        return list(self.gate.log)
+
+    def count(self, method: str, path: str) -> int:
+        """Requests whose whole path matches an expression."""
+        return sum(m == method and re.fullmatch(path, p) is not None for m, p in self.requests)
+
+    def fault(
+        self,
+        kind: str | int,
+        method: str,
+        path: str,
+        *,
+        times: int = 1,
+        message: str = "something broke",
+    ) -> Fault:
+        """Have the next ``times`` such requests go wrong, as of `Fault`."""
+        fault = Fault(kind, method, path, times, message)
+        self.gate.faults.append(fault)
+        return fault
+
+    def well_again(self) -> None:
+        """Forget all faults; what is stalled goes on."""
+        for fault in self.gate.faults:
+            fault.release()
+        self.gate.faults.clear()
+
+    def down(self) -> None:
+        """Stop listening and break all connections; containers stay as they are."""
+        self._do(self._down())
+
+    def up(self) -> None:
+        """Listen again."""
+        self._do(self._up())
+
+    def replace(self, api_version: str, min_api_version: str = "1.12") -> None:
+        """Be an Engine of another API version from now on."""
+        self._set(api_version=api_version, min_api_version=min_api_version)
+
+    @property
+    def connections_made(self) -> int:
+        """Connections that ever brought a request."""
+        return self.gate.connections
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+
+        def count() -> int:
+            assert self._runner.server is not None
+            return len(self._runner.server.connections)
+
+        return self._call(count)
+
+    # --- containers ------------------------------------------------------------------------
+
+    def behave(self, behaviour: Behaviour, *, name: str = ".*", image: str = ".*") -> None:
+        """How containers of such names and images behave when started from now on."""
+
+        def matches(container: Container) -> bool:
+            return bool(re.fullmatch(name, container.name) and re.fullmatch(image, container.image))
+
+        self._call(lambda: self._core.behaviours.append((matches, behaviour)))
+
+    def container(self, ref: str) -> Container:
+        """The container itself, to be looked at."""
+        return self._call(lambda: self._core.find(ref))
+
+    @property
+    def containers(self) -> list[Container]:
+        """All of them."""
+        return self._call(lambda: list(self._core.containers.values()))
+
+    def die(self, ref: str, exit_code: int = 1, *, oom: bool = False, log: str = "") -> None:
+        """Its process ends."""
+
+        async def end() -> None:
+            container = self._core.find(ref)
+            container.say(log)
+            self._core.end(container, exit_code, oom=oom)
+            await self._core.notify()
+
+        self._do(end())
+
+    def restart(self, ref: str) -> None:
+        """Somebody else restarts it."""
+        self._do(self._core.restart(self._core.find(ref)))
+
+    def remove(self, ref: str) -> None:
+        """Somebody else removes it by force."""
+        self._call(lambda: self._core.remove(self._core.find(ref), force=True))
+
+    def populate(
+        self, count: int, labels: Callable[[int], Mapping[str, str]], image: str = "lab:latest"
+    ) -> list[str]:
+        """Have so many more running containers, without events and without listeners.
+
+        Args:
+            count: how many.
+            labels: of the n-th.
+            image: of all.
+
+        Returns:
+            Their ids.
+        """
+
+        def add() -> list[str]:
+            ids = []
+            for number in range(count):
+                container = Container(
+                    id=new_id(), name=f"c-{number}-{len(self._core.names)}", image=image,
+                    image_id="sha256:0", config={"Image": image}, labels=dict(labels(number)),
+                    status="running",
+                )  # fmt: skip
+                self._core.add(container)
+                ids.append(container.id)
+            return ids
+
+        return self._call(add)
+
+    def freeze_list(self) -> None:
+        """The next list tells how things are now, whenever it is asked for."""
+
+        def freeze() -> None:
+            self._core.frozen_list = [one.listed() for one in self._core.containers.values()]
+
+        self._call(freeze)
+
+    # --- events ----------------------------------------------------------------------------
+
+    @property
+    def streams(self) -> int:
+        """Event streams that are open."""
+        return self._call(lambda: len(self._core.subscribers))
+
+    def lose_streams(self, how: str = "end") -> None:
+        """All event streams end: silently (``"end"``) or with a broken connection (``"abort"``)."""
+
+        def lose() -> None:
+            for subscriber in self._core.subscribers:
+                subscriber.lose = how
+                subscriber.queue.put_nowait(None)
+
+        self._call(lose)
+
+    def stall_streams(self) -> None:
+        """The streams that are open stay so, but nothing comes any more."""
+
+        def stall() -> None:
+            for subscriber in self._core.subscribers:
+                subscriber.stalled = True
+
+        self._call(stall)
+
+    def lose_events(self, lost: bool = True) -> None:
+        """What happens from now on is told to nobody, until this is taken back."""
+        self._set(events_lost=lost)
+
+    def hold_events(self) -> None:
+        """What happens from now on is told later."""
+        self._set(held_events=[])
+
+    def release_events(self) -> None:
+        """Tell what was held."""
+
+        def release() -> None:
+            held, self._core.held_events = self._core.held_events or [], None
+            for event in held:
+                self._core.send(event)
+
+        self._call(release)
+
+    def emit(self, kind: str, action: str, id: str, attributes: Mapping[str, str]) -> None:
+        """An event out of the blue."""
+        self._call(lambda: self._core.emit(kind, action, id, attributes))
+
+    # --- images, volumes, networks ---------------------------------------------------------
+
+    def add_image(self, reference: str, config: Mapping[str, Any] | None = None) -> str:
+        """Have an image; returns its id."""
+        return self._call(lambda: self._core.add_image(reference, config or {}, event="tag").id)
+
+    def remove_shell(self) -> None:
+        """No image has one from now on."""
+        self._call(self._core.files.clear)
+
+    def remove_image(self, reference: str) -> None:
+        """Somebody deletes an image."""
+        self._call(lambda: self._core.remove_image(reference))
+
+    def publish(self, reference: str, remote: RemoteImage | None = None) -> None:
+        """Have an image in its registry, so that it can be pulled."""
+        full = full_reference(reference)
+        self._call(lambda: self._core.registry.update({full: remote or RemoteImage()}))
+
+    @property
+    def pulls(self) -> list[tuple[str, dict[str, Any] | None]]:
+        """Reference and credentials of all pulls so far."""
+        return self._call(lambda: list(self._pulls.log))
+
+    @property
+    def pulls_cancelled(self) -> list[str]:
+        """References of pulls that were given up."""
+        return self._call(lambda: list(self._pulls.cancelled))
+
+    @property
+    def pulls_holding(self) -> int:
+        """Pulls that wait for `let_pulls_go`."""
+        return self._call(lambda: self._pulls.holding)
+
+    def let_pulls_go(self) -> None:
+        """Pulls that hold go on."""
+        self._call(lambda: self._pulls.go.set())
+
+    @property
+    def volumes(self) -> dict[str, dict[str, Any]]:
+        """All of them, by name."""
+        return self._call(lambda: dict(self._core.volumes))
+
+    def add_network(self, name: str) -> None:
+        """Have a network."""
+        self._call(lambda: self._core.add_network(name))
+
+    # --- the thread ------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._begin())
+        self._ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._end())
+        self._loop.close()
+
+    async def _begin(self) -> None:
+        self._core = Core(self._dialect)
+        self._pulls = Pulls(self._core)
+        app = make_app(self._core, self._pulls, self.gate.middleware())
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        await self._runner.setup()
+        await self._up()
+
+    async def _up(self) -> None:
+        self._site = web.UnixSite(self._runner, str(self.socket))
+        await self._site.start()
+
+    async def _down(self) -> None:
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
+        self.socket.unlink(missing_ok=True)
+        hang_up(self._runner)
+
+    async def _end(self) -> None:
+        await self._down()
+        self._core.servers.stop_all()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(Exception):
+            await self._runner.cleanup()
+        await self._loop.shutdown_asyncgens()
+
+    def _do(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    def _call(self, function: Callable[[], T]) -> T:
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._loop.call_soon_threadsafe(run)
+        return future.result(10)
+
+    def _set(self, **values: Any) -> None:
+        def assign() -> None:
+            for name, value in values.items():
+                setattr(self._core, name, value)
+
+        self._call(assign)

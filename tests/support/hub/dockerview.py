@@ -1,0 +1,236 @@
+"""The Engine as seen from outside the Hub: what is really there, under one name prefix."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import docker
+import pytest
+from docker.utils import kwargs_from_env
+
+from support.hub.waiting import eventually
+
+LAB = os.environ.get("DOCKERNAMED_TEST_IMAGE_LAB", "dockernamed/lab:latest")
+LAB2 = os.environ.get("DOCKERNAMED_TEST_IMAGE_LAB2", "dockernamed/lab-green:latest")
+BUSYBOX = os.environ.get("DOCKERNAMED_TEST_IMAGE_BUSYBOX", "dockernamed-test/busybox:latest")
+
+HUB_IMAGE = os.environ.get("DOCKERNAMED_TEST_IMAGE_HUB", "dockernamed/hub:latest")
+
+HUB, USER, SERVER = "dockernamed.hub", "dockernamed.user", "dockernamed.server"
+
+
+def connect() -> docker.APIClient:
+    """A client for the Engine that DOCKER_HOST and friends say; no Engine fails the test."""
+    client = docker.APIClient(timeout=60, **kwargs_from_env())
+    try:
+        client.ping()
+    except Exception as error:
+        client.close()
+        pytest.fail(
+            f"these tests need a Docker Engine, and none answers at {client.base_url} "
+            f"({error}); start one, or set DOCKER_HOST",
+            pytrace=False,
+        )
+    return client
+
+
+class Docker:
+    """The containers, volumes and networks whose names begin with a prefix.
+
+    Args:
+        client: of the Engine; closed by who made it.
+        prefix: as in ``c.DockerNamedSpawner.prefix``.
+
+    Attributes:
+        hub: when set, only the containers of the Hub with this id, by their label.
+    """
+
+    def __init__(self, client: docker.APIClient, prefix: str) -> None:
+        self.client, self.prefix = client, prefix
+        self.hub: str | None = None
+
+    # --- looking
+
+    def containers(self, user: str | None = None, server: str | None = None) -> list[Any]:
+        """``GET /containers/{id}/json`` of all our containers, running or not, oldest first."""
+        found = []
+        for listed in self.client.containers(all=True):
+            if not any(self._ours(name.lstrip("/")) for name in listed["Names"]):
+                continue
+            labels = listed["Labels"]
+            if self.hub is not None and labels.get(HUB) != self.hub:
+                continue
+            if user is not None and labels.get(USER) != user:
+                continue
+            if server is not None and labels.get(SERVER) != server:
+                continue
+            with suppress(docker.errors.NotFound):  # removed since it was listed
+                found.append(self.client.inspect_container(listed["Id"]))
+        return sorted(found, key=lambda container: container["Created"])
+
+    def one(self, user: str, server: str = "") -> Any:
+        """``GET /containers/{id}/json`` of a server's container; there must be exactly one."""
+        found = self.containers(user, server)
+        assert len(found) == 1, (
+            f"{user}/{server}: expected one container, there are {[c['Name'] for c in found]}"
+        )
+        return found[0]
+
+    def running(self, user: str) -> list[str]:
+        """The servers of a user's running containers; a double shows twice."""
+        found = [c for c in self.containers(user) if c["State"]["Running"]]
+        return sorted(container["Config"]["Labels"][SERVER] for container in found)
+
+    def volumes(self) -> list[Any]:
+        """``GET /volumes`` of ours, by name."""
+        listed = self.client.volumes()["Volumes"] or []
+        return sorted((v for v in listed if self._ours(v["Name"])), key=lambda v: v["Name"])
+
+    def networks(self) -> list[str]:
+        """The names of our networks."""
+        return [n["Name"] for n in self.client.networks() if self._ours(n["Name"])]
+
+    def nothing_of(self, user: str) -> None:
+        """Assert that the Engine has no container and no volume with this user's label."""
+        left = [c["Name"] for c in self.containers(user)]
+        left += [v["Name"] for v in self.volumes() if (v["Labels"] or {}).get(USER) == user]
+        assert left == [], f"{user} was left with {left}"
+
+    def events(self, since: float, kind: str = "container") -> list[Any]:
+        """What happened to our objects of a kind, from a moment (``time.time()``) until now."""
+        until: Any = f"{time.time():.6f}"  # whole seconds would make us wait for the next one
+        stream = self.client.events(
+            since=int(since), until=until, filters={"type": kind}, decode=True
+        )
+        try:
+            return [
+                event
+                for event in stream
+                if event["timeNano"] >= since * 1e9
+                and self._ours(event["Actor"]["Attributes"].get("name") or event["Actor"]["ID"])
+            ]
+        finally:
+            stream.close()
+
+    def creations(self, since: float) -> list[str]:
+        """The containers and volumes of ours that were created since, even if gone again."""
+        return [
+            f"{kind} {event['Actor']['Attributes'].get('name') or event['Actor']['ID']}"
+            for kind in ("container", "volume")
+            for event in self.events(since, kind)
+            if event["Action"] == "create"
+        ]
+
+    def environment(self, container: Any) -> dict[str, str]:
+        """The environment that a container was created with."""
+        return dict(pair.split("=", 1) for pair in container["Config"]["Env"])
+
+    def mounted(self, container: Any) -> dict[str, Any]:
+        """Path in the container → its entry of ``Mounts``."""
+        return {mount["Destination"]: mount for mount in container["Mounts"]}
+
+    def gone(self, user: str, server: str = "", timeout: float = 60.0) -> None:
+        """Wait until a server has no container at all."""
+        eventually(
+            lambda: [c["Name"] for c in self.containers(user, server)],
+            lambda names: not names,
+            what=f"the container of {user}/{server} is removed",
+            timeout=timeout,
+        )
+
+    def state(self) -> str:
+        """A table for people: our containers and the last lines that each wrote."""
+        lines = []
+        for container in self.containers():
+            state = container["State"]
+            labels = {k: v for k, v in container["Config"]["Labels"].items() if "dockernamed" in k}
+            lines.append(
+                f"{container['Id'][:12]} {container['Name']} image={container['Config']['Image']} "
+                f"{state['Status']} exit={state['ExitCode']} {json.dumps(labels)}"
+            )
+            with suppress(docker.errors.APIError):
+                log = self.client.logs(container["Id"], tail=10).decode(errors="replace")
+                lines += [f"    | {line}" for line in log.splitlines()]
+        lines += [f"volume {v['Name']} {json.dumps(v['Labels'])}" for v in self.volumes()]
+        lines += [f"network {name}" for name in self.networks()]
+        return "\n".join(lines) or "(nothing)"
+
+    # --- doing
+
+    def run(self, container: Any, *command: str) -> str:
+        """Run a command in a running container; what it printed, both streams.
+
+        Raises:
+            AssertionError: it ended with an exit code other than 0.
+        """
+        created = self.client.exec_create(container["Id"], list(command))
+        output = self.client.exec_start(created["Id"]).decode()
+        code = self.client.exec_inspect(created["Id"])["ExitCode"]
+        assert code == 0, f"{command} in {container['Name']} ended with {code}: {output}"
+        return str(output)
+
+    def write(self, container: Any, path: str, text: str) -> None:
+        """Write a file inside a container."""
+        directory, _, name = path.rpartition("/")
+        data = text.encode()
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        assert self.client.put_archive(container["Id"], directory or "/", archive.getvalue())
+
+    def read(self, container: Any, path: str) -> str:
+        """Read a file inside a running container."""
+        return self.run(container, "cat", path)
+
+    def flavour(self, name: str, *changes: str, image: str = BUSYBOX) -> str:
+        """Make an image that differs from another by Dockerfile instructions; its reference.
+
+        Args:
+            name: after our prefix.
+            changes: such as ``'CMD ["sh"]'``.
+            image: to start from.
+        """
+        reference = f"{self.prefix}-{name}:latest"
+        base = self.client.create_container(image, name=f"{self.prefix}-base-{name}")
+        try:
+            self.client.commit(base["Id"], f"{self.prefix}-{name}", "latest", changes=changes)
+        finally:
+            self.client.remove_container(base["Id"], v=True, force=True)
+        return reference
+
+    def network(self, name: str, **kwargs: Any) -> str:
+        """Create a bridge network; its name."""
+        full = f"{self.prefix}-{name}"
+        self.client.create_network(full, driver="bridge", **kwargs)
+        return full
+
+    def remove_all(self) -> None:
+        """Remove our containers, volumes, networks and images, whichever Hub's."""
+        self.hub = None
+        for container in self.containers():
+            with suppress(docker.errors.NotFound):
+                self.client.remove_container(container["Id"], v=True, force=True)
+        for volume in self.volumes():
+            with suppress(docker.errors.NotFound):
+                self.client.remove_volume(volume["Name"], force=True)
+        for name in self.networks():
+            self.client.remove_network(name)
+        for tag in self._tags():
+            self.client.remove_image(tag, force=True)
+
+    def _tags(self) -> Iterator[str]:
+        for image in self.client.images():
+            tags: Iterable[str] = image["RepoTags"] or ()
+            yield from (tag for tag in tags if self._ours(tag))
+
+    def _ours(self, name: str) -> bool:
+        return name.startswith(self.prefix) and not name[len(self.prefix) :][:1].isalnum()

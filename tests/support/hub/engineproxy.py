@@ -1,0 +1,252 @@
+"""A proxy between a Hub and its Engine, at which requests go wrong as a test orders.
+
+It is for what the fake Engine cannot prove: that a real Hub and a real Engine come through. Faults
+are those of the fake Engine, and two more; all come by the request, none by the clock.
+
+Requests are known by paths that people can tell: containers by their names instead of their ids,
+and what is created by ``/containers/create/NAME`` and ``/volumes/create/NAME``. So each of many
+servers that start at once can have a fault of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+from aiohttp import ClientResponse, web
+from docker.utils import kwargs_from_env
+from yarl import URL
+
+from support.fake_engine import Fault
+from support.fake_engine.faults import Handler
+from support.fake_engine.serving import hang_up
+
+STREAMS = ("/events", "/images/create")
+HOP_BY_HOP = ("connection", "content-length", "keep-alive", "transfer-encoding")
+
+
+class EngineFault(Fault):
+    """A `Fault` of the fake Engine's kinds, or of two more.
+
+    ``"down"``: the Engine is gone from this request on, until `EngineProxy.well_again`; ``"cut"``:
+    all event streams break, then the request is done as if nothing were.
+    """
+
+    proxy: EngineProxy
+
+    def wait(self) -> None:
+        """Until such a request has come."""
+        assert self.reached.wait(60), f"nobody asked {self.method} {self.path}"
+
+    async def strike(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer in the handler's place."""
+        if self.kind not in ("cut", "down"):
+            return await super().strike(request, handler)
+        self.hits += 1
+        self.reached.set()
+        if self.kind == "cut":
+            self.proxy.break_streams()
+            return await handler(request)
+        await self.proxy.go_down()
+        return web.Response()
+
+
+class EngineProxy:
+    """Hands an Engine on at a Unix socket of its own; use it as a context manager.
+
+    Args:
+        engine: the Engine's ``unix://`` or ``tcp://`` URL.
+
+    Attributes:
+        requests: method and path of all requests so far, oldest first.
+        busy: requests that the Engine has not answered yet, streams left out.
+    """
+
+    def __init__(self, engine: str) -> None:
+        self.requests: list[tuple[str, str]] = []
+        self.busy = 0
+        self._engine = urlsplit(engine)
+        self._folder = Path(tempfile.mkdtemp(prefix="engine-proxy-"))
+        self._socket = self._folder / "docker.sock"
+        self.url = f"unix://{self._socket}"
+        self._faults: list[EngineFault] = []
+        self._names: dict[str, str] = {}  # container id → its name
+        self._streams: set[asyncio.Transport] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="engine-proxy", daemon=True)
+        self._ready = threading.Event()
+
+    @classmethod
+    def of_this_engine(cls) -> EngineProxy:
+        """The Engine that DOCKER_HOST and friends say."""
+        return cls(str(kwargs_from_env().get("base_url", "unix:///var/run/docker.sock")))
+
+    def __enter__(self) -> EngineProxy:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.well_again()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        shutil.rmtree(self._folder)
+
+    # --- what a test orders ----------------------------------------------------------------
+
+    def fault(self, kind: str | int, method: str, path: str, *, times: int = 1) -> EngineFault:
+        """Have the next ``times`` such requests go wrong, as of `EngineFault`.
+
+        Args:
+            kind: how.
+            method: of HTTP.
+            path: expression that the whole path matches.
+            times: how often.
+        """
+        fault = EngineFault(kind, method, path, times, "the Engine broke")
+        fault.proxy = self
+        self._faults.append(fault)
+        return fault
+
+    def well_again(self) -> None:
+        """Forget all faults: the Engine is there, and what is held goes on."""
+        for fault in self._faults:
+            fault.release()
+        self._faults.clear()
+        asyncio.run_coroutine_threadsafe(self._come_up(), self._loop).result(10)
+
+    def count(self, method: str, path: str) -> int:
+        """Requests whose whole path matches an expression."""
+        return sum(m == method and bool(re.fullmatch(path, p)) for m, p in self.requests)
+
+    # --- in the thread ---------------------------------------------------------------------
+
+    def break_streams(self) -> None:
+        """Break every connection on which the Engine tells of events or pulls."""
+        for transport in list(self._streams):
+            transport.abort()
+
+    async def go_down(self) -> None:
+        """Break all connections, and refuse new ones."""
+        if self._site is not None:
+            site, self._site = self._site, None
+            await site.stop()
+        self._socket.unlink(missing_ok=True)
+        hang_up(self._runner)
+
+    async def _come_up(self) -> None:
+        if self._site is None:
+            self._site = web.UnixSite(self._runner, str(self._socket))
+            await self._site.start()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._begin())
+        self._ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._end())
+        self._loop.close()
+
+    async def _begin(self) -> None:
+        where = self._engine
+        connector: aiohttp.BaseConnector
+        if where.scheme == "unix":
+            connector, self._base = aiohttp.UnixConnector(where.path, limit=0), "http://engine"
+        else:
+            connector, self._base = aiohttp.TCPConnector(limit=0), f"http://{where.netloc}"
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
+        )
+        app = web.Application(client_max_size=2**26)
+        app.router.add_route("*", "/{path:.*}", self._take)
+        # What a Hub asked for is done even if the Hub is killed meanwhile, as an Engine does.
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        self._site: web.UnixSite | None = None
+        await self._come_up()
+
+    async def _end(self) -> None:
+        await self.go_down()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._session.close()
+        await self._runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        path = self._path(request, await request.read())
+        self.requests.append((request.method, path))
+        if path in STREAMS:
+            return await self._through_faults(request, path, self._pour)
+        self.busy += 1
+        try:
+            return await self._through_faults(request, path, self._hand_on)
+        finally:
+            self.busy -= 1
+
+    async def _through_faults(
+        self, request: web.Request, path: str, handler: Handler
+    ) -> web.StreamResponse:
+        for fault in self._faults:
+            if fault.matches(request.method, path):
+                return await fault.strike(request, handler)
+        return await handler(request)
+
+    def _path(self, request: web.Request, body: bytes) -> str:
+        path = re.sub(r"^/v\d+\.\d+(?=/)", "", unquote(request.path))
+        if path == "/containers/create":
+            return f"{path}/{request.query['name']}"
+        if path == "/volumes/create":
+            return f"{path}/{json.loads(body)['Name']}"
+        found = re.fullmatch(r"/containers/([0-9a-f]{64})(/.*)?", path)
+        if found:
+            return f"/containers/{self._names.get(found[1], found[1])}{found[2] or ''}"
+        return path
+
+    def _ask(
+        self, request: web.Request, body: bytes
+    ) -> AbstractAsyncContextManager[ClientResponse]:
+        return self._session.request(
+            request.method,
+            URL(self._base + request.raw_path, encoded=True),
+            data=body or None,
+            headers=_end_to_end(request.headers),
+            skip_auto_headers=("Content-Type", "User-Agent"),
+        )
+
+    async def _hand_on(self, request: web.Request) -> web.StreamResponse:
+        async with self._ask(request, await request.read()) as answer:
+            body = await answer.read()
+        if request.path.endswith("/containers/create") and answer.status == 201:
+            self._names[json.loads(body)["Id"]] = request.query["name"]
+        return web.Response(status=answer.status, body=body, headers=_end_to_end(answer.headers))
+
+    async def _pour(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        self._streams.add(request.transport)
+        try:
+            async with self._ask(request, b"") as answer:
+                headers = _end_to_end(answer.headers)
+                response = web.StreamResponse(status=answer.status, headers=headers)
+                await response.prepare(request)
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+        except ConnectionError:
+            pass  # one of the two hung up
+        finally:
+            self._streams.discard(request.transport)
+        return response
+
+
+def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}

@@ -1,0 +1,211 @@
+"""The rooms below the spawner, set up on a fake Engine, and what tests ask of them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from dockernamed import naming
+from dockernamed.backends.executor import Containers
+from dockernamed.backends.watcher import Watcher
+from dockernamed.desired.mounts import Mount
+from dockernamed.desired.spec import ServerSpec
+from dockernamed.engine import wire
+from dockernamed.engine.client import Connection, Engine
+from dockernamed.engine.wire import Call
+from dockernamed.errors import EngineTimeout
+from support.fake_engine import Container, FakeEngine, Fault
+from support.fake_engine.faults import Handler
+
+IMAGE = "lab:latest"
+HUB = "hub-1"
+KEY = naming.Key(HUB, "ann", "exp-1")
+NAMES = ("lab-ann--exp-1", f"lab-ann--exp-1--{HUB}")
+VOLUME = "files-ann"
+OWNER = naming.labels(KEY)
+MOUNT = Mount("volume", VOLUME, "/work", labels=OWNER)
+SPEC = ServerSpec(KEY, NAMES, IMAGE, mounts=(MOUNT,), publish_ip="127.0.0.1")
+
+CREATE = ("POST", "/containers/create")
+START = ("POST", "/containers/[^/]+/start")
+STOP = ("POST", "/containers/[^/]+/stop")
+KILL = ("POST", "/containers/[^/]+/kill")
+INSPECT = ("GET", "/containers/[^/]+/json")
+LOGS = ("GET", "/containers/[^/]+/logs")
+ARCHIVE = ("PUT", "/containers/[^/]+/archive")
+REMOVE = ("DELETE", "/containers/[^/]+")
+LIST = ("GET", "/containers/json")
+EVENTS = ("GET", "/events")
+VOLUME_CREATE = ("POST", "/volumes/create")
+VOLUME_INSPECT = ("GET", "/volumes/[^/]+")
+VOLUME_REMOVE = ("DELETE", "/volumes/[^/]+")
+VOLUME_LIST = ("GET", "/volumes")
+
+
+class Late(Fault):
+    """A call that is done when released, also when the client has hung up long before.
+
+    A plain stall ends with its client, as the Engine itself treats some calls, but not all.
+    """
+
+    _work: asyncio.Task[web.StreamResponse] | None = None
+
+    async def strike(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """See `Fault`."""
+        self.hits += 1
+        self._loop = asyncio.get_running_loop()
+        self._work = asyncio.ensure_future(self._do_late(request, handler))
+        return await asyncio.shield(self._work)
+
+    async def _do_late(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        await request.read()
+        self.reached.set()
+        await self._until_released()
+        return await handler(request)
+
+
+def late(fake: FakeEngine, method: str, path: str) -> Late:
+    """Have the next such call done when released, whoever waits for it by then."""
+    fault = Late("stall", method, path)
+    fake.gate.faults.append(fault)
+    return fault
+
+
+class Stage:
+    """Engine, watcher and backend of one Hub; an async context manager."""
+
+    def __init__(self, fake: FakeEngine, hub: str = HUB) -> None:
+        self.fake = fake
+        self.engine = Engine(Connection(fake.url, timeout=30.0))
+        self.watcher = Watcher(self.engine, hub, backoff=0.001, max_backoff=0.02)
+        self.backend = Containers(self.engine, self.watcher, logging.getLogger("stage"))
+
+    async def __aenter__(self) -> Stage:
+        self.watcher.start()
+        await asyncio.wait_for(self.watcher.in_sync(), 30)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.fake.well_again()
+        await self.watcher.close()
+        self.engine.close()
+
+    async def start(self, spec: ServerSpec = SPEC, *, keep: bool = False, **options: Any) -> str:
+        """Start a server; ready at once. Returns the container's id."""
+        if keep:
+            spec = replace(spec, process=("/bin/server",))
+        owners = {mount.source: mount.labels for mount in spec.mounts if mount.kind == "volume"}
+        settings: dict[str, Any] = {"volume_owners": owners, "until_ready": ready, **options}
+        return await self.backend.start(spec, {"TOKEN": "t"}, **settings)
+
+    async def stop(self, *, grace: float = 1.0, keep: bool = False) -> None:
+        """Stop the server."""
+        await self.backend.stop(KEY.user, KEY.server, grace=grace, keep=keep)
+
+    async def stranger(self, name: str, labels: Mapping[str, str] | None = None) -> str:
+        """A running container that this Hub's watcher may or may not take for its own."""
+        body = {"Image": IMAGE, "Labels": dict(labels or {})}
+        container_id = await self.engine.create_container(name, body)
+        await self.engine.start_container(container_id)
+        return container_id
+
+    async def volume(self, name: str = VOLUME, labels: Mapping[str, str] | None = None) -> None:
+        """A volume that is there already."""
+        await self.engine.create_volume(name, labels=labels)
+
+
+async def ready(container_id: str) -> str:
+    """For ``until_ready``: it is."""
+    return container_id
+
+
+def failing(error: BaseException) -> Callable[[str], Awaitable[str]]:
+    """For ``until_ready``: it never will be."""
+
+    async def fail(container_id: str) -> str:
+        raise error
+
+    return fail
+
+
+def names(fake: FakeEngine) -> list[str]:
+    """Of all containers."""
+    return sorted(one.name for one in fake.containers)
+
+
+def running(fake: FakeEngine) -> list[Container]:
+    """The containers that run."""
+    return [one for one in fake.containers if one.running]
+
+
+async def reached(fault: Fault) -> None:
+    """Wait until a request meets the fault."""
+    assert await asyncio.to_thread(fault.reached.wait, 30)
+
+
+async def cancelled(work: Coroutine[Any, Any, Any], stalled: Fault) -> None:
+    """Cancel some work in the middle of a call, which then goes on to its end."""
+    task = asyncio.ensure_future(work)
+    await reached(stalled)
+    task.cancel()
+    await asyncio.sleep(0)
+    stalled.release()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until something is true."""
+
+    async def wait() -> None:
+        while not condition():  # noqa: ASYNC110  what is waited for has no event
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(wait(), 30)
+
+
+def give_up_soon(
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+    done: Callable[[], object] = lambda: True,
+) -> None:
+    """Have the deadline of the request that a fault stalls be over as soon as it has struck.
+
+    Args:
+        monkeypatch: of the test.
+        fault: which.
+        done: what the Engine must have done by then.
+    """
+    fetch = wire.fetch
+
+    def impatient(session: Any, base: str, call: Call) -> bytes:
+        if not fault.matches(call.method, call.path):
+            return fetch(session, base, call)
+        answer: Future[bytes] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(fetch(session, base, call))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        assert fault.reached.wait(30)
+        while not done():
+            time.sleep(0.005)
+        try:
+            return answer.result(0.02)
+        except concurrent.futures.TimeoutError:
+            raise EngineTimeout(call.action, "no answer in time") from None
+
+    monkeypatch.setattr(wire, "fetch", impatient)
