@@ -9,13 +9,13 @@
 ``dockernamed/hub``            JupyterHub, its proxy and this checkout: a Hub in a container
 =============================  ==================================================================
 
-Without an image registry, ``DOCKERNAMED_ROOTFS`` names the tarball of a Debian that scripts/debian.sh
-has made. It becomes the images' base. pip then fetches wheels here, with the settings of this
-machine, so that none of them enters an image, and nothing in a Dockerfile needs a network. Without
-that tarball, the Dockerfiles pull the bases that they name, and use the network.
+Without an image registry, ``DOCKERNAMED_ROOTFS`` names the tarball of a Debian, which
+scripts/debian.sh has made. It becomes the images' base. pip then fetches wheels here, with the
+settings of this machine, so that none of them enters an image, and no Dockerfile needs a network.
+Without that tarball, the Dockerfiles pull the bases that they name, and use the network.
 
-An image is built again only when its recipe changed: a hash of all that goes in is the image's label
-``dockernamed-recipe``.
+An image is built again only when its recipe changed: a hash of all that goes in is the image's
+label ``dockernamed-recipe``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ def digest(*parts: str | bytes) -> str:
 
 
 def copied(sources: Iterable[Path], top: Path, context: Path) -> list[str | bytes]:
-    """Copy files and folders below ``top`` to a build's context; return their names and contents."""
+    """Copy files and folders below ``top`` to a build's context.
+
+    Returns:
+        The name and the content of every file.
+    """
     for source in sources:
         target = context / source.relative_to(top)
         if source.is_dir():
