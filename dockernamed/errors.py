@@ -5,23 +5,23 @@
     DockerNamedError
     ├── ConfigError            the admin's settings cannot work (also a ValueError)
     │   └── TemplateError      a template names an unknown field or reaches too far
-    ├── OptionsError           what a user asked for is not allowed → HTTP 400
-    ├── EngineError            the Docker Engine said no, or nothing
+    ├── OptionsError           a user's options are not allowed → HTTP 400
+    ├── EngineError            the Docker Engine refused, failed or did not answer
     │   ├── EngineUnavailable  it cannot be reached, or the connection broke: try again
-    │   ├── EngineTimeout      no answer within the deadline: the work may be done all the same
+    │   ├── EngineTimeout      no answer within the deadline: the work may be done even so
     │   ├── NotFound           404: no such container, image, volume or network
     │   ├── Conflict           409: the object is in another state than the call needs
     │   │   └── NameTaken      409 at create: the name belongs to another container
     │   ├── BadRequest         400 and other 4xx: the call itself can never work
     │   └── EngineFailed       5xx: the Engine tried and failed
-    ├── ImageError             an image cannot be had
-    │   ├── ImageMissing       not present, and the pull policy forbids to fetch it
-    │   └── PullFailed         the registry's own words
-    ├── ForeignObject          a name we need belongs to somebody else
+    ├── ImageError             an image is not available
+    │   ├── ImageMissing       not present, and the pull policy does not allow pulling it
+    │   └── PullFailed         the pull failed; the message is the registry's
+    ├── ForeignObject          a name that is needed belongs to somebody else
     ├── ServerDied             the container ended before its server answered
     └── ServerSilent           the container runs, but its server did not answer in time
 
-Messages are written for the person who can act on them: they name the field, the value and
+Messages are written for the person who can act on them. They name the field, the value and
 what would have worked.
 """
 
@@ -53,13 +53,13 @@ class TemplateError(ConfigError):
 
 
 class OptionsError(DockerNamedError):
-    """What a user asked for is not allowed; becomes HTTP 400 before anything is created.
+    """A user's options are not allowed; becomes HTTP 400 before anything is created.
 
     Args:
         field: path of the option, such as ``image`` or ``profile_options.cpu``.
         value: what was sent.
         hint: what is wrong, or what is expected there.
-        choices: the values that this user may send there, when they can be counted.
+        choices: the values that this user may send there, if they can be listed.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class OptionsError(DockerNamedError):
 
 
 class EngineError(DockerNamedError):
-    """The Docker Engine refused, failed or could not be asked.
+    """The Docker Engine refused, failed or could not be reached.
 
     Args:
-        action: what was asked, such as ``"create container jupyter-ann"``.
+        action: what it was asked to do, such as ``"create container jupyter-ann"``.
         message: the Engine's own words.
-        status: the HTTP status, or None where there was no answer.
+        status: the HTTP status, or None if there was no answer.
     """
 
     def __init__(self, action: str, message: str, status: int | None = None) -> None:
@@ -110,7 +110,7 @@ class NameTaken(Conflict):
 
 
 class BadRequest(EngineError):
-    """The Engine calls the request itself wrong; repeating it cannot help."""
+    """The Engine rejects the request itself as wrong; repeating it cannot help."""
 
 
 class EngineFailed(EngineError):
@@ -118,11 +118,11 @@ class EngineFailed(EngineError):
 
 
 class ImageError(DockerNamedError):
-    """An image cannot be had.
+    """An image is not available.
 
     Args:
         image: the reference as the admin or user wrote it.
-        message: why, in the registry's or the Engine's words where they spoke.
+        message: why; from the registry or the Engine if it gave a reason.
     """
 
     def __init__(self, image: str, message: str) -> None:
@@ -131,21 +131,21 @@ class ImageError(DockerNamedError):
 
 
 class ImageMissing(ImageError):
-    """The image is not on the Engine and the pull policy does not let us fetch it."""
+    """The image is not on the Engine, and the pull policy does not allow pulling it."""
 
 
 class PullFailed(ImageError):
-    """The pull was tried and ended in an error."""
+    """The pull was tried and failed."""
 
 
 class ForeignObject(DockerNamedError):
-    """A name that we need is in use by something that is not ours.
+    """A name that is needed is used by an object that is not ours.
 
     Args:
         kind: ``"container"``, ``"volume"`` or ``"network"``.
         name: the name in question.
-        owner: whose it is, in words.
-        hint: which setting decides, as one sentence.
+        owner: who owns it, in words.
+        hint: which setting to change, as one sentence.
     """
 
     def __init__(self, kind: str, name: str, owner: str, hint: str) -> None:
@@ -159,7 +159,7 @@ class ServerDied(DockerNamedError):
     Args:
         exit_code: as the Engine reports it (137 = killed, 139 = segmentation fault, …).
         oom: True when the kernel killed it for exceeding its memory limit.
-        log: the last lines of its output; "" when there was none, None when nobody looked.
+        log: the last lines of its output; "" if there was none, None if it was not read.
     """
 
     def __init__(self, exit_code: int, oom: bool, log: str | None) -> None:
@@ -168,7 +168,7 @@ class ServerDied(DockerNamedError):
         if oom:
             message += " (out of memory: it needed more than its memory limit)"
         if log is not None:
-            message += f". Its last words:\n{log}" if log else ", and it said nothing"
+            message += f". Its last log lines:\n{log}" if log else ", and its log is empty"
         super().__init__(message)
 
 
@@ -176,9 +176,9 @@ class ServerSilent(DockerNamedError):
     """The container runs, but its server gave no answer within ``start_timeout``.
 
     Args:
-        url: where it was asked.
-        seconds: how long the whole start had.
-        log: the last lines of its output; "" when there was none, None when nobody looked.
+        url: the URL that was requested.
+        seconds: how long the whole start was allowed to take.
+        log: the last lines of its output; "" if there was none, None if it was not read.
     """
 
     def __init__(self, url: str, seconds: float, log: str | None) -> None:
@@ -188,11 +188,11 @@ class ServerSilent(DockerNamedError):
             "does its command start jupyterhub-singleuser, and listen on the right port?"
         )
         if log is not None:
-            message += f" Its last words:\n{log}" if log else " It said nothing"
+            message += f" Its last log lines:\n{log}" if log else " Its log is empty"
         super().__init__(message)
 
 
 def _short(value: object, limit: int = 200) -> str:
-    """``repr``, cut: values come from users and may be of any size."""
+    """``repr``, cut to a limit: values come from users and may be of any size."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

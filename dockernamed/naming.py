@@ -208,7 +208,7 @@ def _shape(template: str, prefix: str) -> _Shape:
             raise TemplateError("name_template", template, hint)
     if len(set(fields)) < len(fields):
         raise TemplateError(
-            "name_template", template, "the user's name or the server's name stands there twice"
+            "name_template", template, "it has the user's name or the server's name twice"
         )
     between = texts[1] if len(fields) == 2 else ""
     shape = _Shape(texts[0], tuple(fields), between, texts[-1] if fields else "")

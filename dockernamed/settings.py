@@ -23,8 +23,8 @@ from traitlets.config import Configurable
 _HUB_LINE = ".".join(jupyterhub.__version__.split(".")[:2])
 
 _TEMPLATES = (
-    "Templates may use {username}, {servername}, {user_server}, {raw_username}, "
-    "{raw_servername}, {prefix}, {hub_id} and {imagename}; an unknown field is an error at start."
+    "Template fields: {username}, {servername}, {user_server}, {raw_username}, {raw_servername}, "
+    "{prefix}, {hub_id}, {imagename} and {base_url}; any other is an error at the server's start."
 )
 
 
@@ -35,18 +35,18 @@ class DockerNamedSettings(Configurable):
 
     image = Unicode(
         f"quay.io/jupyterhub/singleuser:{_HUB_LINE}",
-        help="""The image of a server for which nobody chose another: a reference, or an alias
-        from `allowed_images`. Example: `"quay.io/jupyter/scipy-notebook:2025-01-01"`.""",
+        help="""The image of servers whose user chose no other: a reference, or an alias from
+        `allowed_images`. Example: `"quay.io/jupyter/scipy-notebook:2025-01-01"`.""",
     ).tag(config=True)
 
     allowed_images = Union(
         [Unicode(), List(Unicode()), Dict(), Callable()],
         default_value=[],
-        help="""The images a user may choose for a server, by form or REST (`{"image": "lab"}`):
-        a list of references, a dict of alias → reference, `"*"` for any image, or a callable
-        that takes the spawner and returns one of these (it may be async). Empty: no choice. A
-        dict's values may also be dicts with `image`, `display_name`, `allowed_users` and
-        `allowed_groups`.
+        help="""The images that a user may choose for a server, in the form or over REST
+        (`{"image": "lab"}`): a list of references, a dict of alias → reference, `"*"` for any
+        image, or a callable that takes the spawner and returns one of these (it may be async).
+        Empty: users cannot choose an image. A dict's values may also be dicts with `image`,
+        `display_name`, `allowed_users` and `allowed_groups`.
         Example: `{"lab": "quay.io/jupyter/base-notebook", "r": "quay.io/jupyter/r-notebook"}`.
         """,
     ).tag(config=True)
@@ -54,45 +54,45 @@ class DockerNamedSettings(Configurable):
     profile_list = Union(
         [List(Dict()), Dict(), Callable()],
         default_value=[],
-        help="""The profiles a user may choose from, as KubeSpawner 7 defines them: a list of dicts,
-        a dict of dicts (sorted by its keys), or a callable that takes the spawner and returns one
-        of these (it may be async). See docs/profiles.md. Example:
+        help="""The profiles that a user may choose from, as KubeSpawner 7 defines them: a list of
+        dicts, a dict of dicts (sorted by its keys), or a callable that takes the spawner and
+        returns one of these (it may be async). See docs/profiles.md. Example:
         `[{"display_name": "Small", "spawner_override": {"mem_limit": "1G"}}]`.""",
     ).tag(config=True)
 
     common_options = Union(
         [Dict(), Callable()],
-        help="""Options asked for every profile, or on their own without profiles: a dict like a
-        profile's `profile_options`, or a callable that takes the spawner and returns one (it may be
-        async). A profile's option of the same name replaces it there. Example:
-        `{"cpu": {"display_name": "CPUs", "number": {"min": 1, "max": 4, "step": 1,
-        "spawner_override": {"cpu_limit": "{value}"}}}}`.""",
+        help="""Options that are offered with every profile, or on their own without profiles: a
+        dict like a profile's `profile_options`, or a callable that takes the spawner and returns
+        one (it may be async). A profile's own option of the same name replaces the common one.
+        Example: `{"cpu": {"display_name": "CPUs", "number": {"min": 1, "max": 4,
+        "step": 1, "spawner_override": {"cpu_limit": "{value}"}}}}`.""",
     ).tag(config=True)
 
     profile_form_template = Unicode(
         "",
-        help="""Text of a Jinja2 template for the options form, instead of any file. Its variables
-        are KubeSpawner's: profile_list, user_options. Example:
+        help="""Text of a Jinja2 template for the options form, used instead of a file. Its
+        variables are those of KubeSpawner: profile_list, user_options. Example:
         `"{% for profile in profile_list %}…{% endfor %}"`.""",
     ).tag(config=True)
 
     additional_profile_form_template_paths = List(
         Unicode(),
-        help="""Directories searched before the package's own for `form.html`, the template of the
-        options form. Example: `["/etc/jupyterhub/templates"]`.""",
+        help="""Directories that are searched for `form.html`, the template of the options form,
+        before the package's own. Example: `["/etc/jupyterhub/templates"]`.""",
     ).tag(config=True)
 
     pull_policy = CaselessStrEnum(
         ["always", "ifnotpresent", "never", "skip"],
         default_value="ifnotpresent",
         help="""When to pull the image before a start: `always`; `ifnotpresent`; `never` (a
-        missing image is an error); `skip` (leave it to the Engine: for those that pull by
-        themselves). Example: `"always"`, with moving tags.""",
+        missing image is an error); `skip` (leave it to the Engine, if it pulls by itself).
+        Example: `"always"`, for tags that move.""",
     ).tag(config=True)
 
     pull_timeout = Float(
         1800.0,
-        help="""Seconds that a pull may take. Its time does not count against `start_timeout`.
+        help="""Seconds that a pull may take. They do not count against `start_timeout`.
         Example: `3600.0`.""",
     ).tag(config=True)
 
@@ -102,15 +102,14 @@ class DockerNamedSettings(Configurable):
         help="""Credentials of private registries: registry host with its port → a dict of username
         and password (or identitytoken); or the path of a JSON file of that form or of Docker's
         config.json, read at each pull; or a callable that takes the spawner and returns the dict
-        (it may be async). Never logged or stored. Example:
+        (it may be async). They are never logged or stored. Example:
         `{"registry.example:5000": {"username": "hub", "password": "secret"}}`.""",
     ).tag(config=True)
 
     prepull = Bool(
         False,
-        help="""Pull every image that can be chosen when the Hub starts, in the background, as
-        `pull_policy` says: two at a time, and again after a while where it failed. Example:
-        `True`.""",
+        help="""When the Hub starts, pull every image that can be chosen, in the background and
+        according to `pull_policy`: two at a time. Pulls that fail are retried. Example: `True`.""",
     ).tag(config=True)
 
     # --- identity --------------------------------------------------------------------------
@@ -123,45 +122,45 @@ class DockerNamedSettings(Configurable):
 
     name_template = Unicode(
         "{prefix}-{username}--{servername}",
-        help="""Template of container names, with {prefix}, {username}, {servername} and
-        {user_server}. Names stay unique whatever it says: a hash is added as soon as two servers
-        could get the same one. Example: `"nb-{user_server}"`.""",
+        help="""Template of container names, with the fields {prefix}, {username}, {servername} and
+        {user_server}. Names are unique whatever the template is: a hash is added if two servers
+        could get the same name. Example: `"nb-{user_server}"`.""",
     ).tag(config=True)
 
     hub_id = Unicode(
         "",
-        help="""Which Hub the containers and volumes on an Engine belong to, written in their
-        labels. Empty: derived from the Hub's cookie secret. Set it when you move a Hub and its
-        secret changes. Example: `"physics"`.""",
+        help="""The id of this Hub, which is written in the labels of its containers and volumes.
+        Empty: derived from the Hub's cookie secret. Set it if you move a Hub and its cookie secret
+        changes. Example: `"physics"`.""",
     ).tag(config=True)
 
     # --- files -----------------------------------------------------------------------------
 
     server_volume = Unicode(
         "{prefix}-{user_server}.{hub_id}",
-        help=f"""Name of the volume that keeps one server's files, mounted at `notebook_dir` or
-        else at the image's working directory (never at `/`). Empty: no such volume. {_TEMPLATES}
-        Example: `""`, where `volumes` has all that must survive.""",
+        help=f"""Name of the volume with one server's files, which is mounted at `notebook_dir` or
+        else at the container's working directory (never at `/`). Empty: no such volume.
+        {_TEMPLATES} Example: `""`, if `volumes` covers everything that must be kept.""",
     ).tag(config=True)
 
     volumes = Dict(
         help=f"""Volumes or host directories to mount: source → path in the container, or source →
         `{{"bind": path, "mode": "ro"}}`. A source that begins with `/` is a directory on the
-        Engine's host, any other is a volume's name. {_TEMPLATES}
+        Engine's host; any other is the name of a volume. {_TEMPLATES}
         Example: `{{"home-{{username}}": "/home/jovyan", "/srv/data": "/data"}}`.""",
     ).tag(config=True)
 
     read_only_volumes = Dict(
-        help=f"""Like `volumes`, but read-only. {_TEMPLATES}
-        Example: `{{"/srv/course": "/course"}}`.""",
+        help="""Like `volumes`, but read-only. Template fields as in `volumes`.
+        Example: `{"/srv/course": "/course"}`.""",
     ).tag(config=True)
 
     mounts = List(
         Dict(),
-        help=f"""Mounts in the long form: a list of dicts with the arguments of docker-py's
+        help="""Mounts in the long form: a list of dicts with the arguments of docker-py's
         `docker.types.Mount` (type, source, target, read_only, driver_config, tmpfs_size in
-        bytes, …). {_TEMPLATES}
-        Example: `[{{"type": "tmpfs", "target": "/scratch", "tmpfs_size": 1073741824}}]`.""",
+        bytes, …). Template fields as in `volumes`.
+        Example: `[{"type": "tmpfs", "target": "/scratch", "tmpfs_size": 1073741824}]`.""",
     ).tag(config=True)
 
     # --- network ---------------------------------------------------------------------------
@@ -169,27 +168,28 @@ class DockerNamedSettings(Configurable):
     network_name = Unicode(
         "",
         help="""The Docker network of the servers. Empty: the user-defined network of the Hub's
-        own container, or else `bridge`. Example: `"jupyterhub"`.""",
+        own container, or else `bridge`. Template fields as in `volumes`.
+        Example: `"jupyterhub"`.""",
     ).tag(config=True)
 
     use_internal_ip = Bool(
         None,
         allow_none=True,
-        help="""Reach servers at their address in the Docker network instead of a port published
-        on the Engine's host. None: True for a Hub in a container, and where the network is not
+        help="""Reach servers at their address in the Docker network instead of at a port published
+        on the Engine's host. None: True if the Hub runs in a container or the network is not
         `bridge`. Example: `True`.""",
     ).tag(config=True)
 
     use_internal_hostname = Bool(
         False,
-        help="""Reach servers by their container names, by Docker's DNS: for a Hub and a proxy
-        that are containers on the same user-defined network. Example: `True`.""",
+        help="""Reach servers by the names of their containers, which Docker's DNS resolves, for a
+        Hub and a proxy that are containers on the same user-defined network. Example: `True`.""",
     ).tag(config=True)
 
     host_ip = Unicode(
         "",
-        help="""Address of the Engine's host at which servers' ports are published, where they
-        are. Empty: `127.0.0.1`, or all addresses of the Engine's host where that is another one.
+        help="""Address of the Engine's host at which servers' ports are published, if they are.
+        Empty: `127.0.0.1`, or all addresses of the Engine's host if that is another machine.
         Example: `"10.0.0.5"`.""",
     ).tag(config=True)
 
@@ -209,14 +209,14 @@ class DockerNamedSettings(Configurable):
         None,
         allow_none=True,
         minlen=1,
-        help="""The command to run instead of the image's own (its CMD).
-        Example: `["start-singleuser.sh"]`.""",
+        help="""The command to run instead of the image's own (its CMD). Template fields as in
+        `volumes`. Example: `["start-singleuser.sh"]`.""",
     ).tag(config=True)
 
     args = List(
         Unicode(),
-        help="""Arguments after the command, or after the image's CMD where `cmd` is not set.
-        Example: `["--ServerApp.max_body_size=100"]`.""",
+        help="""Arguments after the command, or after the image's CMD if `cmd` is not set. Template
+        fields as in `volumes`. Example: `["--ServerApp.max_body_size=100"]`.""",
     ).tag(config=True)
 
     environment = Dict(
@@ -232,7 +232,7 @@ class DockerNamedSettings(Configurable):
 
     default_url = Unicode(
         "",
-        help="""Path that a user lands on, after the server's base URL; empty: the server's
+        help="""The first page of a server, as a path below its base URL; empty: the server's
         choice. Template fields as in `volumes`. Example: `"/lab"`.""",
     ).tag(config=True)
 
@@ -242,29 +242,31 @@ class DockerNamedSettings(Configurable):
         [Callable(), ByteSpecification(None, allow_none=True)],
         default_value=None,
         allow_none=True,
-        help="""The most memory a server can use, in bytes; K, M, G and T count in 1024. A
-        callable takes the spawner. None: no limit. Example: `"2G"`.""",
+        help="""The most memory that a server can use, in bytes, or with K, M, G or T for powers of
+        1024. A callable takes the spawner. None: no limit. Example: `"2G"`.""",
     ).tag(config=True)
 
     mem_guarantee = ByteSpecification(
         None,
         allow_none=True,
-        help="""Memory that is kept for a server when the host runs short, in bytes, with the same
-        letters. Example: `"512M"`.""",
+        help="""Memory that is reserved for a server when the host runs short of it, in bytes, or
+        with the same letters. Example: `"512M"`.""",
     ).tag(config=True)
 
     cpu_limit = Union(
         [Callable(), Float(None, allow_none=True)],
         default_value=None,
         allow_none=True,
-        help="""The most CPUs a server can use; fractions are fine. A callable takes the spawner.
+        help="""The most CPUs that a server can use, as a number that need not be whole. A callable
+        takes the spawner.
         None: no limit. Example: `1.5`.""",
     ).tag(config=True)
 
     cpu_guarantee = Float(
         None,
         allow_none=True,
-        help="""CPUs that a server gets when all want more than there are: a weight, in CPUs.
+        help="""CPUs that a server gets when all servers together want more than there are: a
+        weight, in CPUs.
         Example: `0.5`.""",
     ).tag(config=True)
 
@@ -272,24 +274,24 @@ class DockerNamedSettings(Configurable):
 
     remove = Bool(
         True,
-        help="""Remove a container when its server stops; its volumes stay. False keeps it, and
-        the next start uses it again, with a new token, while image and settings are the same: the
-        image needs a `/bin/sh` for that. Else it is replaced, as for a read-only container or
-        names of variables that a shell would drop. Example: `False`.
-        """,
+        help="""Remove a container when its server stops; its volumes stay. False: keep it, and
+        use it again at the next start, with a new token, if image and settings are the same. The
+        image needs a `/bin/sh` for that. If it cannot be used again it is replaced, for example if
+        it is read-only or has environment variables whose names a shell does not pass on.
+        Example: `False`.""",
     ).tag(config=True)
 
     delete_volumes = Bool(
         True,
         help="""Delete the volumes that belong to one server alone when that server is deleted
-        for good (`{"remove": true}`, or with its user). Shared volumes and those of others always
-        stay. Example: `False`.""",
+        for good (`{"remove": true}`, or with its user). Shared volumes, and those of others, are
+        never deleted. Example: `False`.""",
     ).tag(config=True)
 
     keep_failed = Bool(
         False,
-        help="""Keep the container of a server that died at its start, for `docker logs`. The next
-        start replaces it. Example: `True`.""",
+        help="""Keep the container of a server that died at its start, for `docker logs`, until the
+        next start. Example: `True`.""",
     ).tag(config=True)
 
     stop_timeout = Float(
@@ -301,15 +303,16 @@ class DockerNamedSettings(Configurable):
         ["remove", "report", "off"],
         default_value="remove",
         help="""What to do with containers that carry this Hub's labels but for which the Hub has no
-        running server (it was killed, or restored from a backup), and with networks of servers
-        that it no longer has: stop and `remove` them, `report` them in the log, or `off`. Looked
-        for at the Hub's start and every `orphan_interval`. Volumes are never touched. Example:
+        running server (because it was killed, or restored from a backup), and with networks of
+        servers that no longer exist: stop and `remove` them, `report` them in the log, or nothing
+        (`off`). The Hub looks for them at its start and every `orphan_interval`. Volumes are never
+        touched. Example:
         `"report"`.""",
     ).tag(config=True)
 
     orphan_grace = Float(
         10.0,
-        help="""Seconds that something must have been an orphan before it is removed.
+        help="""Seconds for which something must have been an orphan before it is removed.
         Example: `60.0`.""",
     ).tag(config=True)
 
@@ -320,7 +323,7 @@ class DockerNamedSettings(Configurable):
 
     crash_log_lines = Integer(
         10,
-        help="""How many of its last log lines a user is shown when a server dies at its start,
+        help="""How many of its last log lines the user sees when a server dies at its start, in
         4,000 characters at most; 0: none. Example: `50`.""",
     ).tag(config=True)
 
@@ -328,8 +331,8 @@ class DockerNamedSettings(Configurable):
 
     client_kwargs = Dict(
         help="""Arguments for docker-py's `docker.APIClient`: base_url, version, timeout in
-        seconds, user_agent, max_pool_size, …. Where base_url is missing, DOCKER_HOST,
-        DOCKER_TLS_VERIFY and DOCKER_CERT_PATH decide.
+        seconds, user_agent, max_pool_size, …. Without base_url, DOCKER_HOST, DOCKER_TLS_VERIFY
+        and DOCKER_CERT_PATH are used.
         Example: `{"base_url": "tcp://10.0.0.5:2376", "timeout": 120}`.""",
     ).tag(config=True)
 
@@ -342,20 +345,20 @@ class DockerNamedSettings(Configurable):
     max_parallel_calls = Integer(
         16,
         min=1,
-        help="""How many short calls to the Engine may be under way at once; more wait in turn.
+        help="""How many short calls to the Engine may be made at once; others wait for their turn.
         Example: `4`, for a slow Engine.""",
     ).tag(config=True)
 
     extra_create_kwargs = Union(
         [Callable(), Dict()],
-        help="""Further arguments for docker-py's `create_container`; they win over what is
+        help="""Further arguments for docker-py's `create_container`; they override what is
         computed. A callable takes the spawner. Template fields as in `volumes`.
         Example: `{"user": "root", "hostname": "{username}"}`.""",
     ).tag(config=True)
 
     extra_host_config = Union(
         [Callable(), Dict()],
-        help="""Further arguments for docker-py's `create_host_config`; they win over what is
-        computed, lists are joined. A callable takes the spawner. Template fields as in `volumes`.
-        Example: `{"shm_size": "1g", "cap_drop": ["NET_RAW"]}`.""",
+        help="""Further arguments for docker-py's `create_host_config`; they override what is
+        computed, and lists are joined. A callable takes the spawner. Template fields as in
+        `volumes`. Example: `{"shm_size": "1g", "cap_drop": ["NET_RAW"]}`.""",
     ).tag(config=True)

@@ -7,7 +7,8 @@ import hashlib
 import hmac
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -18,24 +19,27 @@ from tornado import web
 from traitlets import default, observe
 
 from . import errors, naming, templates
-from .backends.executor import PATIENCE_S
 from .backends.watcher import ObservedContainer
+from .callables import evaluated
 from .desired.network import Endpoint, check_reachable, hub_host
-from .desired.volumes import is_this_servers_alone
-from .engine.archive import CERTS_DIR, certificates
+from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
+from .desired.volumes import VolumePlan, is_of_server, plan_volumes
+from .engine.archive import CERTS_DIR, certificates, pack
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error
-from .hub.ownership import Ownership
+from .hub.ownership import OfOthers, of_others
 from .images.prepull import prepull
 from .images.puller import Progress
+from .lifecycle.attempt import StartAttempt
 from .lifecycle.monitor import ServerMonitor
-from .lifecycle.progress import Journal
+from .lifecycle.progress import StartProgress
 from .lifecycle.readiness import ReadinessProbe, url_of
 from .lifecycle.resolver import SettingsResolver
 from .lifecycle.runtime import Runtime
 from .options import chooser
 from .options.chooser import Chooser
 from .settings import DockerNamedSettings
+from .timings import DEFAULT
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
 
@@ -53,20 +57,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.object_id = ""
-        self.object_name = ""
-        self._volumes: dict[str, str] = {}
-        self._last_image = ""
+        self._state = ServerState()
+        self._attempt: StartAttempt | None = None
+        self._monitor: ServerMonitor | None = None
+        self._progress = StartProgress()
+        self._hub_url_found: str | None = None
         self._options_before: dict[str, Any] | None = None
-        self._image_info: Mapping[str, Any] | None = None
-        self._certs = b""
-        self._starting = False
-        self._kept_failed = False
-        self._tried = False
-        self._found_hub_url = False
-        self._journal = Journal()
-        self._own_runtime: Runtime | None = None
-        self._vigil: ServerMonitor | None = None
         if self.user is not None:
             # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
             # share a client. A "!" never comes out of quote().
@@ -95,13 +91,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """The Engine as this Hub sees it, shared by all its spawners."""
         return Runtime.shared(self._connection(), hub_id, self.log, self.max_parallel_calls)
 
+    @cached_property
     def _runtime(self) -> Runtime:
-        if self._own_runtime is None:  # asked for at every poll of every server
-            self._own_runtime = self.runtime(self.key.hub)
-        return self._own_runtime
+        """That of this Hub; kept, since it is asked for at every poll of every server."""
+        return self.runtime(self.key.hub)
 
-    def _wish(self) -> SettingsResolver:
-        return SettingsResolver(self, self.key, self.template_namespace(), self._runtime())
+    @property
+    def _resolver(self) -> SettingsResolver:
+        return SettingsResolver(self, self.key, self.template_namespace(), self._runtime)
 
     def template_namespace(self) -> dict[str, str]:
         """Fields of templates: naming.namespace, and JupyterHub's own ``base_url``."""
@@ -114,32 +111,38 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     # --- state -----------------------------------------------------------------------------
 
+    @property
+    def object_id(self) -> str:
+        """The Engine's id of the server's container; "" while there is none."""
+        return self._state.object_id
+
+    @property
+    def object_name(self) -> str:
+        """The container's name."""
+        return self._state.object_name
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up a server that an earlier Hub process started."""
         super().load_state(state)
-        self.object_id = state.get("object_id", "")
-        self.object_name = state.get("object_name", "")
-        self._volumes = dict(state.get("volumes", {}))
-        self._last_image = state.get("image", "")
+        self._state = ServerState.from_json(state)
 
     def get_state(self) -> dict[str, Any]:
-        """What the Hub keeps: the container while there is one, the volumes' names for good."""
+        """What the Hub keeps: the container while there is one, volumes and settings for good."""
         state: dict[str, Any] = super().get_state()
-        if self.object_id:
-            state |= {"object_id": self.object_id, "object_name": self.object_name}
-        if self._volumes:
-            state["volumes"] = dict(self._volumes)
-        if self._last_image:
-            state["image"] = self._last_image
-        return state
+        return state | self._state.to_json()
 
     def clear_state(self) -> None:
         """Forget the container; never the volumes."""
         super().clear_state()
-        self.object_id = self.object_name = ""
+        self._state = self._state.without_container()
         self._stop_watching()
-        self._journal.close()
-        self._journal = Journal()
+        self._progress.close()
+        self._progress = StartProgress()
+
+    @property
+    def _kept(self) -> KeptSettings | None:
+        """The settings that the server was last started with."""
+        return self._state.settings
 
     # --- options ---------------------------------------------------------------------------
 
@@ -150,7 +153,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     @property
     def chooser(self) -> Chooser:
         """What may be chosen for this server."""
-        return Chooser(self, self._runtime().engine.list_images)
+        return Chooser(self, self._runtime.engine.list_images)
 
     @default("options_form")
     def _default_options_form(self) -> Callable[..., Awaitable[str]]:
@@ -186,19 +189,21 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def run_pre_spawn_hook(self) -> None:
         """The admin's hook, then everything that may take its time: the pull."""
-        self._tried = True
+        attempt = self._attempt = StartAttempt()
         result = super().run_pre_spawn_hook()
         if inspect.isawaitable(result):
             await result
-        await as_http_error(self._prepare())
+        await as_http_error(self._prepare(attempt))
 
-    async def _prepare(self) -> None:
-        runtime, wish = self._runtime(), self._wish()
-        for limit in ("mem_limit", "cpu_limit"):
-            setattr(self, limit, await wish.value_of(getattr(self, limit)))
-        await self._find_hub(runtime, await wish.network())
-        self._journal.tell(5, f"Looking for image {self.image}")
-        self._image_info = await self._pull(runtime, self.image, self._pulling)
+    async def _prepare(self, attempt: StartAttempt) -> None:
+        resolver = self._resolver
+        place = await resolver.place()
+        await self._find_hub(place.network)
+        attempt.settings = settings = await resolver.resolve(place, self.get_args())
+        # What the server is told of its limits.
+        self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
+        self._progress.tell(5, f"Looking for image {self.image}")
+        attempt.image = await self._pull(self._runtime, self.image, self._pulling) or {}
 
     async def _pull(
         self, runtime: Runtime, image: str, on_progress: Callable[[Progress], None] | None = None
@@ -215,7 +220,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def _pulling(self, progress: Progress) -> None:
         percent = 100 * progress.done // max(progress.total, 1)
         how_far = f"{percent} %, " if progress.total else ""
-        self._journal.tell(
+        self._progress.tell(
             5 + 45 * percent // 100, f"Pulling {self.image}: {how_far}{progress.message}"
         )
 
@@ -224,19 +229,20 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         pull = partial(self._pull, runtime)
         await prepull(chooser.images(self), pull, runtime.watcher, self.log)
 
-    async def _find_hub(self, runtime: Runtime, network: str) -> None:
+    async def _find_hub(self, network: str) -> None:
         """Set hub_connect_url where the admin left it to us."""
-        hub = self.hub
-        if (self.hub_connect_url and not self._found_hub_url) or hub.connect_ip or hub.connect_url:
+        hub, set_by_admin = self.hub, self.hub_connect_url != self._hub_url_found
+        if set_by_admin or hub.connect_ip or hub.connect_url:
             return
         if network != "host":
             check_reachable(hub.ip)
+        runtime = self._runtime
         if hub.ip not in ALL_INTERFACES or not runtime.engine_is_local:
             return
         info = await runtime.network(network)
         host = hub_host(network, info, await runtime.hub_container())
-        self.hub_connect_url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
-        self._found_hub_url = True
+        url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
+        self.hub_connect_url = self._hub_url_found = url
 
     # --- start -----------------------------------------------------------------------------
 
@@ -246,70 +252,101 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         Raises:
             web.HTTPError: with a message for the person who asked.
         """
-        self._starting, self._kept_failed = True, False
-        debut = ReadinessProbe(
-            self._runtime(),
+        attempt = self._attempt
+        assert attempt is not None, "JupyterHub runs the pre-spawn hook before start()"
+        attempt.under_way = True
+        probe = ReadinessProbe(
+            self._runtime,
             seconds=self.start_timeout,
             log_lines=self.crash_log_lines,
             ssl_context=self._ssl_context(),
         )
         try:
-            return await self._start(debut)
+            return await self._start(attempt, probe)
         except errors.DockerNamedError as error:
             raise http_error(error, self) from error
         except asyncio.CancelledError:
-            if debut.too_late is None:
+            if probe.too_late is None:
                 raise
-            raise http_error(debut.too_late) from None
+            raise http_error(probe.too_late) from None
         finally:
-            self._starting = False
+            attempt.under_way = False
 
-    async def _start(self, debut: ReadinessProbe) -> str:
-        env = debut.env = self._env()
-        runtime = self._runtime()
-        wish, image = self._wish(), self._image_info or {}
-        claims, elsewhere = self._claims(), self._claims(elsewhere=True)
-        storage = await wish.storage(image, self._volumes, claims, elsewhere)
-        spec = await wish.spec(image, storage, self.get_args(), env)
-        for note in storage.notes:
+    async def _start(self, attempt: StartAttempt, probe: ReadinessProbe) -> str:
+        settings = attempt.settings
+        assert settings is not None, "JupyterHub does not start what could not be prepared"
+        env = probe.env = await self._env()
+        volumes, others = self._volumes(settings, attempt.image)
+        spec = settings.spec(attempt.image, volumes, env)
+        for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
-        self._note_volumes(storage.remembered)
-        access, path = await wish.reach(), url_path_join(self.server.base_url, "api")
+        self._note_before_start(settings, volumes.remembered)
+        path = url_path_join(self.server.base_url, "api")
 
         async def until_ready(container_id: str) -> Endpoint:
-            self._journal.tell(75, "Waiting for the server to answer")
-            return await debut.first_answer(self.port, access, path, container_id)
+            self._progress.tell(75, "Waiting for the server to answer")
+            return await probe.first_answer(
+                settings.kept.port, settings.kept.access, path, container_id
+            )
 
         try:
-            running = await runtime.backend.start(
+            endpoint = await self._runtime.backend.start(
                 spec,
                 env,
-                volume_owners=storage.owners,
+                volume_owners=volumes.owners,
                 until_ready=until_ready,
-                before_start=self._upload_certs if self._certs else None,
-                on_step=self._journal.step,
-                keep_failed=self.keep_failed,
-                others=claims,
+                before_start=partial(self._put, attempt.files) if attempt.files else None,
+                on_step=self._progress.step,
+                keep_failed=settings.kept.keep_failed,
+                others=others.containers,
             )
         except errors.ServerDied:
-            self._kept_failed = self.keep_failed
+            attempt.container_kept = settings.kept.keep_failed
             raise
-        self.object_id, self.object_name = running.id, running.name
-        self._last_image = self.image
-        self._volumes.update(storage.remembered)
-        self._watch(runtime)
-        self._journal.tell(90, "The server is ready")
-        return url_of(running, secure=self.internal_ssl)
+        self._state = ServerState(
+            endpoint.id,
+            endpoint.name,
+            {**self._state.volumes, **volumes.remembered},
+            settings.image,
+            settings.kept,
+        )
+        self._watch()
+        self._progress.tell(90, "The server is ready")
+        return url_of(endpoint, secure=self.internal_ssl)
 
-    def _note_volumes(self, remembered: Mapping[str, str]) -> None:
-        """Have new volumes in the Hub's database before they exist; a failed start forgets them.
+    def _volumes(
+        self, settings: ResolvedSettings, image: Mapping[str, Any]
+    ) -> tuple[VolumePlan, OfOthers]:
+        """The server's mounts, and what other servers have of what it might take for its own."""
+        asked = (settings.volumes.server_volume, *settings.volumes.mounts)
+        names = [one.mount.source for one in asked if one is not None and one.identity]
+        others = self._of_others(*settings.names, *names)
+        plan = plan_volumes(
+            settings.volumes,
+            settings.key,
+            home=settings.home(image),
+            remembered=self._state.volumes,
+            taken=others.volumes,
+            elsewhere=others.volumes_of_other_users,
+        )
+        return plan, others
+
+    def _of_others(self, *mentions: str) -> OfOthers:
+        """What other servers of the Hub have of some names, and of this server's containers."""
+        records = self._runtime.watcher.find(self.user.name, self.name)
+        ids = [record.id for record in records]
+        return of_others(self.user.db, self.orm_spawner, [*mentions, *ids])
+
+    def _note_before_start(self, settings: ResolvedSettings, remembered: Mapping[str, str]) -> None:
+        """Have volumes and settings in the Hub's database before the container exists.
 
         JupyterHub stores our state once the server answers. Until then the Hub may be killed, and
-        the server live on.
+        the server live on. A failed start forgets the volumes.
         """
-        volumes = {**self._volumes, **remembered}
-        if volumes != self._volumes:
-            self.orm_spawner.state = {**self.get_state(), "volumes": volumes}
+        self._state = replace(self._state, settings=settings.kept)
+        noted = replace(self._state, volumes={**self._state.volumes, **remembered}).to_json()
+        if noted != self.orm_spawner.state:
+            self.orm_spawner.state = {**self.get_state(), **noted}
             self.user.db.commit()
 
     def _ssl_context(self) -> Any:
@@ -331,20 +368,18 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env.setdefault("JUPYTER_IMAGE", self.image)
         return env
 
-    def _claims(self, *, elsewhere: bool = False) -> Ownership:
-        """What other servers of the Hub, or of other users alone, have."""
-        return Ownership(self.user.db, self.orm_spawner, elsewhere=elsewhere)
-
-    def _env(self) -> dict[str, str]:
-        return {name: str(value) for name, value in self.get_env().items() if value is not None}
+    async def _env(self) -> dict[str, str]:
+        """The environment as text; callables in it may be async, and None leaves one out."""
+        env = {name: await evaluated(value, self) for name, value in self.get_env().items()}
+        return {name: str(value) for name, value in env.items() if value is not None}
 
     # --- while it runs ---------------------------------------------------------------------
 
     async def poll(self) -> int | None:
         """None while starting or running, or while the Engine cannot tell; else the exit code."""
-        if self._starting:
+        if self._attempt is not None and self._attempt.under_way:
             return None
-        runtime = self._runtime()
+        runtime = self._runtime
         if self._nothing_made():
             return 0
         # At the Hub's start this waits for the Engine rather than call every server dead.
@@ -353,18 +388,19 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if record is None:
             if self.object_id and not runtime.watcher.connected:
                 return None
-            found = await runtime.backend.running_id(self.user.name, self.name, self._claims())
+            others = self._of_others().containers
+            found = await runtime.backend.running_id(self.user.name, self.name, others)
             if found is None:
                 return 0
-            # A Hub that was killed in the middle of a start left no state, but labels.
-            self.object_id = found
+            # A Hub that was killed in the middle of a start left no id, but labels.
+            self._state = replace(self._state, object_id=found)
         elif not record.running:
-            if self._vigil is None and record.ended:
+            if self._monitor is None and record.ended:
                 self._log_end(record, "ended while the Hub was down (was the Engine restarted?)")
-            if self._vigil is not None and self._vigil.restarting:
+            if self._monitor is not None and self._monitor.restarting:
                 return None
             return record.exit_code or 0
-        if self._watch(runtime).outdated():
+        if self._watch().outdated():
             await self._moved()
         return None
 
@@ -373,18 +409,20 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         What it may have left all the same is taken back when the Engine is there again.
         """
-        return self._tried and not self.object_id and not self._runtime().watcher.connected
+        tried = self._attempt is not None and not self.object_id
+        return tried and not self._runtime.watcher.connected
 
-    def _watch(self, runtime: Runtime) -> ServerMonitor:
-        if self._vigil is None or self._vigil.id != self.object_id:
+    def _watch(self) -> ServerMonitor:
+        if self._monitor is None or self._monitor.id != self.object_id:
             self._stop_watching()
-            self._vigil = ServerMonitor(runtime.watcher, self.object_id, self._ended, self._moved)
-        return self._vigil
+            watcher = self._runtime.watcher
+            self._monitor = ServerMonitor(watcher, self.object_id, self._ended, self._moved)
+        return self._monitor
 
     def _stop_watching(self) -> None:
-        if self._vigil is not None:
-            self._vigil.end()
-            self._vigil = None
+        if self._monitor is not None:
+            self._monitor.end()
+            self._monitor = None
 
     async def _ended(self, record: ObservedContainer, how: str) -> None:
         """Tell the Hub at once, if it listens yet: poll_and_notify asks its callbacks only once."""
@@ -414,22 +452,29 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             await proxy.add_user(self.user, self.name)
 
     async def get_url(self) -> str:
-        """Where the server is now: published ports change when the Engine restarts."""
+        """Where the server is now: published ports change when the Engine restarts.
+
+        As JupyterHub has it, with the server's path: it compares the two at its start.
+        """
         try:
-            return await self._url_now()
+            return str(url_path_join(await self._url_now(), self.server.base_url))
         except errors.DockerNamedError as error:
             # JupyterHub asks at its start, which must not fail because one server has just ended.
             self.log.warning("%s: keeping the URL as it was: %s", self._log_name, error)
             return str(self.server.url)
 
     async def _url_now(self) -> str:
-        access = await self._wish().reach()
-        running = await self._runtime().backend.address(self.object_id, self.port, access)
-        return url_of(running, secure=self.internal_ssl)
+        kept = self._kept
+        if kept is None:  # started by a version that kept no settings
+            resolver = self._resolver
+            kept = resolver.kept(await resolver.place())
+        backend = self._runtime.backend
+        endpoint = await backend.address(self.object_id, kept.port, kept.access)
+        return url_of(endpoint, secure=self.internal_ssl)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the start does, for the spawn page and the REST event stream."""
-        async for event in self._journal.listen():
+        async for event in self._progress.listen():
             yield event
 
     # --- the end ---------------------------------------------------------------------------
@@ -439,14 +484,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._stop_watching()
         if self._nothing_made():
             return
-        grace = 0.0 if now else self.stop_timeout
-        await self._runtime().backend.stop(
+        settings = self._kept or self
+        await self._runtime.backend.stop(
             self.user.name,
             self.name,
-            grace=grace,
-            keep=not self.remove,
+            grace=0.0 if now else settings.stop_timeout,
+            keep=not settings.remove,
             own=self.object_id,
-            others=self._claims(),
+            others=self._of_others().containers,
         )
 
     async def run_post_stop_hook(self) -> None:
@@ -454,7 +499,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         result = super().run_post_stop_hook()
         if inspect.isawaitable(result):
             await result
-        if not self._kept_failed and self._runtime().watcher.connected:
+        container_kept = self._attempt is not None and self._attempt.container_kept
+        if not container_kept and self._runtime.watcher.connected:
             await self.stop()
 
     async def delete_forever(self) -> None:
@@ -462,30 +508,37 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         The Hub forgets the server whatever we raise, so an Engine that is away is waited for.
         """
-        runtime = self._runtime()
-        await runtime.backend.delete(self.user.name, self.name, others=self._claims())
-        if not self.delete_volumes:
+        backend = self._runtime.backend
+        others = self._of_others().containers
+        await backend.delete(self.user.name, self.name, others=others)
+        if not (self._kept or self).delete_volumes:
             return
-        goes = partial(
-            is_this_servers_alone,
-            key=self.key,
-            remembered=set(self._volumes.values()),
-            taken=self._claims(),
-        )
-        await runtime.backend.delete_volumes(self.key.hub, goes)
+
+        def goes(volumes: Mapping[str, Mapping[str, str]]) -> list[str]:
+            own = set(self._state.volumes.values())
+            mine = [
+                name
+                for name, labels in volumes.items()
+                if is_of_server(name, labels, self.key, own)
+            ]
+            taken = self._of_others(*mine).volumes
+            return [name for name in mine if name not in taken]
+
+        await backend.delete_volumes(self.key.hub, goes)
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        backend, others = self._runtime().backend, self._claims()
-        await as_http_error(backend.delete(self.user.name, old_name, PATIENCE_S, others))
+        others = self._of_others().containers
+        backend, patience = self._runtime.backend, DEFAULT.engine_first_seen
+        await as_http_error(backend.delete(self.user.name, old_name, patience, others))
 
     # --- certificates ----------------------------------------------------------------------
 
     async def create_certs(self) -> Any:
         """JupyterHub's, made out to the container's name too."""
         if not callable(self.ssl_alt_names):
-            names = [f"DNS:{name}" for name in self._wish().names()]
+            names = [f"DNS:{name}" for name in self._resolver.names()]
             self.ssl_alt_names = [*self.ssl_alt_names, *names]
         return await super().create_certs()
 
@@ -494,8 +547,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         At once: those of another server of this user will be written over them.
         """
-        self._certs = certificates(paths)
+        assert self._attempt is not None, "JupyterHub makes certificates for a start"
+        self._attempt.files = certificates(paths)
         return {name: f"{CERTS_DIR}/{name}" for name in paths}
 
-    async def _upload_certs(self, container_id: str) -> None:
-        await self._runtime().engine.put_archive(container_id, "/", self._certs)
+    async def _put(self, files: Mapping[str, bytes], container_id: str) -> None:
+        await self._runtime.engine.put_archive(container_id, "/", pack(files))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from typing import Any, TypeVar
 
 from .. import naming
@@ -257,20 +257,21 @@ class Containers:
         await retry_transient(delete, self._watcher, patience)
 
     async def delete_volumes(
-        self, hub: str, goes: Callable[[str, Mapping[str, str]], bool]
+        self, hub: str, goes: Callable[[Mapping[str, Mapping[str, str]]], Iterable[str]]
     ) -> None:
         """Remove volumes of a Hub; one that is in use stays, and the log says so.
 
         Args:
             hub: the Hub's id.
-            goes: called with a volume's name and labels.
+            goes: called with name → labels of all the Hub's volumes; returns the names of those
+                to remove.
         """
 
         async def delete() -> None:
-            for volume in await self._engine.list_volumes([f"{naming.LABEL_HUB}={hub}"]):
-                name = str(volume["Name"])
-                if goes(name, volume.get("Labels") or {}):
-                    await self._delete_volume(name)
+            found = await self._engine.list_volumes([f"{naming.LABEL_HUB}={hub}"])
+            labels = {str(volume["Name"]): volume.get("Labels") or {} for volume in found}
+            for name in goes(labels):
+                await self._delete_volume(name)
 
         await retry_transient(delete, self._watcher)
 

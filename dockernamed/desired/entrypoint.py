@@ -1,8 +1,8 @@
-"""How a container that is used again gets this start's tokens. Pure.
+"""Gives a container that is used again the tokens of its new start. Pure.
 
-The Engine fixes a container's environment when it creates it. A container that a later start may
-use again is therefore run from a shell, which takes up a file of variables, put in place before
-that start, and then becomes the command that the container was made for.
+The Engine fixes a container's environment when it creates the container. A container that a later
+start may use again is therefore run by a shell, which reads a file of variables that is put in
+place before each start, and then executes the command that the container was made for.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def merged(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``extra`` laid over it: dicts merge, lists join, anything else is replaced."""
+    """``base`` overridden by ``extra``: dicts are merged, lists joined, anything else replaced."""
     result = dict(base)
     for name, value in extra.items():
         old = result.get(name)

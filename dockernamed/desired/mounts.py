@@ -63,7 +63,7 @@ class Mount:
         if "ro" in self.flags:
             body["ReadOnly"] = True
         if self.kind == "volume":
-            # For a volume that vanishes before the container is created: the Engine makes it anew.
+            # If the volume disappears before the container is created, the Engine creates it again.
             options: dict[str, Any] = {"NoCopy": "nocopy" in self.flags}
             if self.labels:
                 options["Labels"] = dict(self.labels)
@@ -175,7 +175,7 @@ def mount_from(setting: str, value: Mapping[str, Any]) -> Mount:
 
 
 def check_targets(mounts: Sequence[Mount]) -> None:
-    """Refuse two mounts at one place: Docker would say so only after half the work.
+    """Refuse two mounts at one path, which Docker would notice only after half of the work.
 
     Raises:
         ConfigError: names both sources and the path.

@@ -1,4 +1,4 @@
-"""What one server's container should be, as a value, and that value as Docker Engine API bodies.
+"""The desired container of one server, as a value and as bodies for the Docker Engine API.
 
 A :class:`ServerSpec` says everything that does not change from one start to the next. What does
 change, the environment with its tokens, is handed over beside it, so that a backend may deliver it
@@ -23,7 +23,7 @@ from .mounts import Mount
 CPU_PERIOD_US = 100_000
 #: CPU shares of a container that asked for nothing: one CPU guaranteed is this weight.
 CPU_SHARES_PER_CPU = 1024
-#: Label with a random value made at each create: proof that an object came from this very call.
+#: Label with a random value for each start: it proves that an object was made by this start.
 LABEL_START = "dockernamed.start"
 _LIMITS = ("Memory", "MemoryReservation", "CpuShares", "CpuPeriod", "CpuQuota")
 
@@ -34,11 +34,11 @@ class ServerSpec:
 
     Attributes:
         key: whose server it is.
-        names: names to try in order; the second is for when the first is somebody else's.
-        image: the reference to create from; ``image_id`` is what it meant at that moment.
+        names: names to try in this order; the second one if the first belongs to somebody else.
+        image: the reference to create from; ``image_id`` is what it referred to at that moment.
         command: overrides the image's CMD; None keeps it.
-        process: the whole command line, ENTRYPOINT and CMD, of a container that a later start
-            may use again with tokens of its own, see `handover`; empty: it is for one start.
+        process: the whole command line, ENTRYPOINT and CMD, of a container that a later start may
+            use again with new tokens, see `entrypoint`; empty for a container for one start.
         port: the TCP port the server listens on in the container.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
         network: name of the network, or the API's ``bridge``, ``host``, …
@@ -74,7 +74,7 @@ def container_config(
     Args:
         spec: what is wanted.
         env: the whole environment, name → value.
-        start_id: random text of this very start, kept in a label; "" leaves the label out.
+        start_id: random text for this start, written into a label; "" omits the label.
 
     Returns:
         A new dict in the Engine API's spelling.
@@ -99,14 +99,14 @@ def container_config(
     if spec.process:
         body["Entrypoint"], body["Cmd"] = shell_line(spec.process), []
         extra = {name: value for name, value in extra.items() if name not in ("Entrypoint", "Cmd")}
-    # Labels are who-is-this: an admin may add some but never change ours.
+    # Labels identify the server: an admin may add some but never change ours.
     body["Labels"] = {**dict(extra.pop("Labels", None) or {}), **body["Labels"]}
     body["Env"] += extra.pop("Env", None) or []
     return merged(body, extra)
 
 
 def spec_hash(spec: ServerSpec, env: Mapping[str, str]) -> str:
-    """Short digests of everything that decides whether a container can be used again.
+    """Short digests of everything that matters for using a container again.
 
     Tokens and the container's name are left out, the image's id stands in for its reference: a
     moved tag is drift, a renamed container is not.
@@ -141,7 +141,7 @@ def _digest(value: object) -> str:
 
 def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
     body: dict[str, Any] = {
-        # Without an init a PID 1 that has no handler for SIGTERM never hears it (10 s a stop).
+        # Without an init process, a PID 1 without a handler ignores SIGTERM: 10 s for each stop.
         "Init": True,
         "NetworkMode": spec.network,
         "Binds": [mount.to_bind() for mount in spec.mounts if mount.is_bind_string],

@@ -8,8 +8,8 @@ given to a second one.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import naming, templates
@@ -21,17 +21,41 @@ OWN = "server_volume"
 
 
 @dataclass(frozen=True)
-class StorageSettings:
-    """The settings that decide, as the admin wrote them; see traits.py."""
+class RequestedMount:
+    """One mount as the settings ask for it, templates expanded.
 
-    server_volume: str = ""
-    volumes: Mapping[str, Any] = field(default_factory=dict)
-    read_only_volumes: Mapping[str, Any] = field(default_factory=dict)
-    mounts: Sequence[Mapping[str, Any]] = ()
+    Attributes:
+        setting: where it is asked for.
+        mount: the mount; of a named volume the name may still change, see `plan_volumes`.
+        identity: which parts of an identity the volume's name tells apart: of ``"user"`` and
+            ``"server"``; empty for what all servers of the Hub share, and for what is no volume.
+    """
+
+    setting: str
+    mount: Mount
+    identity: frozenset[str] = frozenset()
+
+    @property
+    def is_named_volume(self) -> bool:
+        """A volume with a name, rather than a directory, a tmpfs or an anonymous volume."""
+        return self.mount.kind == "volume" and bool(self.mount.source)
 
 
 @dataclass(frozen=True)
-class Storage:
+class RequestedVolumes:
+    """All that the settings ask for.
+
+    Attributes:
+        server_volume: the server's own volume, whose place is not known yet; None: there is none.
+        mounts: the others, in the order of the settings.
+    """
+
+    server_volume: RequestedMount | None = None
+    mounts: tuple[RequestedMount, ...] = ()
+
+
+@dataclass(frozen=True)
+class VolumePlan:
     """What one server gets.
 
     Attributes:
@@ -47,75 +71,92 @@ class Storage:
     notes: tuple[str, ...] = ()
 
 
-def plan_storage(
-    settings: StorageSettings,
-    key: naming.Key,
+def requested_volumes(
     namespace: Mapping[str, str],
+    *,
+    server_volume: str = "",
+    volumes: Mapping[str, Any] | None = None,
+    read_only_volumes: Mapping[str, Any] | None = None,
+    mounts: Sequence[Mapping[str, Any]] = (),
+) -> RequestedVolumes:
+    """Read the settings about files, and expand their templates.
+
+    Args:
+        namespace: the fields of templates.
+        server_volume: the setting of that name; likewise the others.
+        volumes: see above.
+        read_only_volumes: see above.
+        mounts: see above.
+
+    Raises:
+        ConfigError: a template's field is unknown (TemplateError), or Docker could not take a
+            mount.
+    """
+    own = None
+    if server_volume:
+        name = templates.expand(server_volume, namespace, field="server_volume")
+        parts = templates.identity_in(server_volume, field="server_volume")
+        own = RequestedMount("server_volume", Mount("volume", name, ""), parts)
+    return RequestedVolumes(
+        own,
+        (
+            *_requested("volumes", volumes or {}, namespace, read_only=False),
+            *_requested("read_only_volumes", read_only_volumes or {}, namespace, read_only=True),
+            *(_requested_mount(mount, namespace) for mount in mounts),
+        ),
+    )
+
+
+def plan_volumes(
+    requested: RequestedVolumes,
+    key: naming.Key,
     *,
     home: str,
     remembered: Mapping[str, str],
     taken: Container[str] = (),
     elsewhere: Container[str] = (),
-) -> Storage:
+) -> VolumePlan:
     """Decide on every mount of a server.
 
     Args:
-        settings: the admin's.
+        requested: what the settings ask for.
         key: whose server.
-        namespace: the fields of templates.
         home: where the server's own volume goes; "" or "/": nowhere.
-        remembered: `Storage.remembered` of the last start.
+        remembered: `VolumePlan.remembered` of the last start.
         taken: names that other servers of the Hub remember as theirs.
         elsewhere: those that servers of other users do: the user was called as ours is now.
 
     Raises:
-        ConfigError: a template's field is unknown (TemplateError), Docker could not take a
-            mount, or two are at one path.
+        ConfigError: two mounts are at one path.
     """
-    planner = _Planner(key, namespace, remembered, taken, elsewhere)
-    mounts = [
-        *_expanded_volumes("volumes", settings.volumes, planner, read_only=False),
-        *_expanded_volumes(
-            "read_only_volumes", settings.read_only_volumes, planner, read_only=True
-        ),
-        *(_expanded_mount(mount, planner) for mount in settings.mounts),
-    ]
+    planner = _Planner(key, remembered, taken, elsewhere)
+    mounts = [planner.named(one, one.mount.target) for one in requested.mounts]
     covered = {mount.target for mount in mounts}
     home = posixpath.normpath(home) if home else ""
-    if settings.server_volume and home not in ("", "/", "//") and home not in covered:
-        name = planner.name("server_volume", settings.server_volume, OWN)
-        mounts.insert(0, Mount("volume", name, home))
+    if requested.server_volume and home not in ("", "/", "//") and home not in covered:
+        own = planner.named(requested.server_volume, OWN)
+        mounts.insert(0, replace(own, target=home))
     check_targets(mounts)
-    labelled = tuple(
-        replace(mount, labels={**mount.labels, **planner.labels.get(mount.source, {})})
-        if mount.kind == "volume"
-        else mount
-        for mount in mounts
-    )
-    return Storage(labelled, planner.owners, planner.kept, tuple(planner.notes))
+    return VolumePlan(tuple(mounts), planner.owners, planner.kept, tuple(planner.notes))
 
 
-def is_this_servers_alone(
-    name: str,
-    labels: Mapping[str, str],
-    key: naming.Key,
-    *,
-    remembered: Collection[str],
-    taken: Container[str],
+def is_of_server(
+    name: str, labels: Mapping[str, str], key: naming.Key, remembered: Collection[str]
 ) -> bool:
-    """Whether a volume goes when its server is deleted for good.
+    """Whether a volume is a server's own, so that it goes when the server is deleted for good.
+
+    Another server may remember it as its own: one of them, or its user, may have been called as
+    this one is when the volume was made.
 
     Args:
         name: of a volume with these labels.
         labels: as the Engine has them.
         key: the server that is deleted.
         remembered: names of this server's volumes, shared ones among them.
-        taken: names that other servers of the Hub remember: one of them, or its user, may have
-            been called as this one is when its volume was made.
     """
     if labels.get(naming.LABEL_HUB) != key.hub or naming.LABEL_SERVER not in labels:
         return False
-    return (naming.key_of(labels) == key or name in remembered) and name not in taken
+    return naming.key_of(labels) == key or name in remembered
 
 
 class _Planner:
@@ -124,46 +165,48 @@ class _Planner:
     def __init__(
         self,
         key: naming.Key,
-        namespace: Mapping[str, str],
         remembered: Mapping[str, str],
         taken: Container[str],
         elsewhere: Container[str],
     ) -> None:
-        self.key, self.namespace, self.remembered = key, namespace, remembered
+        self.key, self.remembered = key, remembered
         self.taken, self.elsewhere = taken, elsewhere
         self.owners: dict[str, Mapping[str, str]] = {}
-        self.labels: dict[str, Mapping[str, str]] = {}
         self.kept: dict[str, str] = {}
         self.notes: list[str] = []
 
-    def name(self, setting: str, template: str, place: str) -> str:
-        """The volume's name at a place, and on the way its owner and what to remember."""
-        name = templates.expand(template, self.namespace, field=setting)
-        parts = templates.identity_in(template, field=setting)
-        whose = {naming.LABEL_HUB: self.key.hub}
-        if not parts:
-            # Named by the admin for all servers of this Hub.
-            self.owners[name] = self.labels[name] = whose
-            return name
+    def named(self, requested: RequestedMount, place: str) -> Mount:
+        """The mount with its volume's final name and labels; noted on the way: whose it is."""
+        mount = requested.mount
+        if not requested.is_named_volume:
+            return mount
+        name, whose = mount.source, {naming.LABEL_HUB: self.key.hub}
+        labels = whose
+        if requested.identity:
+            name, labels = self._own_name(requested, place)
+            # A remembered volume may have been made under this server's or user's earlier name.
+            whose = whose if place in self.remembered else labels
+            self.kept[place] = name
+        self.owners[name] = whose
+        return replace(mount, source=name, labels={**mount.labels, **labels})
+
+    def _own_name(self, requested: RequestedMount, place: str) -> tuple[str, dict[str, str]]:
+        """Name and labels of a volume that is not for all servers of the Hub."""
+        name, parts = requested.mount.source, requested.identity
         own = self.remembered.get(place)
-        if own is not None and own != name:
-            self.notes.append(
-                f"keeping volume {own!r}, where this server's files are, though {setting} would "
-                f"now give {name!r}"
-            )
-            name = own
-        elif own is None:
+        if own is None:
             # One of them was renamed away from our name, or its user from our user's.
             name = _free(name, self.taken if "server" in parts else self.elsewhere)
-        self.labels[name] = {
-            label: value
-            for label, value in naming.labels(self.key).items()
-            if label != naming.LABEL_SERVER or "server" in parts
-        }
-        # A remembered volume may have been made under this server's or user's earlier name.
-        self.owners[name] = whose if own is not None else self.labels[name]
-        self.kept[place] = name
-        return name
+        elif own != name:
+            self.notes.append(
+                f"keeping volume {own!r}, where this server's files are, though "
+                f"{requested.setting} would now give {name!r}"
+            )
+            name = own
+        labels = naming.labels(self.key)
+        if "server" not in parts:
+            del labels[naming.LABEL_SERVER]
+        return name, labels
 
 
 def _free(name: str, taken: Container[str]) -> str:
@@ -175,30 +218,26 @@ def _free(name: str, taken: Container[str]) -> str:
     return free
 
 
-def _expanded_volumes(
-    setting: str, volumes: Mapping[str, Any], planner: _Planner, *, read_only: bool
-) -> list[Mount]:
-    found = []
+def _requested(
+    setting: str, volumes: Mapping[str, Any], namespace: Mapping[str, str], *, read_only: bool
+) -> Iterator[RequestedMount]:
     for template, value in volumes.items():
-        target = templates.expand_all(value, planner.namespace, field=setting)
-        if template.startswith(("/", "~")):
-            # Host directories have no labels to check: the path itself must tell servers apart.
-            source = templates.expand(template, planner.namespace, field=setting, distinct=True)
-            found += volume_mounts(setting, {source: target}, read_only=read_only)
-            continue
-        (mount,) = volume_mounts(setting, {"x": target}, read_only=read_only)
-        name = planner.name(setting, template, mount.target)
-        found += volume_mounts(setting, {name: target}, read_only=read_only)
-    return found
+        target = templates.expand_all(value, namespace, field=setting)
+        # Host directories have no labels to check: the path itself must tell servers apart.
+        is_path = template.startswith(("/", "~"))
+        source = templates.expand(template, namespace, field=setting, distinct=is_path)
+        parts = frozenset() if is_path else templates.identity_in(template, field=setting)
+        for mount in volume_mounts(setting, {source: target}, read_only=read_only):
+            yield RequestedMount(setting, mount, parts)
 
 
-def _expanded_mount(value: Mapping[str, Any], planner: _Planner) -> Mount:
+def _requested_mount(value: Mapping[str, Any], namespace: Mapping[str, str]) -> RequestedMount:
     if not isinstance(value, Mapping):
         raise ConfigError("mounts", value, "use a dict with type, source and target")
     template = value.get("source") or ""
     rest = {name: item for name, item in value.items() if name != "source"}
-    mount = mount_from("mounts", templates.expand_all(rest, planner.namespace, field="mounts"))
-    if mount.kind == "volume" and template:
-        return replace(mount, source=planner.name("mounts", template, mount.target))
-    source = templates.expand(template, planner.namespace, field="mounts", distinct=True)
-    return replace(mount, source=source)
+    mount = mount_from("mounts", templates.expand_all(rest, namespace, field="mounts"))
+    is_volume = mount.kind == "volume" and bool(template)
+    source = templates.expand(template, namespace, field="mounts", distinct=not is_volume)
+    parts = templates.identity_in(template, field="mounts") if is_volume else frozenset()
+    return RequestedMount("mounts", replace(mount, source=source), parts)

@@ -11,13 +11,13 @@ from pathlib import Path
 CERTS_DIR = "/etc/dockernamed-certs"
 
 
-def certificates(paths: Mapping[str, str]) -> bytes:
-    """Pack a server's certificates.
+def certificates(paths: Mapping[str, str]) -> dict[str, bytes]:
+    """Read a server's certificates: absolute path in the container → content.
 
     Args:
         paths: name in :data:`CERTS_DIR` → path of the file here.
     """
-    return pack({f"{CERTS_DIR}/{name}": Path(path).read_bytes() for name, path in paths.items()})
+    return {f"{CERTS_DIR}/{name}": Path(path).read_bytes() for name, path in paths.items()}
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:

@@ -1,23 +1,22 @@
 """What is done once for a whole Hub, when it starts, rather than for one server.
 
-JupyterHub makes a spawner only when a user's server is looked at, and has no hook for a spawner
-class at its start. So the package, when a Hub that reads its configuration asks it for the class,
-asks for a word as soon as that Hub runs.
+JupyterHub makes a spawner only when it needs one for a user's server, and has no hook for a spawner
+class at its start. So when a Hub that reads its configuration asks the package for the class, the
+package schedules this work for the moment when that Hub runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 
 from ..errors import ConfigError
-from ..lifecycle.orphans import Known, OrphanReaper
+from ..lifecycle.orphans import OrphanReaper
 from ..options import chooser
 from . import handlers
+from .ownership import servers_of
 
 if TYPE_CHECKING:
     from ..spawner import DockerNamedSpawner
@@ -68,7 +67,7 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         _background(asyncio.ensure_future(settings.prepull_all(runtime)))
     if settings.orphans == "off":
         return
-    keeper = OrphanReaper(
+    reaper = OrphanReaper(
         hub_id,
         runtime.watcher,
         runtime.backend,
@@ -80,25 +79,7 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         interval=settings.orphan_interval,
         log=settings.log,
     )
-    _background(asyncio.ensure_future(keeper.run()))
-
-
-def servers_of(app: Any) -> Iterator[Known]:
-    """All servers that a Hub knows, running or not: one query, no wrapper is made for it."""
-    rows = app.db.query(orm.User.id, orm.User.name, orm.Spawner).join(
-        orm.Spawner, orm.Spawner.user_id == orm.User.id
-    )
-    for user_id, user_name, found in rows:
-        # dict.get: UserDict's own makes a User for each one asked for.
-        user = dict.get(app.users, user_id)
-        spawner = user.spawners[found.name] if user and found.name in user.spawners else None
-        state = found.state or {}
-        yield Known(
-            user=user_name,
-            server=found.name,
-            active=found.server_id is not None or (spawner is not None and spawner.active),
-            object_id=getattr(spawner, "object_id", "") or state.get("object_id", ""),
-        )
+    _background(asyncio.ensure_future(reaper.run()))
 
 
 def _background(task: asyncio.Task[None]) -> None:

@@ -1,4 +1,4 @@
-"""Our errors as JupyterHub shows them to the one who asked, in pages and over REST."""
+"""Our errors as HTTP errors, as JupyterHub shows them in pages and over REST."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
     (errors.DockerNamedError, 500, "engine"),
 )
 
-#: Expression in the Engine's words, the setting that it is about ("": none), what would work.
+#: Pattern in the Engine's message, the setting that it is about ("" for none), what would work.
 HINTS: tuple[tuple[str, str, str], ...] = (
     (
         r"no space left on device|disk quota exceeded",
         "",
-        "The Engine's host is full: free some space, such as by docker system prune",
+        "The Engine's host is full: free some space, for example with docker system prune",
     ),
     (
         r"cannot allocate memory",
@@ -47,7 +47,7 @@ HINTS: tuple[tuple[str, str, str], ...] = (
     (
         r"port is already allocated|address already in use",
         "extra_host_config",
-        "another program uses that port of the Engine's host; name another one in port_bindings, "
+        "another program uses that port of the Engine's host; name another port in port_bindings, "
         "or none to get a free one",
     ),
     (
@@ -59,7 +59,7 @@ HINTS: tuple[tuple[str, str, str], ...] = (
     (
         r"inimum memory limit allowed",
         "mem_limit",
-        "the Engine wants more; set at least what it says, or None for no limit",
+        "the Engine requires more; set at least that minimum, or None for no limit",
     ),
     (
         r"inimum memory reservation allowed|less than memory reservation",
@@ -70,19 +70,19 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         r"looking up volume plugin",
         "mounts",
         "the Engine has no such volume driver; install it (docker plugin install), or leave "
-        "driver_config out for local volumes",
+        "out driver_config for local volumes",
     ),
     (
         r"while mounting volume|failed to mount local volume",
         "mounts",
         "the volume's driver could not mount it; check the options in driver_config, and that its "
-        "storage is there",
+        "storage exists",
     ),
     (
         r"No such image|image not known",
         "image",
-        "it is no longer on the Engine; start again, and it is looked for, and pulled if "
-        "pull_policy lets us",
+        "it is no longer on the Engine; start again, and the image is pulled if pull_policy "
+        "allows it",
     ),
 )
 
@@ -127,7 +127,7 @@ def hint(message: str, value_of: Callable[[str], object]) -> str:
         value_of: setting → the value that it has for this server.
 
     Returns:
-        "" where the Engine's words have to be enough.
+        "" if there is no advice for this message.
     """
     for pattern, setting, words in HINTS:
         if re.search(pattern, message):

@@ -1,35 +1,78 @@
-"""What the Hub's other servers have, whatever they and their users are called by now."""
+"""Whose is what, from the Hub's database, whatever users and servers are called by now.
+
+Labels on the Engine say who had a thing when it was made. Users and servers can be renamed since:
+the database knows which server a container or volume belongs to now.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from jupyterhub import orm
-from sqlalchemy import Text, literal_column
+from sqlalchemy import Text, literal_column, or_
+
+from ..desired.resolved import ServerState
+from ..lifecycle.orphans import KnownServer
 
 #: As text: JSON has names of volumes and ids as they are.
 _STATE = literal_column("spawners.state", Text)
 
 
-class Ownership:
-    """``this in claims``: a volume's name or a container's id is another server's of this Hub.
+@dataclass(frozen=True)
+class OfOthers:
+    """What other servers of the Hub have.
 
-    Each costs one query, which reads nothing of servers that do not mention it.
+    Attributes:
+        containers: ids.
+        volumes: names.
+        volumes_of_other_users: those that servers of other users have.
+    """
+
+    containers: frozenset[str] = frozenset()
+    volumes: frozenset[str] = frozenset()
+    volumes_of_other_users: frozenset[str] = frozenset()
+
+
+def of_others(db: Any, row: orm.Spawner, mentions: Collection[str]) -> OfOthers:
+    """What other servers than one have, as far as it is called by one of some names.
+
+    One query, which reads nothing of servers that mention none of them.
 
     Args:
         db: the Hub's database.
         row: the server that asks.
-        elsewhere: ask of other users' servers alone.
+        mentions: ids and names of containers, and names of volumes; also a name's beginning.
     """
+    if not mentions:
+        return OfOthers()
+    mentioned = or_(*(_STATE.contains(f'"{one}', autoescape=True) for one in mentions))
+    others = db.query(orm.Spawner).filter(orm.Spawner.id != row.id, mentioned)
+    containers, volumes, elsewhere = set[str](), set[str](), set[str]()
+    for other in others:
+        state = ServerState.from_json(other.state or {})
+        containers.add(state.object_id)
+        volumes.update(state.volumes.values())
+        if other.user_id != row.user_id:
+            elsewhere.update(state.volumes.values())
+    return OfOthers(frozenset(containers - {""}), frozenset(volumes), frozenset(elsewhere))
 
-    def __init__(self, db: Any, row: Any, *, elsewhere: bool = False) -> None:
-        self._db = db
-        mine = orm.Spawner.user_id == row.user_id if elsewhere else orm.Spawner.id == row.id
-        self._others = ~mine
 
-    def __contains__(self, this: object) -> bool:
-        mentions = _STATE.contains(f'"{this}"', autoescape=True)
-        states = (row.state for row in self._db.query(orm.Spawner).filter(self._others, mentions))
-        return any(
-            this in (state.get("object_id"), *state.get("volumes", {}).values()) for state in states
+def servers_of(app: Any) -> Iterator[KnownServer]:
+    """All servers that a Hub knows, running or not: one query, no wrapper is made for it."""
+    rows = app.db.query(orm.User.id, orm.User.name, orm.Spawner).join(
+        orm.Spawner, orm.Spawner.user_id == orm.User.id
+    )
+    for user_id, user_name, found in rows:
+        # dict.get: UserDict's own makes a User for each one asked for.
+        user = dict.get(app.users, user_id)
+        spawner = user.spawners[found.name] if user and found.name in user.spawners else None
+        state = ServerState.from_json(found.state or {})
+        yield KnownServer(
+            user=user_name,
+            server=found.name,
+            active=found.server_id is not None or (spawner is not None and spawner.active),
+            object_id=getattr(spawner, "object_id", "") or state.object_id,
+            settings=state.settings,
         )

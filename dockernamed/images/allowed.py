@@ -16,11 +16,11 @@ from .reference import parse
 
 
 class AllowedImages:
-    """The setting ``allowed_images``, once any callable has been called.
+    """The setting ``allowed_images``, after any callable was called.
 
     Args:
         setting: a list of references; or a dict of choice → reference; or ``"*"`` for any image;
-            or None or empty: nobody chooses.
+            or None or empty: nobody may choose.
 
     Attributes:
         images: choice → reference, in the admin's order; empty for ``"*"``.
@@ -40,7 +40,7 @@ class AllowedImages:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """What a user may send, in the admin's order; empty for ``"*"``, where all is open."""
+        """What a user may send, in the admin's order; empty for ``"*"``, which allows all."""
         return tuple(self.images)
 
     def resolve(self, choice: object) -> str:
@@ -104,7 +104,7 @@ def _read_setting(setting: Any) -> dict[str, str]:
 
 
 class PullPolicy(str, Enum):
-    """When to ask the registry: each time, when the image is absent, never, or don't even look."""
+    """When to pull: always, if the image is missing, or never (``skip`` does not even look)."""
 
     ALWAYS = "always"
     IFNOTPRESENT = "ifnotpresent"

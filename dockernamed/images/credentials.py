@@ -1,4 +1,4 @@
-"""Credentials of private registries, from the setting; never logged, never in state. Pure."""
+"""Credentials of private registries, from the setting. They are never logged or stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _URL = re.compile(r"^https?://|/.*$")  # what may stand around a host in Docker'
 
 
 def for_image(credentials: Mapping[str, Any], image: ImageRef) -> dict[str, str] | None:
-    """The credentials to pull an image with, or None where the setting names none.
+    """The credentials for the pull of an image, or None if the setting has none for it.
 
     Args:
         credentials: registry host (with its port) → credentials.

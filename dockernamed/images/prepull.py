@@ -1,4 +1,4 @@
-"""Images pulled ahead of need: in the background, some at a time, and again where it failed."""
+"""Pulls images before they are needed, in the background, two at a time, and retries failures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from ..backends.watcher import Watcher
 from ..errors import EngineError, PullFailed
 
-#: Pulls at once: most of the Engine's line is for those that somebody waits for.
+#: Pulls at once: few, to leave the Engine's bandwidth to pulls that a user waits for.
 AT_ONCE = 2
 #: Seconds before each further try.
 PAUSES_S = (10.0, 60.0, 300.0)
@@ -22,15 +22,15 @@ async def prepull(
     log: logging.Logger,
     pauses: Sequence[float] = PAUSES_S,
 ) -> None:
-    """Have images on the Engine before they are asked for.
+    """Pull images before anybody needs them.
 
-    What cannot be had is told in the log, and pulled when a server needs it.
+    What cannot be pulled is reported in the log, and pulled when a server needs it.
 
     Args:
         images: references.
         pull: gets one of them, if it is not there.
-        watcher: tells when the Engine is there.
-        log: where to tell.
+        watcher: knows when the Engine can be reached.
+        log: where failures are reported.
         pauses: seconds before each further try of an image.
     """
     slots = asyncio.Semaphore(AT_ONCE)

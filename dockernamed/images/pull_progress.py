@@ -1,4 +1,4 @@
-"""How far a pull is, from the lines that the Engine sends: layer by layer, in bytes."""
+"""The progress of a pull in bytes, layer by layer, from the lines that the Engine sends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Layers:
         self._reported: tuple[int, int, int] | None = None
 
     def take(self, line: Mapping[str, Any]) -> Progress | None:
-        """Count a line in.
+        """Count one line.
 
         Returns:
             The progress, when it is a whole percent or a layer further than what was returned
@@ -61,8 +61,8 @@ class Layers:
     def _report(self) -> Progress | None:
         layers = self._layers.values()
         sizes = [layer.size for layer in layers if layer.size is not None]
-        # One that has not begun is taken to be like the others, else the first to end would
-        # look like the end of all.
+        # A layer that has not begun is assumed to be as large as the others; otherwise the end of
+        # the first layer would look like the end of all.
         unknown = sum(layer.size is None and not layer.finished for layer in layers)
         guess = sum(sizes) // len(sizes) if sizes else 0
         last, total = self._last, sum(sizes) + guess * unknown

@@ -1,12 +1,12 @@
-"""Images on the Engine: looked up, and pulled once however many servers ask for the same.
+"""Finds images on the Engine and pulls them, once however many servers need the same image.
 
 Guarantees:
 
-- One pull per image and credentials at a time. Who comes later joins it and gets its progress at
-  once; it is given up only when nobody waits for it any more.
-- Progress never goes back: neither the bytes nor the share of the whole.
-- What the Engine said of an image is remembered until any image changes there, and only while
-  the watcher hears of changes.
+- One pull per image and credentials at a time. Later requests join it and get its progress at
+  once; it is cancelled only when nobody waits for it any more.
+- Progress never decreases: neither the bytes nor the share of the whole.
+- What the Engine reported about an image is remembered until any image changes there, and only
+  while the watcher receives such changes.
 - Credentials are not logged and are in no message.
 """
 
@@ -41,16 +41,16 @@ MAX_KNOWN = 500  # images whose details are remembered
 
 
 class ImageNews(Protocol):
-    """Tells when images change on the Engine: the watcher."""
+    """Reports changes of images on the Engine; implemented by the watcher."""
 
     @property
     def connected(self) -> bool:
-        """Whether each change will be told."""
+        """Whether every change will be reported."""
 
     def on_image_event(
         self, callback: Callable[[Mapping[str, Any] | None], None]
     ) -> Callable[[], None]:
-        """Have ``callback`` called with each change, and with None when some were missed."""
+        """Call ``callback`` with each change, and with None if some were missed."""
 
 
 OnProgress = Callable[[Progress], None]
@@ -59,7 +59,7 @@ Key = tuple[str, frozenset[tuple[str, str]] | None]
 
 @dataclass(eq=False)
 class _Pull:
-    """A pull under way, and who waits for it."""
+    """A pull in progress, and the requests that wait for it."""
 
     task: asyncio.Task[None]
     progress: Progress
@@ -93,7 +93,7 @@ class Puller:
         credentials: Mapping[str, str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> dict[str, Any] | None:
-        """See to it that an image is on the Engine, as far as the policy allows.
+        """Make sure that an image is on the Engine, as far as the policy allows.
 
         Args:
             image: reference, such as ``registry:5000/lab:1.2`` or ``lab@sha256:…``.
@@ -118,7 +118,8 @@ class Puller:
             return found
         if wanted is PullPolicy.NEVER:
             raise ImageMissing(
-                image, "it is not on the Engine, and pull_policy = 'never' forbids to pull it"
+                image,
+                "it is not on the Engine, and with pull_policy = 'never' it must not be pulled",
             )
         await self._join(ref, timeout, credentials, on_progress)
         found = await self._look(ref)
@@ -161,7 +162,7 @@ class Puller:
             del self._looks[key]
 
     def _on_image_event(self, event: Mapping[str, Any] | None) -> None:
-        # Whichever image it was: its event names it by id or by one of its many names.
+        # Whichever image it was: the event names it by its id or by one of several names.
         self._changes += 1
         self._known.clear()
         self._looks.clear()
@@ -236,7 +237,7 @@ class Puller:
 
 
 def _inspect_name(ref: ImageRef) -> str:
-    """Without the tag when there is a digest: not all Engines read both."""
+    """Without the tag if there is a digest: not all Engines accept both."""
     return str(ref) if ref.digest is None else f"{ref.name}@{ref.digest}"
 
 

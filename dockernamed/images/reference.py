@@ -42,7 +42,7 @@ REFERENCE = rf"{_NAME}(?::{_TAG})?(?:@{_DIGEST})?"
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """A reference as it was written; what was left out is None here and filled in by properties.
+    """A reference as it was written; omitted parts are None, and properties fill them in.
 
     Attributes:
         registry: ``host`` or ``host:port``, or None.
@@ -73,7 +73,7 @@ class ImageRef:
 
     @property
     def registry_key(self) -> str:
-        """The registry whose credentials are needed, ``docker.io`` when none was written."""
+        """The registry whose credentials are needed; ``docker.io`` if none was written."""
         registry = (self.registry or DEFAULT_REGISTRY).lower()
         return DEFAULT_REGISTRY if registry == "index.docker.io" else registry
 
@@ -88,7 +88,7 @@ class ImageRef:
 
     @property
     def imagename(self) -> str:
-        """As written, fit for the name of an object: ``/``, ``:`` and ``@`` become ``-``."""
+        """As written, but fit for an object's name: ``/``, ``:`` and ``@`` become ``-``."""
         return re.sub("[/:@]", "-", str(self))
 
 

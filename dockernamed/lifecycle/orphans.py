@@ -17,6 +17,7 @@ from .. import naming
 from ..backends.executor import Containers
 from ..backends.observed import ObservedContainer
 from ..backends.watcher import Watcher
+from ..desired.resolved import KeptSettings
 from ..errors import DockerNamedError
 
 #: Seconds at least between two looks at what could not be dealt with.
@@ -24,7 +25,7 @@ SOON_S = 1.0
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownServer:
     """What the Hub knows of one server.
 
     Attributes:
@@ -32,12 +33,14 @@ class Known:
         server: raw server name.
         active: it runs, starts, stops or is being looked at, as far as the Hub knows.
         object_id: its container, "" where the Hub knows of none.
+        settings: what was kept of its last start's settings; None where nothing was.
     """
 
     user: str
     server: str
     active: bool
     object_id: str = ""
+    settings: KeptSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,15 @@ class Orphan:
 
 
 def orphans(
-    records: Iterable[ObservedContainer], known: Iterable[Known], *, keep: bool
+    records: Iterable[ObservedContainer], known: Iterable[KnownServer], *, keep: bool
 ) -> list[ObservedContainer]:
     """The containers that no server stands for.
 
     Args:
         records: this Hub's containers.
         known: all servers of the Hub, running or not.
-        keep: stopped containers of stopped servers are kept on purpose.
+        keep: stopped containers of stopped servers are kept on purpose, where nothing is known of
+            their own settings.
     """
     servers = {(one.user, one.server): one for one in known}
     # A user can be renamed while the server runs: the labels then say an old name.
@@ -75,14 +79,19 @@ def orphans(
         one = servers.get((record.user, record.server))
         if record.id in claimed or (one is not None and one.active):
             continue
-        if one is not None and keep and not record.running:
+        if one is not None and not record.running and keeps_container(one, keep):
             continue
         found.append(record)
     return found
 
 
+def keeps_container(server: KnownServer, default: bool) -> bool:
+    """Whether a stopped container of a server is there on purpose: as it was started, or as now."""
+    return default if server.settings is None else server.settings.keeps_container
+
+
 def orphaned_networks(
-    networks: Iterable[Mapping[str, Any]], known: Iterable[Known]
+    networks: Iterable[Mapping[str, Any]], known: Iterable[KnownServer]
 ) -> list[tuple[Mapping[str, Any], naming.Key]]:
     """The networks whose labels name a server that is not there, and that server.
 
@@ -120,7 +129,7 @@ class OrphanReaper:
         hub: str,
         watcher: Watcher,
         backend: Containers,
-        known: Callable[[], Iterable[Known]],
+        known: Callable[[], Iterable[KnownServer]],
         *,
         keep: bool,
         policy: str,
@@ -183,19 +192,9 @@ class OrphanReaper:
         networks = await self._backend.networks(self._hub)
         # The Hub is asked last, and nothing awaited since: what it knows is not outdated.
         known = list(self._known())
-        servers = {(one.user, one.server) for one in known}
+        servers = {(one.user, one.server): one for one in known}
         containers = [
-            Orphan(
-                record.id,
-                f"container {record.name} ({record.id[:12]})",
-                f"the Hub has no running server {record.server!r} of user {record.user!r}",
-                partial(
-                    self._backend.discard,
-                    record.id,
-                    grace=self._stop_timeout,
-                    keep=self._keep and (record.user, record.server) in servers,
-                ),
-            )
+            self._orphan(record, servers.get((record.user, record.server)))
             for record in orphans(self._watcher.records(), known, keep=self._keep)
         ]
         return containers, [
@@ -207,3 +206,16 @@ class OrphanReaper:
             )
             for network, key in orphaned_networks(networks, known)
         ]
+
+    def _orphan(self, record: ObservedContainer, server: KnownServer | None) -> Orphan:
+        """A container, and how it is taken away: as the server that made it was set up."""
+        grace, keep = self._stop_timeout, False
+        if server is not None:
+            keep = keeps_container(server, self._keep)
+            grace = server.settings.stop_timeout if server.settings else grace
+        return Orphan(
+            record.id,
+            f"container {record.name} ({record.id[:12]})",
+            f"the Hub has no running server {record.server!r} of user {record.user!r}",
+            partial(self._backend.discard, record.id, grace=grace, keep=keep),
+        )

@@ -1,4 +1,4 @@
-"""What has happened so far in one start, for any number of listeners, late ones included."""
+"""The progress of one start, for any number of listeners, including late ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEPS = {
 }
 
 
-class Journal:
+class StartProgress:
     """The events of one start, in JupyterHub's shape for ``Spawner.progress``.
 
     Each event is ``{"progress": int 0..100, "message": str}``; numbers never go down, whoever

@@ -1,4 +1,4 @@
-"""Keep secrets, and what confuses a terminal, out of what people are shown. Pure."""
+"""Removes secrets and control characters from what people are shown. Pure."""
 
 from __future__ import annotations
 

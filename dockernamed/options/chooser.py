@@ -1,4 +1,4 @@
-"""One server's choices: from the spawner's settings to a menu, and from a choice to its settings.
+"""The choices for one server: a menu made from its settings, and the settings of a choice.
 
 The pure rooms (options, profiles, schema, form) take data; here callables are called, with the
 spawner, and what was chosen is set on it. In order: the setting itself, JupyterHub's
@@ -8,12 +8,13 @@ spawner, and what was chosen is set on it. In order: the setting itself, Jupyter
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from traitlets import TraitError
 
+from ..callables import evaluated
 from ..errors import EngineError
 from ..images.allowed import AllowedImages
 from ..timeouts import within
@@ -24,7 +25,7 @@ from .profiles import Requester
 from .schema import schema
 from .user_options import Choice, Menu, from_form, parse, recall
 
-#: Settings whose text is a template: what a user typed must not be read as one there.
+#: Settings that are templates. What a user typed must not be expanded as one in them.
 TEMPLATED = frozenset(
     {
         "args",
@@ -47,6 +48,20 @@ LISTING_TIMEOUT = 2.0  # seconds that a form waits to learn which images the Eng
 ListImages = Callable[[], Awaitable[Iterable[str]]]
 
 
+@dataclass(frozen=True)
+class _Offer:
+    """The settings about choices, each callable among them called once."""
+
+    allowed_images: Any
+    profile_list: Any
+    common_options: Any
+
+    @property
+    def aliases(self) -> Mapping[Any, Any]:
+        """Alias → reference of the images, for whoever may choose them."""
+        return profile_config.image_aliases(self.allowed_images)
+
+
 class Chooser:
     """What the owner of one server may choose.
 
@@ -65,20 +80,20 @@ class Chooser:
         Raises:
             ConfigError: the settings cannot work.
         """
+        return self._menu(await self._offer())
+
+    def _menu(self, offer: _Offer) -> Menu:
         groups = frozenset(group.name for group in self._spawner.user.groups)
         requester = Requester(self._spawner.user.name, groups)
-        images, labels = profile_config.images_seen(
-            await self._setting("allowed_images"), requester
-        )
+        images, labels = profile_config.images_seen(offer.allowed_images, requester)
         overridable = self._overridable()
-        catalogue = profile_config.read(
-            await self._setting("profile_list"), await self._setting("common_options"), overridable
-        )
+        catalogue = profile_config.read(offer.profile_list, offer.common_options, overridable)
         return Menu(AllowedImages(images), catalogue.seen_by(requester), overridable, labels)
 
     async def form(self) -> str:
-        """The options form, or "" when there is nothing to choose."""
-        menu = await self.menu()
+        """The options form, or "" if there is nothing to choose."""
+        offer = await self._offer()
+        menu = self._menu(offer)
         if menu.empty:
             return ""
         saved, note = recall(self._spawner.user_options, menu)
@@ -90,7 +105,7 @@ class Chooser:
             menu,
             user_options=saved,
             note=note,
-            default_image=self._aliased(self._spawner.image, await self._aliases()),
+            default_image=_aliased(self._spawner.image, offer.aliases),
             present=await self._presence(),
             template_paths=self._spawner.additional_profile_form_template_paths,
             template=self._spawner.profile_form_template,
@@ -105,18 +120,18 @@ class Chooser:
         return schema(await self.menu(), f"user_options of {self._spawner.user.name}")
 
     async def apply(self, user_options: object) -> Choice:
-        """Check what was asked for, and set on the spawner what it means.
+        """Check the options that were sent, and apply them to the spawner's settings.
 
         Raises:
             OptionsError: it may not be chosen.
             ConfigError: the settings cannot work.
         """
-        choice = parse(user_options, await self.menu())
-        aliases = await self._aliases()
-        self._spawner.image = self._aliased(self._spawner.image, aliases)
+        offer = await self._offer()
+        choice = parse(user_options, self._menu(offer))
+        self._spawner.image = _aliased(self._spawner.image, offer.aliases)
         for layer in choice.layers:
             for name, value in layer.settings.items():
-                await self._override(layer, name, value, aliases)
+                await self._override(layer, name, value, offer.aliases)
         if choice.image is not None:
             self._spawner.image = choice.image
         return choice
@@ -124,12 +139,12 @@ class Chooser:
     async def _override(
         self, layer: Layer, name: str, value: Any, aliases: Mapping[Any, Any]
     ) -> None:
-        value = await self._resolved(value)
+        value = await evaluated(value, self._spawner)
         current = getattr(self._spawner, name)
         if isinstance(value, Mapping):
-            current = await self._resolved(current)
+            current = await evaluated(current, self._spawner)
         if name == "image" and not layer.field:
-            value = self._aliased(value, aliases)
+            value = _aliased(value, aliases)
         try:
             setattr(self._spawner, name, overrides.merged(current, value))
         except (TraitError, ValueError, TypeError) as error:
@@ -145,42 +160,41 @@ class Chooser:
             return lambda image: None
         return presence(listed)
 
-    async def _aliases(self) -> Mapping[Any, Any]:
-        return profile_config.image_aliases(await self._setting("allowed_images"))
-
-    @staticmethod
-    def _aliased(image: Any, aliases: Mapping[Any, Any]) -> Any:
-        return aliases.get(image, image) if isinstance(image, str) else image
-
     def _overridable(self) -> OverridableSettings:
         names = self._spawner.trait_names(config=True)
         return OverridableSettings(frozenset(names), TEMPLATED)
 
-    async def _setting(self, name: str) -> Any:
-        """A setting as it is when a server starts: with the overrides of the user's groups.
+    async def _offer(self) -> _Offer:
+        """The settings about choices as they are when a server starts, evaluated once.
 
-        JupyterHub applies those at a start only, where applying them twice changes nothing.
+        That is with the overrides of the user's groups, which JupyterHub applies at a start only.
+        Applying them twice changes nothing.
         """
+        groups = await self._group_overrides()
+        names = ("allowed_images", "profile_list", "common_options")
+        return _Offer(*[await self._setting(name, groups) for name in names])
+
+    async def _setting(self, name: str, groups: Iterable[Mapping[str, Any]]) -> Any:
         value = getattr(self._spawner, name)
-        for entry in await self._group_overrides():
+        for entry in groups:
             override = entry.get(OVERRIDE, {})
             if name in override:
-                value = overrides.merged(value, await self._resolved(override[name]))
-        return await self._resolved(value)
+                value = overrides.merged(value, await evaluated(override[name], self._spawner))
+        return await evaluated(value, self._spawner)
 
     async def _group_overrides(self) -> list[Mapping[str, Any]]:
-        found = await self._resolved(self._spawner.group_overrides)
+        found = await evaluated(self._spawner.group_overrides, self._spawner)
         mine = {group.name for group in self._spawner.user.groups}
         return [found[key] for key in sorted(found) if mine & set(found[key]["groups"])]
 
-    async def _resolved(self, value: Any) -> Any:
-        if callable(value):
-            value = value(self._spawner)
-        return await value if inspect.isawaitable(value) else value
+
+def _aliased(image: Any, aliases: Mapping[Any, Any]) -> Any:
+    """The reference that an alias stands for; anything else as it is."""
+    return aliases.get(image, image) if isinstance(image, str) else image
 
 
 def images(spawner: Any) -> list[str]:
-    """Every image that somebody can choose, and the default one, as far as that is known ahead.
+    """Every image that anybody can choose, and the default one, as far as known at the Hub's start.
 
     Args:
         spawner: one made of the Hub's configuration, with no user: callables are not asked.
@@ -201,7 +215,7 @@ def images(spawner: Any) -> list[str]:
 
 
 def check(spawner: Any) -> None:
-    """Read all that is known before anybody asks: for the Hub's start.
+    """Check, when the Hub starts, everything that is known by then.
 
     Args:
         spawner: one made of the Hub's configuration, with no user.

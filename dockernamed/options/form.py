@@ -1,9 +1,9 @@
-"""The options form: what a menu looks like to templates, and the template rendered.
+"""The options form: a menu as the variables of a template, and the rendered template.
 
 The template's name (``form.html``) and variables (``profile_list``, ``user_options``) are
 KubeSpawner's, so that templates written for it and jupyterhub-fancy-profiles work here. All text is
-escaped: none of it is taken for HTML. Overrides are not shown to templates, except for those in
-`SHOWN`: a page is no place for an environment's secrets.
+escaped, so that none of it is read as HTML. Templates see no overrides except for those in `SHOWN`,
+because a page must not show an environment's secrets.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEMPLATE = "form.html"
 TEMPLATES = Path(__file__).parent / "templates"
 #: Overrides that templates may show.
 SHOWN = ("image", "mem_limit", "mem_guarantee", "cpu_limit", "cpu_guarantee", "default_url")
-#: Says whether the Engine has an image; None where that is not known.
+#: Says whether the Engine has an image; None if that is not known.
 Presence = Callable[[str], "bool | None"]
 _READINESS = {True: "ready", False: "will be pulled first"}
 
@@ -63,7 +63,7 @@ def render(
     template_paths: Sequence[str] = (),
     template: str = "",
 ) -> str:
-    """The form's HTML; JupyterHub puts the form element around it and the button under it.
+    """The form's HTML; JupyterHub adds the form element around it and the button below it.
 
     Our template gets ``profiles``, ``common`` and ``images``, made for it; any other gets
     KubeSpawner's ``profile_list`` (the common options are among each profile's) and
@@ -73,7 +73,7 @@ def render(
         menu: what this user may choose.
         user_options: what is chosen at first, in normal form (`options.recall`).
         note: why that is not the last choice.
-        default_image: the image of whom chooses none.
+        default_image: the image of users who choose none.
         present: whether an image is on the Engine; asked with references as the admin wrote them.
         template_paths: directories that are searched for templates before ours.
         template: a template's text, instead of any file.
@@ -117,7 +117,7 @@ def _image(override: Mapping[str, object]) -> list[str]:
 
 
 class _View:
-    """A menu, with what is chosen at first, as the variables of templates."""
+    """A menu with its initial choices, as the variables of templates."""
 
     def __init__(self, menu: Menu, user_options: Mapping[str, object], present: Presence) -> None:
         self._menu, self._chosen, self._present = menu, user_options, present

@@ -14,7 +14,7 @@ _VOLUMES = "volumes = {'name-or-directory': '/path'} or mounts = [...]"
 _DRIVER = "mounts = [{'type': 'volume', 'driver_config': {...}, ...}]"
 _HOOKS = "pre_spawn_hook or post_stop_hook"
 
-#: What KubeSpawner has and Docker has not → the setting that does the nearest thing; "" for none.
+#: KubeSpawner's settings that Docker lacks → the setting with the nearest effect; "" for none.
 KUBERNETES: Mapping[str, str] = MappingProxyType(
     {
         "after_pod_created_hook": _HOOKS,

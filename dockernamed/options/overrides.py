@@ -1,4 +1,4 @@
-"""What a choice changes: settings overridden, checked when the Hub starts, merged when one is made.
+"""Overrides of settings by a choice: checked when the Hub starts, merged when a choice is made.
 
 The rules of merging are KubeSpawner's and JupyterHub's (`Spawner.group_overrides`): a dict is
 merged into the dict that is there, at every depth; None removes a key; anything else replaces.
@@ -20,7 +20,7 @@ from .kubernetes import KUBERNETES
 OVERRIDE = "spawner_override"
 OVERRIDE_ALIAS = "kubespawner_override"
 
-#: Settings that are read before anybody has chosen, or once for the whole Hub.
+#: Settings that are read before a user chooses, or once for the whole Hub.
 FIXED = frozenset(
     {
         "additional_profile_form_template_paths",
@@ -59,10 +59,10 @@ class OverridableSettings:
     check: Callable[[str, object], object] | None = None
 
     def require(self, name: object, value: object, where: str) -> str:
-        """The name, when it is a setting that a choice can override.
+        """The name, if it is a setting that a choice can override.
 
         Raises:
-            ConfigError: it is not; the hint names what to use instead, where there is something.
+            ConfigError: it is not; the hint names what to use instead, if there is something.
         """
         if not isinstance(name, str):
             raise ConfigError(where, {name: value}, "the keys of an override are names of settings")
@@ -130,7 +130,7 @@ def read(
 def check_values(
     override: Mapping[str, object], where: str, overridable: OverridableSettings
 ) -> None:
-    """Ask the settings themselves whether they take the values known by now.
+    """Validate the values that are already known with the settings themselves.
 
     Raises:
         ConfigError: one does not.
@@ -147,7 +147,7 @@ def check_values(
 
 
 def check_placeholders(override: Mapping[str, object], where: str) -> None:
-    """Refuse what looks like formatting of ``{value}``: only the plain word is filled in.
+    """Refuse what looks like a format of ``{value}``: only the plain field is replaced.
 
     Raises:
         ConfigError: there is such a thing.
@@ -209,7 +209,7 @@ def _fill(part: object, value: str | int | float, pattern: re.Pattern[str], doub
 
 
 def plain(number: int | float) -> str:
-    """A number as a person writes it: ``2``, ``1.5``, ``0.00001``, never ``1e-05``."""
+    """A number as people write it: ``2``, ``1.5``, ``0.00001``, never ``1e-05``."""
     if isinstance(number, int):
         return str(number)
     digits = format(Decimal(repr(number)), "f")
@@ -217,7 +217,7 @@ def plain(number: int | float) -> str:
 
 
 def merged(current: object, new: object) -> object:
-    """A setting's next value: ``new`` merged into ``current`` when both are dicts, else ``new``.
+    """A setting's next value: ``new`` merged into ``current`` if both are dicts, else ``new``.
 
     Neither is changed, and the result shares no list or dict with them.
     """

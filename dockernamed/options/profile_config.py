@@ -1,8 +1,8 @@
-"""The settings ``profile_list`` and ``common_options``, read once, refused where they can't work.
+"""Reads the settings ``profile_list`` and ``common_options``, and refuses those that cannot work.
 
-The shape is KubeSpawner 7's; what KubeSpawner leaves to chance at a user's start (an unknown key, a
-slug used twice, a regex that does not compile) is a `ConfigError` here, when the Hub starts. Ours
-on top: ``allowed_users``, ``allowed_groups``, ``number``, ``metadata``.
+The shape is KubeSpawner 7's; what KubeSpawner finds, if at all, when a user starts a server (an
+unknown key, a slug used twice, a regex that does not compile) is a `ConfigError` here, when the Hub
+starts. ``allowed_users``, ``allowed_groups``, ``number`` and ``metadata`` are additions.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def read(
 
 
 def check(catalogue: Catalogue) -> None:
-    """Read all that `read` has put off.
+    """Check everything that `read` has deferred.
 
     Raises:
         ConfigError: something in it cannot work; it says where, and what would.
@@ -107,7 +107,7 @@ def check(catalogue: Catalogue) -> None:
 
 
 def images_seen(allowed_images: object, requester: Requester) -> tuple[object, dict[str, str]]:
-    """Of the setting ``allowed_images``, any callable already called, what one user may choose.
+    """What one user may choose of the setting ``allowed_images``, after any callable was called.
 
     A dict's values may be references, or dicts with ``image``, and maybe ``display_name``,
     ``allowed_users`` and ``allowed_groups``.
@@ -133,7 +133,7 @@ def images_seen(allowed_images: object, requester: Requester) -> tuple[object, d
 
 
 def image_aliases(allowed_images: object) -> dict[object, object]:
-    """Choice → reference of all entries of ``allowed_images``, whoever may choose them."""
+    """Choice → reference for all entries of ``allowed_images``, whoever may choose them."""
     entries = allowed_images.items() if isinstance(allowed_images, Mapping) else ()
     return {
         choice: value.get("image") if isinstance(value, Mapping) else value
@@ -195,7 +195,7 @@ def _slug(display_name: str) -> str:
 
 
 def _claim_fields(profile: Profile, fields: dict[str, str]) -> None:
-    """No form field may mean two things, such as ``a--b``'s option ``c`` and ``a``'s ``b--c``."""
+    """Refuse ambiguous form fields, such as ``a--b``'s option ``c`` and ``a``'s option ``b--c``."""
     for key in profile.options:
         field = form_field(profile.slug, key)
         for name in (field, field + UNLISTED):
@@ -328,7 +328,7 @@ def _regex(pattern: str, where: str) -> re.Pattern[str]:
 
 
 def _image_rule(image: str, where: str) -> tuple[re.Pattern[str], int]:
-    """Text for a part of a reference must make a reference, whatever the admin's regex says."""
+    """A text that becomes part of a reference must make a valid one, whatever the regex allows."""
     before, _, after = image.partition("{value}")
     try:
         pattern, max_length = slot(before, after)

@@ -1,7 +1,7 @@
 """Profiles and their options as values, and which of them one user may choose.
 
 `profileconfig.read` makes a `Catalogue` of the settings ``profile_list`` and ``common_options``;
-`Catalogue.seen_by` leaves what one user may choose. Defaults are KubeSpawner's: the first profile
+`Catalogue.seen_by` keeps what one user may choose. Defaults are KubeSpawner's: the first profile
 or choice marked ``default``, else the first there is.
 """
 
@@ -40,7 +40,7 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """``allowed_users`` and ``allowed_groups``: either is enough; without both, all may choose."""
+    """``allowed_users`` and ``allowed_groups``: either is enough; without both, everybody may."""
 
     users: frozenset[str] | None = None
     groups: frozenset[str] | None = None
@@ -112,7 +112,7 @@ class Unlisted:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An option's number within bounds, which belong to it.
+    """An option's number within limits, which are themselves allowed.
 
     Attributes:
         step: distance between allowed values, counted from ``minimum``; None: any number between.
@@ -135,14 +135,14 @@ class Number:
 
     @property
     def steps(self) -> int:
-        """How many values are allowed; 0 when they cannot be counted."""
+        """How many values are allowed; 0 if they cannot be counted."""
         if self.step is None:
             return 0
         return (exact(self.maximum) - exact(self.minimum)) // exact(self.step) + 1
 
     @property
     def values(self) -> list[int | float]:
-        """All allowed values, where there is a step."""
+        """All allowed values, if there is a step."""
         step, low = exact(self.step or 1), exact(self.minimum)
         return [simple(low + step * count) for count in range(self.steps)]
 
@@ -159,7 +159,7 @@ class Number:
 
     @property
     def range(self) -> str:
-        """The bounds in words, such as ``from 0.5 to 4 CPUs in steps of 0.5``."""
+        """The limits in words, such as ``from 0.5 to 4 CPUs in steps of 0.5``."""
         unit = f" {self.unit}" if self.unit else ""
         step = "" if self.step is None else f" in steps of {plain(self.step)}"
         return f"from {plain(self.minimum)} to {plain(self.maximum)}{unit}{step}"
@@ -181,7 +181,7 @@ class Option:
 
     @property
     def default(self) -> Selection | None:
-        """The selection that stands when nothing is sent; None for a number, and where none is."""
+        """The selection that applies if nothing is sent; None for a number or if there is none."""
         for selection in self.selections.values():
             if selection.default:
                 return selection
@@ -193,7 +193,7 @@ class Option:
         return not self.selections and self.number is None
 
     def seen_by(self, requester: Requester) -> Option | None:
-        """What this user may answer, or None where nothing is left."""
+        """What this user may answer, or None if nothing is left."""
         if not self.limited:
             return self
         selections = {
@@ -210,7 +210,7 @@ class Option:
 
 
 class LazyOptions(Mapping[str, Option]):
-    """Options that are made when they are first looked at."""
+    """Options that are created when they are first used."""
 
     def __init__(self, make: Callable[[], Mapping[str, Option]]) -> None:
         self._make = make
@@ -266,7 +266,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All there is to choose.
+    """Everything that can be chosen.
 
     Attributes:
         profiles: by slug; None when there is no profile list.
@@ -286,7 +286,7 @@ class Catalogue:
 
 
 def options_seen(options: Mapping[str, Option], requester: Requester) -> dict[str, Option]:
-    """The options of which something is left for this user."""
+    """The options that leave this user at least one answer."""
     seen = {key: option.seen_by(requester) for key, option in options.items()}
     return {key: option for key, option in seen.items() if option is not None}
 

@@ -25,7 +25,7 @@ def schema(menu: Menu, title: str = "user_options") -> Schema:
     if profiles is None:
         return head | _object(menu, None)
     if not profiles:
-        # Whatever is sent is refused: `false`, as a schema with a title.
+        # Everything is refused: this is `false`, written as a schema with a title.
         return head | {"not": {}, "description": "No profile is open to this user."}
     return head | {"anyOf": [_profile(menu, profile) for profile in profiles.values()]}
 
@@ -110,7 +110,7 @@ def _image(menu: Menu) -> Schema:
     ]
     if menu.images.aliased:
         return made | {"oneOf": listed}
-    # Of a list, any way to write the same image is accepted.
+    # For a list, every way to write the same image is accepted.
     same = [{"pattern": whole(same_image(parse(image)))} for image in menu.images.images.values()]
     return made | {"anyOf": listed + same}
 
@@ -121,7 +121,7 @@ def _words(title: str, description: str) -> Schema:
 
 
 def whole(pattern: str) -> str:
-    """The pattern, to be found in a text only when it matches all of it.
+    """The pattern, anchored so that it must match the whole text.
 
     JSON Schema searches, and Python's ``$`` lets a line break pass at the end.
     """

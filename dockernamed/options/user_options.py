@@ -1,15 +1,15 @@
-"""Untrusted ``user_options`` in, a frozen `Choice` out.
+"""Checks untrusted ``user_options`` and turns them into a frozen `Choice`.
 
 Guarantees:
 
-- `parse` is the only judge: what comes from the form, from the query of a link and over REST is
-  converted to one shape (`from_form`) and then judged by the same rules.
+- `parse` is the only check: what comes from the form, from the query of a link and over REST is
+  converted to one shape (`from_form`) and then checked by the same rules.
 - `parse` raises `OptionsError` and nothing else, whatever is sent: any type, any depth, any size.
 - A message lists what *this* user may send, never what others may.
-- ``parse(choice.options, menu) == choice``: what is remembered gives the same choice again.
+- ``parse(choice.options, menu) == choice``: remembered options give the same choice again.
 
 The shape is KubeSpawner's: ``{"profile": slug, option: choice, "option--unlisted-choice": text}``,
-and besides it ``{"image": choice}`` where ``allowed_images`` is set. Without ``profile`` the
+and in addition ``{"image": choice}`` if ``allowed_images`` is set. Without ``profile`` the
 default one is meant; without an option, its default.
 """
 
@@ -69,7 +69,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Menu:
-    """What one user may choose, made anew for each request from settings already evaluated.
+    """What one user may choose, made for each request from settings that are already evaluated.
 
     Attributes:
         images: the images this user may name.
@@ -87,20 +87,20 @@ class Menu:
 
     @property
     def default_profile(self) -> Profile | None:
-        """The profile that stands when none is sent; None without profiles."""
+        """The profile that applies if none is sent; None without profiles."""
         profiles = (self.catalogue.profiles or {}).values()
         first = next(iter(profiles), None)
         return next((profile for profile in profiles if profile.default), first)
 
     @property
     def empty(self) -> bool:
-        """There is nothing to choose, so no form to show."""
+        """There is nothing to choose, so there is no form to show."""
         catalogue = self.catalogue
         return not (self.offers_image or catalogue.profiles is not None or catalogue.common)
 
     @property
     def offers_image(self) -> bool:
-        """The plain key ``image`` may be sent."""
+        """The key ``image`` may be sent."""
         return bool(self.images.wildcard or self.images.choices)
 
     def options_of(self, profile: Profile | None) -> Mapping[str, Option]:
@@ -122,7 +122,7 @@ class Menu:
 
 
 def parse(user_options: object, menu: Menu) -> Choice:
-    """Judge what a user asked for.
+    """Check the options that a user sent.
 
     Args:
         user_options: as JupyterHub got it; None and ``{}`` mean the default.
@@ -185,7 +185,7 @@ def _as_object(user_options: object) -> Mapping[str, object]:
 
 
 def _shown(key: object) -> str:
-    """A key that anybody may have made up, fit for a message and a log."""
+    """An untrusted key, in a form that is safe in a message and a log."""
     text = str(key)
     return text if text.isprintable() and len(text) <= MAX_TEXT else ascii(text[:MAX_TEXT])
 
@@ -227,7 +227,7 @@ def _unknown(key: object, value: object, profile: Profile | None, menu: Menu) ->
 def _answer(
     option: Option, sent: Mapping[str, object], overridable: OverridableSettings
 ) -> tuple[Layer, dict[str, object]]:
-    """What one option does, and what to remember of it: nothing where its default stands."""
+    """What one option does, and what to remember of it: nothing if its default applies."""
     if option.number:
         return _number_answer(option.key, option.number, sent, overridable)
     name = f"option {option.key!r}"
@@ -327,7 +327,7 @@ def _fields(given: Mapping[str, object], profile: Profile | None, menu: Menu) ->
 
 
 def _convert(option: Option, answers: dict[str, object]) -> None:
-    """From what a form can send to what REST takes, in place."""
+    """Convert what a form can send to what REST takes, in place."""
     key, free = option.key, option.key + UNLISTED
     value, text = answers.get(key), answers.get(free)
     if option.number:
@@ -348,7 +348,7 @@ def _convert(option: Option, answers: dict[str, object]) -> None:
 
 
 def _single(values: object) -> object:
-    """The one value of a field; several, or what is no text (an upload), stay for the judge."""
+    """The only value of a field; several values, or an upload, are left as they are for `parse`."""
     if isinstance(values, Iterable) and not isinstance(values, (str, bytes, Mapping)):
         listed = list(values)
         if not listed:

@@ -1,7 +1,7 @@
-"""JupyterHub in a container: it starts its servers, through the mounted socket, beside itself.
+"""JupyterHub in a container, which starts its servers through the mounted socket of the Engine.
 
-The servers join the Hub's own network and reach the Hub by its container name; dockernamed finds
-both out by itself.
+The servers join the Hub's own network and reach the Hub by the name of its container. dockernamed
+finds both without any setting.
 """
 
 import os
@@ -13,11 +13,11 @@ c.JupyterHub.allow_named_servers = True
 c.JupyterHub.hub_ip = "0.0.0.0"
 c.DockerNamedSpawner.image = os.environ.get("LAB_IMAGE", "quay.io/jupyter/base-notebook:latest")
 
-# What must outlive the Hub's container is in the volume at /data.
+# The volume at /data keeps what must outlive the Hub's container.
 c.JupyterHub.db_url = "sqlite:////data/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = "/data/jupyterhub_cookie_secret"
 
-# For a first try only: any name gets in with this password. Choose a real authenticator.
+# For a first try only: any name can log in with this password. Then choose a real authenticator.
 c.JupyterHub.authenticator_class = "dummy"
 c.DummyAuthenticator.password = os.environ["HUB_PASSWORD"]
 c.Authenticator.allow_all = True

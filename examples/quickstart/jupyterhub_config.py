@@ -1,6 +1,6 @@
 # A JupyterHub on this machine whose servers are Docker containers, each from its own image:
 #
-#   pip install dockernamed && npm install -g configurable-http-proxy
+#   pip install . && npm install -g configurable-http-proxy    # in a checkout
 #   ADMIN_TOKEN=$(openssl rand -hex 32) jupyterhub -f jupyterhub_config.py
 import os
 
@@ -10,18 +10,18 @@ c = get_config()  # noqa: F821
 c.JupyterHub.spawner_class = "dockernamed"
 c.JupyterHub.allow_named_servers = True
 
-# What users may choose by {"image": "lab"}, and what they get if they don't.
+# The images that users may choose, as in {"image": "lab"}, and the one for those who choose none.
 c.DockerNamedSpawner.allowed_images = {
     "lab": "quay.io/jupyter/base-notebook:latest",
     "scipy": "quay.io/jupyter/scipy-notebook:latest",
 }
 c.DockerNamedSpawner.image = "lab"
 
-# Browsers on this machine only; the Hub itself must be within reach of its containers.
+# Only browsers on this machine can connect, but the containers must be able to reach the Hub.
 c.JupyterHub.ip = "127.0.0.1"
 c.JupyterHub.hub_ip = "0.0.0.0"
 
-# For a first try only: any name gets in, with any password. Choose a real authenticator.
+# For a first try only: any name with any password can log in. Then choose a real authenticator.
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 

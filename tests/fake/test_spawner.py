@@ -83,6 +83,14 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
         "object_name": container.name,
         "volumes": {"server_volume": next(iter(fake.volumes))},
         "image": "lab:latest",
+        "settings": {
+            "access": {"by": "published", "engine_host": "127.0.0.1"},
+            "port": 8888,
+            "remove": True,
+            "keep_failed": False,
+            "stop_timeout": 10.0,
+            "delete_volumes": True,
+        },
     }
     assert await spawner.poll() is None
     assert spawner.ready
@@ -260,7 +268,7 @@ async def test_hub_behind_the_gateway(hub: Hub, fake: FakeEngine) -> None:
     await hub.stop("exp-1")
     spawner.network_name = "lab-net"
     fake.add_network("lab-net")
-    await spawner._find_hub(runtime(), "lab-net")
+    await spawner._find_hub("lab-net")
     assert fake.count("GET", "/networks/lab-net") == 1
 
 
@@ -283,10 +291,10 @@ async def test_hub_on_loopback_and_the_hosts_network(make_hub: MakeHub, fake: Fa
     hub = make_hub(network_name="host", ip="127.0.0.1", use_internal_ip=True)
     spawner = hub.spawner("exp-1")
     hub.info.ip = "127.0.0.1"
-    await spawner._find_hub(spawner._runtime(), "host")
+    await spawner._find_hub("host")
     assert spawner.hub_connect_url is None
     hub.info.ip = "0.0.0.0"
-    await spawner._find_hub(spawner._runtime(), "host")
+    await spawner._find_hub("host")
     assert spawner.hub_connect_url == "http://127.0.0.1:8081"
 
 
@@ -318,7 +326,7 @@ async def test_a_remote_engine(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Non
     """Its networks are another host's: no gateway there is the Hub's."""
     spawner = hub.spawner("exp-1")
     monkeypatch.setattr(Runtime, "engine_is_local", False)
-    await spawner._find_hub(spawner._runtime(), "bridge")
+    await spawner._find_hub("bridge")
     assert spawner.hub_connect_url is None
 
 
@@ -355,5 +363,5 @@ async def test_prepull(make_hub: MakeHub, fake: FakeEngine) -> None:
     fake.publish("r:2")
     hub = make_hub(allowed_images={"lab": IMAGE, "r": "r:1", "s": "r:2"})
     spawner = hub.spawner()
-    await spawner.prepull_all(spawner._runtime())
+    await spawner.prepull_all(spawner._runtime)
     assert {reference for reference, _ in fake.pulls} == {"r:1", "r:2"}

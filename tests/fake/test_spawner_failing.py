@@ -216,8 +216,8 @@ async def test_no_engine(hub: Hub, fake: FakeEngine) -> None:
 async def test_a_strangers_names(hub: Hub, fake: FakeEngine) -> None:
     """409 that says whose the name is."""
     spawner = hub.spawner("exp-1")
-    engine = spawner._runtime().engine
-    for name in spawner._wish().names():
+    engine = spawner._runtime.engine
+    for name in spawner._resolver.names():
         await engine.create_container(name, {"Image": IMAGE})
     error = await refused(hub)
     assert error.status_code == 409

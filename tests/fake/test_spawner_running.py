@@ -20,6 +20,7 @@ from dockernamed import naming, templates
 from dockernamed import spawner as spawner_module
 from dockernamed.backends import executor as containers_module
 from dockernamed.desired import entrypoint
+from dockernamed.timings import Timings
 
 # --- while it runs -----------------------------------------------------------------------------
 
@@ -128,7 +129,7 @@ async def test_docker_restart(hub: Hub, fake: FakeEngine, with_proxy: bool) -> N
     old = spawner.server.port
     await asyncio.to_thread(fake.restart, spawner.object_id)
     await eventually(lambda: spawner.server.port != old)
-    assert (await spawner.get_url()).endswith(f":{spawner.server.port}")
+    assert await spawner.get_url() == spawner.server.url
     await eventually(lambda: not with_proxy or proxy.routes)
     assert proxy.routes == ([("ann", "exp-1", spawner.server.port)] if with_proxy else [])
     assert await spawner.poll() is None
@@ -310,7 +311,7 @@ async def test_delete_keeps_what_is_not_this_servers_alone(
         volumes={"home-{username}": "/home", "shared": "/shared", "byhand-{user_server}": "/hand"}
     )
     spawner = hub.spawner("exp-1")
-    engine = spawner._runtime().engine
+    engine = spawner._runtime.engine
     by_hand = templates.expand(
         "byhand-{user_server}", spawner.template_namespace(), field="volumes"
     )
@@ -456,7 +457,7 @@ async def test_rename_without_an_engine(
     await hub.spawn("exp-1")
     await hub.stop("exp-1")
     fake.down()
-    monkeypatch.setattr(spawner_module, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(spawner_module, "DEFAULT", Timings(engine_first_seen=0.01))
     with pytest.raises(web.HTTPError) as caught:
         await hub.rename("exp-1", "keep")
     assert caught.value.status_code == 503

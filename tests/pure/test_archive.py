@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from dockernamed.engine.archive import CERTS_DIR, certificates
+from dockernamed.engine.archive import CERTS_DIR, certificates, pack
 
 
 def test_archive(tmp_path: Path) -> None:
     """Each file under its new name in one directory, readable for whoever the server runs as."""
     for name in ("user-ann.key", "user-ann.crt"):
         (tmp_path / name).write_bytes(name.encode())
-    data = certificates(
+    files = certificates(
         {"keyfile": str(tmp_path / "user-ann.key"), "certfile": str(tmp_path / "user-ann.crt")}
     )
+    data = pack(files)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         found = {
             f"/{entry.name}": (entry.mode, archive.extractfile(entry).read())  # type: ignore[union-attr]

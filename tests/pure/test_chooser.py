@@ -1,4 +1,4 @@
-"""choosing.py: callables called, groups heeded, and a choice set on the spawner, in order."""
+"""The chooser: callables called, groups heeded, and a choice set on the spawner, in order."""
 
 from __future__ import annotations
 
@@ -94,6 +94,30 @@ async def test_callables_are_given_the_spawner_as_it_is_by_then() -> None:
     profiles = [profile(spawner_override=override, profile_options=options)]
     settings = await chosen(Settings(profile_list=profiles))
     assert settings.environment == {"BASE": "1", "MEM": 3 * 2**30}
+
+
+@pytest.mark.parametrize("operation", ["apply", "form", "schema"])
+async def test_callables_are_called_once(operation: str) -> None:
+    """Each of them once for a start, a form or a schema: two calls could give two answers."""
+    calls: list[str] = []
+
+    def answering(name: str, value: Any) -> Any:
+        def answer(spawner: Any) -> Any:
+            calls.append(name)
+            return later(value)
+
+        return answer
+
+    offered = {
+        "allowed_images": {"lab": "lab:1"},
+        "profile_list": [profile()],
+        "common_options": {"o": {"display_name": "O", "choices": {"x": {}}}},
+        "group_overrides": {},
+    }
+    settings = Settings(**{name: answering(name, value) for name, value in offered.items()})
+    work: Any = getattr(Chooser(settings), operation)
+    await (work({"image": "lab"}) if operation == "apply" else work())
+    assert sorted(calls) == sorted(offered)
 
 
 async def test_dicts_are_merged_over_what_a_callable_gives() -> None:

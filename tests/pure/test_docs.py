@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
+import grimp
 import pytest
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import Authenticator
@@ -24,11 +25,18 @@ from dockernamed import DockerNamedSpawner, __version__, errors, naming, templat
 from dockernamed.desired import network
 from dockernamed.hub.http_errors import STATUS
 from dockernamed.images.allowed import AllowedImages
+from dockernamed.options.chooser import TEMPLATED
 from dockernamed.settings import DockerNamedSettings
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-OURS = (README, ROOT / "docs" / "rest.md", ROOT / "docs" / "troubleshooting.md")
+REST = DOCS / "rest.md"
+SETTINGS_PAGE = DOCS / "settings.md"
+DESIGN = DOCS / "design.md"
+TROUBLESHOOTING = DOCS / "troubleshooting.md"
+FROM_DOCKERSPAWNER = DOCS / "from-dockerspawner.md"
+CONFIGURING = (README, REST, TROUBLESHOOTING, FROM_DOCKERSPAWNER, DOCS / "deployment.md")
 FOLDERS = ("docs", "examples", "benchmarks", "tests", "scripts", "dockernamed", ".ci", ".github")
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
@@ -88,43 +96,60 @@ def anchors(document: Path) -> set[str]:
 # ------------------------------------------------------------------- what is read from the code
 
 
-def test_readme_is_as_the_generator_makes_it(generator: ModuleType) -> None:
-    """Settings, rooms and curl lines in README are today's; `scripts/settings-table --write`."""
-    assert text_of(README) == generator.put_in(text_of(README))
+def generated(document: Path, name: str) -> str:
+    """The part of a document between the markers of that name."""
+    return text_of(document).partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
+
+
+@pytest.mark.parametrize("name", ["curl", "settings", "house"])
+def test_pages_are_as_the_generator_makes_them(name: str, generator: ModuleType) -> None:
+    """Settings, modules and curl lines in docs/ are today's; `scripts/settings-table --write`."""
+    page, _ = generator.PAGES[name]
+    assert text_of(page) == generator.put_in(text_of(page), name)
 
 
 def test_generator_notices_what_is_out_of_date(generator: ModuleType) -> None:
-    """A README whose table says something else is put right by the generator."""
-    stale = text_of(README).replace("| `prefix` | str |", "| `prefix` | int |")
-    assert stale != text_of(README)
-    assert generator.put_in(stale) == text_of(README)
+    """A page whose table says something else is put right by the generator."""
+    stale = text_of(SETTINGS_PAGE).replace("| `prefix` | str |", "| `prefix` | int |")
+    assert stale != text_of(SETTINGS_PAGE)
+    assert generator.put_in(stale, "settings") == text_of(SETTINGS_PAGE)
 
 
 def test_generator_needs_its_markers(generator: ModuleType) -> None:
-    """A README without a marker is an error that names it, not a README without a table."""
+    """A page without a marker is an error that names it, not a page without a table."""
     with pytest.raises(SystemExit, match="<!-- settings -->"):
-        generator.put_in(text_of(README).replace("<!-- settings -->", ""))
+        generator.put_in(text_of(SETTINGS_PAGE).replace("<!-- settings -->", ""), "settings")
 
 
-def test_generator_refuses_a_room_without_a_place(
+def test_generator_refuses_a_module_without_a_place(
     generator: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new module must be given its place among the rooms."""
-    monkeypatch.setattr(generator, "ROOMS", {"Some": "spawner"})
+    """A new part of the package must be given its place in the picture."""
+    monkeypatch.setattr(generator, "PARTS", ("spawner",))
     with pytest.raises(SystemExit, match="naming"):
-        generator.rooms()
+        generator.house()
 
 
 @each_setting
-def test_setting_stands_in_readme(name: str) -> None:
-    """Every setting has a line in README's tables, and only one."""
-    assert len(re.findall(rf"^\| `{name}` \|", text_of(README), re.MULTILINE)) == 1
+def test_setting_is_documented(name: str) -> None:
+    """Every setting has a line in the reference, and only one, which says if it is a template."""
+    rows = re.findall(rf"^\| `{name}` \|.*\|$", text_of(SETTINGS_PAGE), re.MULTILINE)
+    assert len(rows) == 1
+    assert rows[0].split(" | ")[3].strip() == ("✓" if name in TEMPLATED else "")
 
 
-def test_readme_has_no_setting_that_is_none() -> None:
-    """What README's tables list can be set."""
-    table = text_of(README).partition("<!-- settings -->")[2].partition("<!-- /settings -->")[0]
+def test_reference_has_no_setting_that_is_none() -> None:
+    """What the reference lists can be set."""
+    table = generated(SETTINGS_PAGE, "settings")
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == SETTINGS
+
+
+def test_template_fields_are_documented() -> None:
+    """The page of settings lists the fields that templates know, with all their aliases."""
+    rows = re.findall(r"^\| `\{\w+\}` \|.*$", text_of(SETTINGS_PAGE), re.MULTILINE)
+    listed = {field for row in rows for field in re.findall(r"`\{(\w+)\}`", row)}
+    known = naming.namespace(naming.Key("hub", "ann", "exp"), prefix="jupyter")
+    assert listed == {*known, "base_url"}
 
 
 @each_setting
@@ -146,19 +171,42 @@ def test_setting_has_a_default_that_it_takes(name: str) -> None:
     assert getattr(DockerNamedSettings(**{name: default}), name) == default
 
 
-def test_curl_lines_are_the_demos(generator: ModuleType) -> None:
-    """README's curl lines are those that the demo prints, and `scripts/demo --check` runs."""
-    demo = load(ROOT / "scripts" / "demo.py", "demo_of_docs")
-    block = text_of(README).partition("<!-- curl -->")[2].partition("<!-- /curl -->")[0]
-    shown = [line for line in block.splitlines() if line.startswith("curl")]
-    assert shown == [line.command for line in demo.LINES]
+def curl_lines(text: str) -> list[str]:
+    """The lines of a text that call curl."""
+    return [line for line in text.splitlines() if line.startswith("curl")]
 
 
-def test_rooms_are_all_there() -> None:
-    """The Design chapter names every module of the package."""
-    table = text_of(README).partition("<!-- rooms -->")[2].partition("<!-- /rooms -->")[0]
-    rooms = {path.stem for path in (ROOT / "dockernamed").glob("*.py")} - {"__init__"}
-    assert set(re.findall(r"^\| (\w+) \|", table, re.MULTILINE)) == {*rooms, "room"}
+def demo_lines() -> list[str]:
+    """The lines that the demo prints, and `scripts/demo --check` runs."""
+    return [line.command for line in load(ROOT / "scripts" / "demo.py", "demo_of_docs").LINES]
+
+
+def test_curl_lines_are_the_demos() -> None:
+    """The lines of docs/rest.md between the markers are those that the demo runs."""
+    assert curl_lines(generated(REST, "curl")) == demo_lines()
+
+
+def test_curl_lines_of_readme_are_run() -> None:
+    """Each of README's curl lines is one of the demo's, but for the name of the second image."""
+    shown = curl_lines(text_of(README))
+    assert len(shown) >= 8
+    assert {line.replace('"r"', '"lab-green"') for line in shown} <= set(demo_lines())
+
+
+def test_curl_lines_of_readme_can_be_pasted() -> None:
+    """What README's lines use is set above them, and their images are those of its config."""
+    config, lines = blocks(README, "python")[0], "".join(blocks(README, "sh"))
+    variables = re.findall(r"\$([A-Z_]+)", lines)
+    assert {"TOKEN", "URL", "API"} <= set(variables)
+    for name in variables:
+        assert re.search(rf"^export\b.*\b{name}=", lines[: lines.index(f"${name}")], re.MULTILINE)
+    for image in re.findall(r'{"image": ("\w+")}', lines):
+        assert f"{image}: " in config
+
+
+def test_readme_is_short() -> None:
+    """README is for a first look; what is looked up stands in docs/."""
+    assert len(text_of(README).splitlines()) <= 140
 
 
 def test_example_names_are_what_naming_gives() -> None:
@@ -171,7 +219,70 @@ def test_example_names_are_what_naming_gives() -> None:
         assert naming.object_name(key) == container
         fields = naming.namespace(key, prefix="jupyter")
         assert templates.expand("{prefix}-{user_server}", fields, field="server_volume") == volume
-    assert naming.slug("Ann") in text_of(README)
+    assert naming.slug("Ann") in text_of(FROM_DOCKERSPAWNER)
+
+
+def test_settings_of_dockerspawner_have_a_counterpart() -> None:
+    """What the page on DockerSpawner calls the same is one of our settings."""
+    rows = re.findall(r"^\| (`image`, .*?) \| the same;", text_of(FROM_DOCKERSPAWNER), re.MULTILINE)
+    assert len(rows) == 1
+    assert set(re.findall(r"`(\w+)`", rows[0])) <= set(SETTINGS)
+
+
+# ---------------------------------------------------------------------------- the design page
+
+
+def pictured() -> list[str]:
+    """The parts of the package in the order of the design page's picture, from top to bottom."""
+    return re.findall(r"^[├└]── (\w+)(?:/|\.py)", generated(DESIGN, "house"), re.MULTILINE)
+
+
+def test_picture_shows_every_module() -> None:
+    """The picture names every module of the package, each within its own part."""
+    shown, part = set(), ""
+    for top, inner in re.findall(
+        r"^(?:[├└]── (\S+)|│   [├└]── (\S+))", generated(DESIGN, "house"), re.MULTILINE
+    ):
+        part = top or part
+        shown.add(f"{part}{inner}" if inner else top.replace("/", "/__init__.py"))
+    package = ROOT / "dockernamed"
+    modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    assert shown == modules - {"__init__.py"}
+
+
+def test_imports_go_down_the_picture() -> None:
+    """No module imports from a part that stands above its own in the picture."""
+    order = {name: place for place, name in enumerate(pictured())}
+    graph = grimp.build_graph("dockernamed", exclude_type_checking_imports=True, cache_dir=None)
+    wrong = [
+        f"{importer} imports {imported}"
+        for importer in graph.modules - {"dockernamed"}
+        for imported in graph.find_modules_directly_imported_by(importer) - {"dockernamed"}
+        if order[importer.split(".")[1]] > order[imported.split(".")[1]]
+    ]
+    assert not wrong
+
+
+def defined(path: Path) -> set[str]:
+    """Functions and classes of a module, methods as ``Class.method``."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = [node for node in ast.parse(text_of(path)).body if isinstance(node, kinds)]
+    methods = {
+        f"{owner.name}.{node.name}"
+        for owner in found
+        for node in ast.iter_child_nodes(owner)
+        if isinstance(node, kinds)
+    }
+    return methods | {node.name for node in found}
+
+
+def test_what_is_to_be_found_is_there() -> None:
+    """The design page's index names functions and classes that are in the files that it names."""
+    index = text_of(DESIGN).partition("## Where is it done?")[2]
+    named = re.findall(r"`(dockernamed/[\w/]+\.py)`: (`[\w.]+`(?:, `[\w.]+`)*)", index)
+    assert len(named) >= 15
+    for path, names in named:
+        assert set(re.findall(r"`([\w.]+)`", names)) <= defined(ROOT / path), path
 
 
 # ------------------------------------------------------------------------------ links and files
@@ -218,7 +329,7 @@ def configs() -> list[Any]:
     """The blocks of our documents that are configuration."""
     return [
         pytest.param(code, id=f"{document.stem}-{number}")
-        for document in OURS
+        for document in CONFIGURING
         for number, code in enumerate(blocks(document, "python"))
         if re.search(r"^c\.", code, re.MULTILINE)
     ]
@@ -248,9 +359,9 @@ def test_first_config_is_short() -> None:
 
 
 def test_scopes_are_jupyterhubs() -> None:
-    """The scopes that the REST guide and README's config name are JupyterHub's."""
-    table = re.findall(r"^\| `([\w:]+)` \|", text_of(OURS[1]), re.MULTILINE)
-    listed = re.findall(r'"scopes": (\[[^\]]*\])', text_of(OURS[1]) + text_of(README))
+    """The scopes that the REST guide and the configs name are JupyterHub's."""
+    table = re.findall(r"^\| `([\w:]+)` \|", text_of(REST), re.MULTILINE)
+    listed = re.findall(r'"scopes": (\[[^\]]*\])', "".join(map(text_of, CONFIGURING)))
     named = {scope.split("!")[0] for one in listed for scope in ast.literal_eval(one)}
     assert {"admin:users", "admin:groups"} <= set(table)
     assert set(table) | named <= set(scope_definitions)
@@ -273,7 +384,7 @@ def messages() -> dict[str, str]:
     died = errors.ServerDied(1, False, "…")
     oom = errors.ServerDied(137, True, "")
     never = errors.ImageMissing(
-        "lab", "it is not on the Engine, and pull_policy = 'never' forbids to pull it"
+        "lab", "it is not on the Engine, and with pull_policy = 'never' it must not be pulled"
     )
     return {
         "choice": raised(lambda: allowed.resolve("nope")),
@@ -299,14 +410,14 @@ def messages() -> dict[str, str]:
 @pytest.mark.parametrize("name", sorted(messages()))
 def test_messages_are_as_told(name: str) -> None:
     """The messages in the table of troubles are those that the code gives."""
-    told = " ".join(text_of(OURS[2]).replace("\n> ", " ").split())
+    told = " ".join(text_of(TROUBLESHOOTING).replace("\n> ", " ").split())
     assert " ".join(messages()[name].split()) in told
 
 
-@pytest.mark.parametrize("name", ["choice", "died", "never"])
-def test_messages_of_readme_are_as_told(name: str) -> None:
-    """README's examples of messages are those that the code gives."""
-    assert messages()[name] in text_of(README)
+@pytest.mark.parametrize("name", ["choice", "died"])
+def test_messages_of_the_rest_guide_are_as_told(name: str) -> None:
+    """The messages in the REST guide are those that the code gives."""
+    assert messages()[name] in text_of(REST)
 
 
 def test_every_error_is_told() -> None:
@@ -316,7 +427,9 @@ def test_every_error_is_told() -> None:
         for name, kind in vars(errors).items()
         if isinstance(kind, type) and issubclass(kind, errors.DockerNamedError)
     }
-    (tree,) = re.findall(r"^```\n(DockerNamedError.*?)^```", text_of(OURS[2]), re.DOTALL | re.M)
+    (tree,) = re.findall(
+        r"^```\n(DockerNamedError.*?)^```", text_of(TROUBLESHOOTING), re.DOTALL | re.M
+    )
     assert set(re.findall(r"\b[A-Z]\w+", re.sub(r" {3,}[a-z].*", "", tree))) - {
         "Docker", "Engine",
     } >= set(kinds) - {"NameTaken"}  # fmt: skip

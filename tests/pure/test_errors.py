@@ -124,10 +124,10 @@ def test_server_died() -> None:
     assert (error.exit_code, error.oom, error.log) == (137, True, "Killed")
     assert str(error) == (
         "the server ended before it was ready, with exit code 137 "
-        "(out of memory: it needed more than its memory limit). Its last words:\nKilled"
+        "(out of memory: it needed more than its memory limit). Its last log lines:\nKilled"
     )
     assert str(ServerDied(0, False, "")) == (
-        "the server ended before it was ready, with exit code 0, and it said nothing"
+        "the server ended before it was ready, with exit code 0, and its log is empty"
     )
     assert str(ServerDied(0, False, None)).endswith("with exit code 0")
     assert str(ServerSilent("http://x", 5, None)).endswith("on the right port?")

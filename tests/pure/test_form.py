@@ -202,7 +202,7 @@ def test_there_and_back(chosen: dict[str, Any]) -> None:
 
 def test_a_note() -> None:
     """Why it does not begin with the last choice."""
-    assert "cannot be had any more" not in page(menu()).text
+    assert "no longer available" not in page(menu()).text
     found = page(menu(), note="profile = 'old': not a profile")
     assert "begins with the defaults: profile = 'old': not a profile" in found.text
 

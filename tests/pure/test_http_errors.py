@@ -36,7 +36,7 @@ SAID = [
         "no available IPv4 addresses on this network's address pools: lab (5f)",
         "network_name = 'lab': all addresses",
     ),
-    ("Minimum memory limit allowed is 6MB", "mem_limit = 4194304: the Engine wants more"),
+    ("Minimum memory limit allowed is 6MB", "mem_limit = 4194304: the Engine requires more"),
     ("Minimum memory reservation allowed is 6MB", "mem_guarantee = 1024: "),
     (
         "Minimum memory limit can not be less than memory reservation limit, see usage",

@@ -10,7 +10,7 @@ import pytest
 from dockernamed.backends.observed import ObservedContainer, State
 from dockernamed.errors import EngineFailed
 from dockernamed.lifecycle import orphans as keeper_module
-from dockernamed.lifecycle.orphans import Known, OrphanReaper, orphaned_networks, orphans
+from dockernamed.lifecycle.orphans import KnownServer, OrphanReaper, orphaned_networks, orphans
 
 
 def record(id, user="ann", server="", state=State.RUNNING):
@@ -24,12 +24,12 @@ def ids(records):
 def test_a_container_of_nobody_is_an_orphan():
     """No such user, or no such server of a known user."""
     records = [record("a", user="zed"), record("b", server="gone"), record("c")]
-    assert ids(orphans(records, [Known("ann", "", active=True)], keep=False)) == ["a", "b"]
+    assert ids(orphans(records, [KnownServer("ann", "", active=True)], keep=False)) == ["a", "b"]
 
 
 def test_a_container_of_a_stopped_server_is_an_orphan():
     """The Hub was killed between its own stop and the container's: nobody would stop it."""
-    known = [Known("ann", "", active=False)]
+    known = [KnownServer("ann", "", active=False)]
     assert ids(orphans([record("a"), record("b", state=State.EXITED)], known, keep=False)) == [
         "a",
         "b",
@@ -38,14 +38,14 @@ def test_a_container_of_a_stopped_server_is_an_orphan():
 
 def test_kept_containers_of_known_servers_stay():
     """With ``remove = False`` a stopped container is there on purpose; a running one is not."""
-    known = [Known("ann", "", active=False)]
+    known = [KnownServer("ann", "", active=False)]
     found = orphans([record("a", state=State.EXITED), record("b")], known, keep=True)
     assert ids(found) == ["b"]
 
 
 def test_a_running_server_of_a_renamed_user_is_no_orphan():
     """Labels say the old name; the Hub knows the container by its id."""
-    known = [Known("bob", "", active=True, object_id="a")]
+    known = [KnownServer("bob", "", active=True, object_id="a")]
     assert orphans([record("a", user="ann")], known, keep=False) == []
 
 
@@ -63,7 +63,7 @@ def test_networks():
         {"Id": "d", "Name": "shared", "Labels": {"dockernamed.hub": "h"}},
         {"Id": "e", "Name": "bridge", "Labels": None},
     ]
-    found = orphaned_networks(networks, [Known("ann", "", active=False)])
+    found = orphaned_networks(networks, [KnownServer("ann", "", active=False)])
     assert [one["Id"] for one, _ in found] == ["b", "c"]
 
 
@@ -138,7 +138,7 @@ async def test_an_orphan_is_removed_after_its_grace_period():
 async def test_containers_that_are_kept_are_only_stopped():
     """With ``remove = False`` what is in a container belongs to its server, unless that is gone."""
     records = [record("a"), record("b", server="gone")]
-    keeper, backend = make(records, known=lambda: [Known("ann", "", active=False)], keep=True)
+    keeper, backend = make(records, known=lambda: [KnownServer("ann", "", active=False)], keep=True)
     assert await keeper.round() is False
     assert (backend.stopped, backend.removed) == ([("a", 7.0)], [("b", 7.0)])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dockernamed.lifecycle.progress import Journal
+from dockernamed.lifecycle.progress import StartProgress
 
 
 async def heard(journal):
@@ -13,7 +13,7 @@ async def heard(journal):
 
 async def test_every_listener_hears_everything():
     """Early, late and after the end: all listeners get all events, in order."""
-    journal = Journal()
+    journal = StartProgress()
     early = asyncio.ensure_future(heard(journal))
     await asyncio.sleep(0)
     journal.tell(10, "a")
@@ -27,7 +27,7 @@ async def test_every_listener_hears_everything():
 
 async def test_progress_never_goes_down():
     """A late percent of a pull cannot pull the bar back."""
-    journal = Journal()
+    journal = StartProgress()
     journal.tell(50, "a")
     journal.tell(20, "b")
     journal.close()
@@ -36,7 +36,7 @@ async def test_progress_never_goes_down():
 
 async def test_listeners_cannot_change_what_others_hear():
     """JupyterHub edits the events that it is given."""
-    journal = Journal()
+    journal = StartProgress()
     journal.tell(1, "a")
     journal.close()
     async for event in journal.listen():

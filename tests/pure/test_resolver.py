@@ -1,7 +1,8 @@
-"""Settings in, the wanted container out; a stand-in for the Engine says where things are."""
+"""Settings in, one start's settings out; a stand-in for the Engine says where things are."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,14 +10,16 @@ import pytest
 
 from dockernamed import naming
 from dockernamed.desired.network import Access
-from dockernamed.desired.volumes import Storage
+from dockernamed.desired.resolved import ResolvedSettings
+from dockernamed.desired.spec import ServerSpec
+from dockernamed.desired.volumes import VolumePlan, plan_volumes
 from dockernamed.errors import ConfigError, TemplateError
 from dockernamed.lifecycle.resolver import SettingsResolver
 from dockernamed.settings import DockerNamedSettings
 
 KEY = naming.Key("hub-1", "ann", "exp-1")
 IMAGE = {"Id": "sha256:1", "Config": {"WorkingDir": "/work", "Cmd": ["start.sh", "--quiet"]}}
-NOTHING = Storage((), {}, {})
+NOTHING = VolumePlan((), {}, {})
 
 
 class Place:
@@ -40,32 +43,72 @@ ON_DEFAULT_BRIDGE = Place("unix:///var/run/docker.sock", "bridge")
 REMOTE = Place("tcp://engine.example:2376", "hubnet")
 
 
-def wish(place: Place = ON_THE_HOST, **settings: Any) -> SettingsResolver:
-    """What such settings ask for."""
+def resolver(place: Place = ON_THE_HOST, **settings: Any) -> SettingsResolver:
+    """Reads such settings."""
     namespace = naming.namespace(KEY, prefix=settings.get("prefix", "jupyter"), image="lab")
     runtime: Any = place
     return SettingsResolver(DockerNamedSettings(**settings), KEY, namespace, runtime)
 
 
-# --- values and templates ----------------------------------------------------------------------
+async def resolved(
+    place: Place = ON_THE_HOST, args: Sequence[str] = (), **settings: Any
+) -> ResolvedSettings:
+    """What such settings come to."""
+    asked = resolver(place, **settings)
+    return await asked.resolve(await asked.place(), args)
 
 
-async def test_a_setting_may_be_a_callable() -> None:
-    """It gets the spawner, and may be async; anything else is its own value."""
-    asked = wish(prefix="lab")
-
-    async def later(spawner: Any) -> str:
-        return f"{spawner.prefix}!"
-
-    assert await asked.value_of(later) == "lab!"
-    assert await asked.value_of(lambda spawner: spawner.prefix) == "lab"
-    assert await asked.value_of("plain") == "plain"
+async def spec(details: dict[str, Any] = IMAGE, **settings: Any) -> ServerSpec:
+    """The container that such settings ask for."""
+    return (await resolved(**settings)).spec(details, NOTHING, {})
 
 
-def test_an_unknown_field_names_its_setting() -> None:
+# --- callables and templates -------------------------------------------------------------------
+
+CALLABLES = {
+    "mem_limit": 1 << 30,
+    "cpu_limit": 1.5,
+    "extra_create_kwargs": {"hostname": "{username}"},
+    "extra_host_config": {"shm_size": 64},
+}
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_each_callable_is_called_once(is_async: bool) -> None:
+    """With the spawner, and it may be async: two calls could give two answers."""
+    calls: list[str] = []
+
+    def answering(name: str, value: Any) -> Any:
+        async def later(spawner: Any) -> Any:
+            calls.append(name)
+            return value
+
+        def now(spawner: Any) -> Any:
+            calls.append(name)
+            return value
+
+        return later if is_async else now
+
+    found = await resolved(**{name: answering(name, value) for name, value in CALLABLES.items()})
+    assert sorted(calls) == sorted(CALLABLES)
+    assert (found.mem_limit, found.cpu_limit) == (1 << 30, 1.5)
+    assert (found.config, found.host_config) == ({"Hostname": "ann"}, {"ShmSize": 64})
+
+
+async def test_a_callable_that_has_nothing_to_add() -> None:
+    """None is nothing: neither limits nor further arguments."""
+    found = await resolved(**dict.fromkeys(CALLABLES, lambda spawner: None))
+    assert (found.mem_limit, found.cpu_limit, found.config, found.host_config) == (
+        None, None, {}, {},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["cmd", "args", "network_name", "notebook_dir"])
+async def test_an_unknown_field_names_its_setting(field: str) -> None:
     """A mistake in a template is found at the start, and says where it stands."""
-    with pytest.raises(TemplateError, match="cmd"):
-        wish().expand("{user_nmae}", "cmd")
+    value: Any = "{user_nmae}" if field in ("network_name", "notebook_dir") else ["{user_nmae}"]
+    with pytest.raises(TemplateError, match=field):
+        await (resolved(args=value) if field == "args" else resolved(**{field: value}))
 
 
 # --- the network, and how to get there ---------------------------------------------------------
@@ -84,11 +127,11 @@ def test_an_unknown_field_names_its_setting() -> None:
 )
 async def test_which_network(place: Place, settings: dict[str, Any], network: str) -> None:
     """The admin's; else the Hub container's own; a remote Engine's networks are not the Hub's."""
-    assert await wish(place, **settings).network() == network
+    assert (await resolver(place, **settings).place()).network == network
 
 
 @pytest.mark.parametrize(
-    ("place", "settings", "reach"),
+    ("place", "settings", "access"),
     [
         (ON_THE_HOST, {}, Access("published")),
         (ON_THE_HOST, {"network_name": "net"}, Access("ip")),
@@ -103,10 +146,10 @@ async def test_which_network(place: Place, settings: dict[str, Any], network: st
     ],
 )
 async def test_how_the_hub_gets_there(
-    place: Place, settings: dict[str, Any], reach: Access
+    place: Place, settings: dict[str, Any], access: Access
 ) -> None:
     """By address from a container or into a user-defined network, else by a published port."""
-    assert await wish(place, **settings).reach() == reach
+    assert (await resolver(place, **settings).place()).access == access
 
 
 @pytest.mark.parametrize(
@@ -124,8 +167,8 @@ async def test_where_ports_are_published(
     place: Place, settings: dict[str, Any], at: str | None
 ) -> None:
     """On loopback where the Engine is here; nowhere when servers are reached without."""
-    spec = await wish(place, **settings).spec(IMAGE, NOTHING, [], {})
-    assert spec.publish_ip == at
+    found = await resolved(place, **settings)
+    assert found.spec(IMAGE, NOTHING, {}).publish_ip == at
 
 
 # --- the container -----------------------------------------------------------------------------
@@ -133,7 +176,7 @@ async def test_where_ports_are_published(
 
 async def test_spec() -> None:
     """Each setting arrives in its place, templates expanded, callables called."""
-    spec = await wish(
+    found = await spec(
         image="lab",
         port=8080,
         mem_limit="1K",
@@ -142,25 +185,25 @@ async def test_spec() -> None:
         cpu_guarantee=0.5,
         extra_create_kwargs={"hostname": "{username}", "user": "root"},
         extra_host_config=lambda spawner: {"shm_size": 64, "group_add": ["{servername}"]},
-    ).spec(IMAGE, NOTHING, [], {})
-    assert (spec.key, spec.image, spec.image_id, spec.port) == (KEY, "lab", "sha256:1", 8080)
-    assert (spec.mem_limit, spec.mem_guarantee) == (1024, 1)
-    assert (spec.cpu_limit, spec.cpu_guarantee) == (1.5, 0.5)
-    assert spec.config == {"Hostname": "ann", "User": "root"}
-    assert spec.host_config == {"ShmSize": 64, "GroupAdd": ["exp-1"]}
-    assert spec.command is None
+    )
+    assert (found.key, found.image, found.image_id, found.port) == (KEY, "lab", "sha256:1", 8080)
+    assert (found.mem_limit, found.mem_guarantee) == (1024, 1)
+    assert (found.cpu_limit, found.cpu_guarantee) == (1.5, 0.5)
+    assert found.config == {"Hostname": "ann", "User": "root"}
+    assert found.host_config == {"ShmSize": 64, "GroupAdd": ["exp-1"]}
+    assert found.command is None
 
 
 async def test_an_unknown_argument_is_refused() -> None:
     """A spelling mistake in the extra settings is an error that names it."""
     with pytest.raises(ConfigError, match="extra_host_config"):
-        await wish(extra_host_config={"shm_sise": 1}).spec(IMAGE, NOTHING, [], {})
+        await resolved(extra_host_config={"shm_sise": 1})
 
 
 async def test_a_template_in_the_extra_settings() -> None:
     """An unknown field there names the setting that it stands in."""
     with pytest.raises(TemplateError, match="extra_create_kwargs"):
-        await wish(extra_create_kwargs={"hostname": "{nobody}"}).spec(IMAGE, NOTHING, [], {})
+        await resolved(extra_create_kwargs={"hostname": "{nobody}"})
 
 
 @pytest.mark.parametrize(
@@ -178,15 +221,15 @@ async def test_command(
     cmd: Any, args: list[str], image: dict[str, Any], command: tuple[str, ...] | None
 ) -> None:
     """The image's own unless ``cmd`` is set; arguments come after whichever it is."""
-    assert (await wish(cmd=cmd).spec(image, NOTHING, args, {})).command == command
+    assert (await spec(image, cmd=cmd, args=args)).command == command
 
 
 def test_names() -> None:
     """The second one differs by the Hub, for when somebody else has the first."""
-    first, second = wish(prefix="lab").names()
+    first, second = resolver(prefix="lab").names()
     assert first == "lab-ann--exp-1"
     assert first != second
-    assert wish(name_template="nb-{user_server}").names()[0].startswith("nb-")
+    assert resolver(name_template="nb-{user_server}").names()[0].startswith("nb-")
 
 
 # --- the files ---------------------------------------------------------------------------------
@@ -205,6 +248,8 @@ def test_names() -> None:
         ({"notebook_dir": "books"}, IMAGE, "/work"),
         ({"notebook_dir": "/books"}, {"Config": {"WorkingDir": "/"}}, "/books"),
         ({"extra_create_kwargs": {"working_dir": "/srv"}}, IMAGE, "/srv"),
+        ({"extra_create_kwargs": {"working_dir": "/home/{username}"}}, IMAGE, "/home/ann"),
+        ({"extra_create_kwargs": lambda s: {"working_dir": "/h/{username}"}}, IMAGE, "/h/ann"),
         ({"server_volume": ""}, IMAGE, None),
     ],
 )
@@ -212,21 +257,24 @@ async def test_where_the_servers_volume_goes(
     settings: dict[str, Any], image: dict[str, Any], at: str | None
 ) -> None:
     """Where a user's files are: the working directory, or notebook_dir when that is elsewhere."""
-    storage = await wish(**settings).storage(image, {}, ())
-    assert [mount.target for mount in storage.mounts] == ([] if at is None else [at])
+    found = await resolved(**settings)
+    plan = plan_volumes(found.volumes, KEY, home=found.home(image), remembered={})
+    assert [mount.target for mount in plan.mounts] == ([] if at is None else [at])
 
 
 async def test_all_kinds_of_mounts() -> None:
     """``volumes``, ``read_only_volumes`` and ``mounts`` come together, remembered names kept."""
-    asked = wish(
+    found = await resolved(
         volumes={"home-{username}": "/home"},
         read_only_volumes={"/srv/data": "/data"},
         mounts=[{"type": "tmpfs", "target": "/scratch"}],
     )
-    storage = await asked.storage(IMAGE, {"/home": "home-old"}, ())
-    assert [(mount.kind, mount.source, mount.target) for mount in storage.mounts[1:]] == [
+    plan = plan_volumes(
+        found.volumes, KEY, home=found.home(IMAGE), remembered={"/home": "home-old"}
+    )
+    assert [(mount.kind, mount.source, mount.target) for mount in plan.mounts[1:]] == [
         ("volume", "home-old", "/home"),
         ("bind", "/srv/data", "/data"),
         ("tmpfs", "", "/scratch"),
     ]
-    assert (await asked.spec(IMAGE, storage, [], {})).mounts == storage.mounts
+    assert found.spec(IMAGE, plan, {}).mounts == plan.mounts

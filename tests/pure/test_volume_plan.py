@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockernamed import naming
-from dockernamed.desired.volumes import OWN, StorageSettings, plan_storage
+from dockernamed.desired.volumes import OWN, plan_volumes, requested_volumes
 from dockernamed.errors import ConfigError, TemplateError
 
 KEY = naming.Key("hub", "ann", "exp-1")
@@ -23,10 +23,9 @@ def plan(
 ):
     namespace = naming.namespace(key, prefix=prefix)
     settings.setdefault("server_volume", OWN_NAME)
-    return plan_storage(
-        StorageSettings(**settings),
+    return plan_volumes(
+        requested_volumes(namespace, **settings),
         key,
-        namespace,
         home=home,
         remembered=remembered or {},
         taken=taken,
@@ -36,14 +35,14 @@ def plan(
 
 def test_a_server_gets_a_volume_of_its_own_at_home():
     """By default files in the image's working directory survive, labelled as this server's."""
-    storage = plan()
-    (mount,) = storage.mounts
+    found = plan()
+    (mount,) = found.mounts
     assert (mount.kind, mount.source, mount.target) == (
         "volume", "jupyter-ann--exp-1.hub", "/home/jovyan",
     )  # fmt: skip
     assert mount.labels == naming.labels(KEY)
-    assert storage.owners == {mount.source: naming.labels(KEY)}
-    assert storage.remembered == {OWN: mount.source}
+    assert found.owners == {mount.source: naming.labels(KEY)}
+    assert found.remembered == {OWN: mount.source}
 
 
 @pytest.mark.parametrize("home", ["", "/", "//", "/./"])
@@ -54,8 +53,8 @@ def test_never_at_the_root(home):
 
 def test_the_admins_mount_at_home_replaces_it():
     """Where ``volumes`` covers the home already, no second volume is put there."""
-    storage = plan(volumes={"home-{username}": "/home/jovyan/"})
-    assert [mount.source for mount in storage.mounts] == ["home-ann"]
+    found = plan(volumes={"home-{username}": "/home/jovyan/"})
+    assert [mount.source for mount in found.mounts] == ["home-ann"]
 
 
 def test_two_hubs_never_share_a_default_volume():
@@ -74,23 +73,23 @@ def test_a_changed_prefix_keeps_the_files():
 
 def test_a_volume_named_for_all_follows_the_setting():
     """Without a user in its name a volume is the admin's to change."""
-    storage = plan(server_volume="", volumes={"course-26": "/c"}, remembered={"/c": "course-25"})
-    assert storage.mounts[0].source == "course-26"
-    assert storage.mounts[0].labels == {naming.LABEL_HUB: "hub"}
-    assert storage.remembered == {}
+    found = plan(server_volume="", volumes={"course-26": "/c"}, remembered={"/c": "course-25"})
+    assert found.mounts[0].source == "course-26"
+    assert found.mounts[0].labels == {naming.LABEL_HUB: "hub"}
+    assert found.remembered == {}
 
 
 def test_a_users_volume_is_not_one_servers():
     """A volume named by the user alone is labelled with the user and no server."""
-    storage = plan(server_volume="", volumes={"home-{username}": "/h"})
-    assert storage.owners["home-ann"] == {naming.LABEL_HUB: "hub", naming.LABEL_USER: "ann"}
+    found = plan(server_volume="", volumes={"home-{username}": "/h"})
+    assert found.owners["home-ann"] == {naming.LABEL_HUB: "hub", naming.LABEL_USER: "ann"}
 
 
 def test_a_remembered_volume_may_carry_an_earlier_name_of_its_server():
     """After a rename the labels say the old name: only the Hub is checked."""
-    storage = plan(remembered={OWN: "jupyter-ann--old.hub"})
-    assert storage.mounts[0].source == "jupyter-ann--old.hub"
-    assert storage.owners == {"jupyter-ann--old.hub": {naming.LABEL_HUB: "hub"}}
+    found = plan(remembered={OWN: "jupyter-ann--old.hub"})
+    assert found.mounts[0].source == "jupyter-ann--old.hub"
+    assert found.owners == {"jupyter-ann--old.hub": {naming.LABEL_HUB: "hub"}}
 
 
 def test_a_name_that_a_renamed_server_took_along_is_not_given_twice():
@@ -106,8 +105,8 @@ def test_a_users_volume_is_shared_with_no_user_of_that_name():
         ({"home-ann"}, (), "home-ann"),
         ({"home-ann"}, {"home-ann"}, "home-ann.2"),
     ):
-        storage = plan(server_volume="", volumes=volumes, taken=taken, elsewhere=elsewhere)
-        assert storage.mounts[0].source == name
+        found = plan(server_volume="", volumes=volumes, taken=taken, elsewhere=elsewhere)
+        assert found.mounts[0].source == name
 
 
 def test_unknown_fields_are_named():
@@ -118,12 +117,12 @@ def test_unknown_fields_are_named():
 
 def test_targets_and_modes_are_templates_too():
     """The path in the container may name the user."""
-    storage = plan(
+    found = plan(
         volumes={"v": {"bind": "/home/{username}", "mode": "ro"}},
         read_only_volumes={"/srv": "/data/{servername}"},
     )
-    assert [mount.target for mount in storage.mounts[1:]] == ["/home/ann", "/data/exp-1"]
-    assert all("ro" in mount.flags for mount in storage.mounts[1:])
+    assert [mount.target for mount in found.mounts[1:]] == ["/home/ann", "/data/exp-1"]
+    assert all("ro" in mount.flags for mount in found.mounts[1:])
 
 
 def test_a_host_directory_must_tell_servers_apart():
@@ -140,7 +139,7 @@ def test_a_raw_name_cannot_leave_its_directory():
 
 def test_mounts_in_the_long_form():
     """Templates work in ``mounts`` too; a volume there is labelled like any other."""
-    storage = plan(
+    found = plan(
         server_volume="",
         mounts=[
             {"source": "m-{user_server}", "target": "/m"},
@@ -148,9 +147,9 @@ def test_mounts_in_the_long_form():
             {"type": "tmpfs", "target": "/t"},
         ],
     )
-    assert [mount.source for mount in storage.mounts] == ["m-ann--exp-1", "/srv/ann", ""]
-    assert storage.mounts[0].labels == naming.labels(KEY)
-    assert storage.mounts[1].labels == {}
+    assert [mount.source for mount in found.mounts] == ["m-ann--exp-1", "/srv/ann", ""]
+    assert found.mounts[0].labels == naming.labels(KEY)
+    assert found.mounts[1].labels == {}
 
 
 def test_a_mount_that_is_no_dict_is_refused():

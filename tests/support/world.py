@@ -16,7 +16,7 @@ from typing import Any
 from tornado import web
 
 from dockernamed import DockerNamedSpawner, naming
-from dockernamed.hub.app import servers_of
+from dockernamed.hub.ownership import servers_of
 from dockernamed.lifecycle.orphans import OrphanReaper
 from dockernamed.lifecycle.runtime import Runtime
 from support.fake_engine import Container, FakeEngine

@@ -1,4 +1,4 @@
-"""jupyterhub-idle-culler beside dockernamed, set up as README says."""
+"""jupyterhub-idle-culler beside dockernamed, set up as docs/deployment.md says."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pathlib import Path
 
 from support.hub.dockerview import BUSYBOX
 from support.hub.hubproc import Hub, Hubs
-from support.hub.test_stop import SLOW
+from support.hub.stopping import SLOW
 from support.hub.waiting import eventually
 
-README = Path(__file__).parents[3] / "README.md"
+DEPLOYMENT = Path(__file__).parents[3] / "docs" / "deployment.md"
 
 
 def culling(*options: str) -> str:
-    """README's lines, with times that a test can wait for, and further options."""
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    """The page's lines, with times that a test can wait for, and further options."""
+    text = DEPLOYMENT.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     [lines] = [block for block in blocks if "idle_culler" in block]
     arguments = ("--timeout=1", "--cull-every=1", *options)
     quick = lines.replace('"--timeout=3600"', ", ".join(map(repr, arguments)))

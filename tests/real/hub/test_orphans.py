@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from support.hub.dockerview import BUSYBOX, HUB, SERVER, USER
 from support.hub.hubproc import Hub, Hubs
-from support.hub.test_stop import how_it_ended
+from support.hub.stopping import how_it_ended
 from support.hub.waiting import eventually
 
 

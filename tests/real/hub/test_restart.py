@@ -11,7 +11,7 @@ import pytest
 from support.hub.client import server_path, server_url
 from support.hub.dockerview import BUSYBOX
 from support.hub.hubproc import Hub, Hubs
-from support.hub.test_stop import SLOW
+from support.hub.stopping import SLOW
 from support.hub.waiting import eventually
 
 SERVERS = ("", "a", "b")

@@ -9,13 +9,8 @@ from collections.abc import Iterator
 import pytest
 from support.hub.dockerview import BUSYBOX
 from support.hub.hubproc import Hub, Hubs
+from support.hub.stopping import SLOW, how_it_ended
 from support.hub.waiting import eventually
-
-#: Answers only once a file is there, so that a start lasts as long as a test wants.
-SLOW = (
-    'CMD ["sh", "-c", "while [ ! -e /work/go ]; do usleep 20000; done;'
-    ' exec httpd -f -p 8888 -h /www"]'
-)
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +90,6 @@ def test_a_user_is_removed_in_the_middle_of_a_start(hub: Hub, user: str) -> None
     hub.ready(user, "exp")
     hub.halt(user, "exp")
     hub.docker.gone(user)
-
-
-def how_it_ended(hub: Hub, container: str, since: float) -> dict[str, str]:
-    """The attributes of a container's `die` event."""
-    for event in hub.docker.events(since):
-        if event["Actor"]["ID"] == container and event["Action"] == "die":
-            attributes: dict[str, str] = event["Actor"]["Attributes"]
-            return attributes
-    raise AssertionError(f"container {container} has not died since")
 
 
 def test_stop_needs_no_kill(hub: Hub, user: str) -> None:

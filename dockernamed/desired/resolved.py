@@ -1,0 +1,224 @@
+"""One start's settings, final, and what is kept of them with the server. Pure.
+
+`ResolvedSettings` stands between the spawner and the spec: every callable has been called, every
+template expanded, the network chosen, the user's choice applied. From here on everything is
+computed from values. `KeptSettings` is the part that a server needs after its start: JupyterHub
+keeps it in its database, so that a change of the configuration does not reach a server that was
+started before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .. import naming
+from .entrypoint import process_of, survive_a_shell
+from .network import Access
+from .spec import ServerSpec
+from .volumes import RequestedVolumes, VolumePlan
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server runs, and how the Hub gets to it.
+
+    Attributes:
+        network: name of the network, or the API's ``bridge``, ``host``, …
+        access: how the Hub gets there.
+        publish_ip: address of the Engine's host to publish the port at; None: not published.
+    """
+
+    network: str = "bridge"
+    access: Access = field(default_factory=lambda: Access("published"))
+    publish_ip: str | None = None
+
+
+@dataclass(frozen=True)
+class KeptSettings:
+    """What is kept with a server in the Hub's database, and used until it is deleted.
+
+    Attributes:
+        access: how the Hub gets to it.
+        port: TCP port that it listens on in its container.
+        remove: its container is removed when it stops.
+        keep_failed: its container is kept when it dies at its start.
+        stop_timeout: seconds between SIGTERM and SIGKILL.
+        delete_volumes: its own volumes go when it is deleted for good.
+    """
+
+    access: Access
+    port: int
+    remove: bool
+    keep_failed: bool
+    stop_timeout: float
+    delete_volumes: bool
+
+    @property
+    def keeps_container(self) -> bool:
+        """A container of this server that does not run may be there on purpose."""
+        return self.keep_failed or not self.remove
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept; `from_json` reads it."""
+        return {
+            "access": {"by": self.access.by, "engine_host": self.access.engine_host},
+            "port": self.port,
+            "remove": self.remove,
+            "keep_failed": self.keep_failed,
+            "stop_timeout": self.stop_timeout,
+            "delete_volumes": self.delete_volumes,
+        }
+
+    @classmethod
+    def from_json(cls, kept: object) -> KeptSettings | None:
+        """Read what was kept; None where nothing was, or another version kept something else."""
+        try:
+            values: dict[str, Any] = dict(kept)  # type: ignore[call-overload]  # checked by trying
+            return cls(**{**values, "access": Access(**values["access"])})
+        except (TypeError, ValueError, KeyError):
+            return None
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """What the Hub's database keeps of a server.
+
+    Attributes:
+        object_id: the Engine's id of its container; "" while there is none.
+        object_name: the container's name.
+        volumes: where → name of each volume whose name tells servers or users apart, for good.
+        image: reference of the last start.
+        settings: those of the last start, for good; None where it never started.
+    """
+
+    object_id: str = ""
+    object_name: str = ""
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
+    settings: KeptSettings | None = None
+
+    def without_container(self) -> ServerState:
+        """The same once the container is gone: volumes and settings stay."""
+        return replace(self, object_id="", object_name="")
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept, without what is empty."""
+        kept = {
+            "object_id": self.object_id,
+            "object_name": self.object_name,
+            "volumes": dict(self.volumes),
+            "image": self.image,
+            "settings": self.settings and self.settings.to_json(),
+        }
+        return {name: value for name, value in kept.items() if value}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> ServerState:
+        """Read what was kept, by this version or an earlier one."""
+        return cls(
+            kept.get("object_id", ""),
+            kept.get("object_name", ""),
+            dict(kept.get("volumes", {})),
+            kept.get("image", ""),
+            KeptSettings.from_json(kept.get("settings")),
+        )
+
+
+@dataclass(frozen=True)
+class ResolvedSettings:
+    """One start's settings, final.
+
+    Attributes:
+        key: whose server.
+        names: of the container, in the order in which they are tried.
+        image: reference of the image to run.
+        place: where it runs.
+        cmd: instead of the image's CMD; None keeps that.
+        args: after the command.
+        notebook_dir: absolute path in the container, or "".
+        volumes: the mounts that are asked for, names and paths expanded.
+        mem_limit: bytes; ``mem_guarantee`` likewise; None: no limit.
+        cpu_limit: CPUs, may be a fraction; ``cpu_guarantee`` likewise; None: no limit.
+        config: further keys of the create call, in the Engine API's spelling.
+        host_config: further keys of its HostConfig, likewise.
+        kept: what stays with the server.
+    """
+
+    key: naming.Key
+    names: tuple[str, ...]
+    image: str
+    place: Place
+    kept: KeptSettings
+    cmd: tuple[str, ...] | None = None
+    args: tuple[str, ...] = ()
+    notebook_dir: str = ""
+    volumes: RequestedVolumes = field(default_factory=RequestedVolumes)
+    mem_limit: int | None = None
+    mem_guarantee: int | None = None
+    cpu_limit: float | None = None
+    cpu_guarantee: float | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    host_config: Mapping[str, Any] = field(default_factory=dict)
+
+    def home(self, image: Mapping[str, Any]) -> str:
+        """Where a user's files are: notebook_dir, unless the working directory holds it.
+
+        Args:
+            image: ``GET /images/{name}/json``, or empty where it is not known.
+
+        Returns:
+            A path in the container, or "".
+        """
+        own = (image.get("Config") or {}).get("WorkingDir")
+        work = str(self.config.get("WorkingDir") or own or "")
+        inside = work not in ("", "/") and f"{self.notebook_dir}/".startswith(
+            f"{work.rstrip('/')}/"
+        )
+        return work if inside or not self.notebook_dir.startswith("/") else self.notebook_dir
+
+    def spec(
+        self, image: Mapping[str, Any], volumes: VolumePlan, env: Mapping[str, str]
+    ) -> ServerSpec:
+        """The server's container.
+
+        Args:
+            image: as for `home`.
+            volumes: its mounts.
+            env: its whole environment.
+        """
+        return ServerSpec(
+            key=self.key,
+            names=self.names,
+            image=self.image,
+            image_id=image.get("Id", ""),
+            command=self._command(image),
+            process=self._process(image, env),
+            port=self.kept.port,
+            publish_ip=self.place.publish_ip,
+            network=self.place.network,
+            mounts=volumes.mounts,
+            mem_limit=self.mem_limit,
+            mem_guarantee=self.mem_guarantee,
+            cpu_limit=self.cpu_limit,
+            cpu_guarantee=self.cpu_guarantee,
+            config=self.config,
+            host_config=self.host_config,
+        )
+
+    def _command(self, image: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """CMD of the container; None keeps the image's own."""
+        if self.cmd:
+            return (*self.cmd, *self.args)
+        own: Sequence[str] = (image.get("Config") or {}).get("Cmd") or ()
+        return (*own, *self.args) if self.args else None
+
+    def _process(self, image: Mapping[str, Any], env: Mapping[str, str]) -> tuple[str, ...]:
+        """The whole command line of a container that a later start may use again; else empty."""
+        # A container whose root nothing can be put into is for one start.
+        if self.kept.remove or self.host_config.get("ReadonlyRootfs"):
+            return ()
+        own = image.get("Config") or {}
+        names = [*env, *(entry.partition("=")[0] for entry in own.get("Env") or ())]
+        return process_of(self.config, own, self._command(image)) if survive_a_shell(names) else ()
