@@ -62,8 +62,8 @@ class SettingsResolver:
             image=settings.image,
             place=place,
             kept=self.kept(place),
-            cmd=self._expanded("cmd", tuple(settings.cmd)) if settings.cmd else None,
-            args=self._expanded("args", tuple(args)),
+            cmd=tuple(settings.cmd) if settings.cmd else None,
+            args=tuple(args),
             notebook_dir=self._expanded("notebook_dir", settings.notebook_dir or ""),
             volumes=self._volumes(),
             mem_limit=await evaluated(settings.mem_limit, settings),
@@ -142,7 +142,7 @@ class SettingsResolver:
         """One of the settings with docker-py's arguments; a callable's None means none."""
         value = await evaluated(getattr(self._settings, setting), self._settings)
         arguments: Mapping[str, Any] = {} if value is None else value
-        return self._expanded(setting, arguments)
+        return templates.expand_all(arguments, self._namespace, field=setting, in_passing=True)
 
     def _expanded(self, setting: str, value: T) -> T:
         return templates.expand_all(value, self._namespace, field=setting)

@@ -127,6 +127,7 @@ def parse(user_options: object, menu: Menu) -> Choice:
     Args:
         user_options: as JupyterHub got it; None and ``{}`` mean the default.
         menu: what this user may choose.
+        others: further keys are somebody else's, who judges them; else they are refused.
 
     Raises:
         OptionsError: an unknown key, an unknown choice, a wrong type; it lists the valid ones.
@@ -135,7 +136,7 @@ def parse(user_options: object, menu: Menu) -> Choice:
     profile = _profile(sent, menu)
     keys = menu.keys_of(profile)
     for key, value in sent.items():
-        if key not in keys:
+        if key not in keys and not others:
             raise OptionsError(_shown(key), value, _unknown(key, value, profile, menu), keys)
     layers: list[Layer] = []
     kept: dict[str, object] = {}
