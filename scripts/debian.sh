@@ -30,7 +30,7 @@ apt_need() {
 
 apt_install() {
   apt_lists
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" \
+  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@" \
     >"$CACHE/log/apt-install.log" 2>&1 </dev/null
 }
 
@@ -53,7 +53,7 @@ debian_archives() {
 # ROOTFS to its path. Its name has a hash of what went in, and the images' recipes count it in.
 debian_rootfs() {
   local archives suite key work
-  apt_need mmdebstrap ca-certificates
+  apt_need mmdebstrap ca-certificates python3-venv
   apt_lists
   archives=$(debian_archives)
   [[ -n $archives ]] || die "apt knows no Debian archive; run apt-get update and try again"
