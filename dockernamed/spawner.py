@@ -64,6 +64,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._monitor: ServerMonitor | None = None
         self._progress = StartProgress()
         self._hub_url_found: str | None = None
+        self._choice = Choice()
         self._options_before: dict[str, Any] | None = None
         if self.user is not None:
             # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
@@ -100,7 +101,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     @property
     def _resolver(self) -> SettingsResolver:
-        return SettingsResolver(self, self.key, self.template_namespace(), self._runtime)
+        return SettingsResolver(
+            self, self.key, self.template_namespace(), self._runtime, self._choice.volumes
+        )
 
     def template_namespace(self) -> dict[str, str]:
         """Fields of templates: naming.namespace, and JupyterHub's own ``base_url``."""
@@ -180,7 +183,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if ask_for_defaults(self.handler):
             user_options = self.user_options = self.orm_spawner.user_options = {}
         try:
-            choice = await as_http_error(self._chosen(user_options))
+            choice = self._choice = await as_http_error(self._chosen(user_options))
         except web.HTTPError:
             if self._options_before is not None:
                 self.user_options = self.orm_spawner.user_options = self._options_before

@@ -174,13 +174,22 @@ def _expand_any(obj: Any, text: Callable[[str], str], field: str) -> Any:
     return out
 
 
+def fields_in(template: str, *, field: str) -> frozenset[str]:
+    """The names of all fields in a template.
+
+    Raises:
+        TemplateError: a malformed template.
+    """
+    return frozenset(name for _, name in pieces(template, field) if name is not None)
+
+
 def identity_in(template: str, *, field: str) -> frozenset[str]:
     """Which parts of an identity a template tells apart: of ``"user"`` and ``"server"``.
 
     Raises:
         TemplateError: a malformed template.
     """
-    names = {name for _, name in pieces(template, field)}
+    names = fields_in(template, field=field)
     parts = {_IDENTITY_FIELDS[name] for name in names if name in _IDENTITY_FIELDS}
     return frozenset(parts | ({"user", "server"} if "user_server" in names else set()))
 

@@ -33,6 +33,7 @@ class SettingsResolver:
         key: whose server.
         namespace: the fields of templates.
         runtime: the Engine.
+        chosen: text in a setting about volumes → the part of the user's choice that put it there.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class SettingsResolver:
         key: naming.Key,
         namespace: Mapping[str, str],
         runtime: Runtime,
+        chosen: Mapping[str, str] | None = None,
     ) -> None:
         self._settings, self._key, self._namespace = settings, key, namespace
-        self._runtime = runtime
+        self._runtime, self._chosen = runtime, chosen
 
     async def resolve(self, place: Place, args: Sequence[str]) -> ResolvedSettings:
         """All that one start needs to know of the settings.
@@ -136,6 +138,7 @@ class SettingsResolver:
             volumes=settings.volumes,
             read_only_volumes=settings.read_only_volumes,
             mounts=tuple(settings.mounts),
+            chosen=self._chosen,
         )
 
     async def _arguments(self, setting: str) -> Mapping[str, Any]:

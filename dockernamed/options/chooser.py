@@ -38,6 +38,8 @@ TEMPLATED = frozenset(
         "volumes",
     }
 )
+#: Settings that name volumes. A name that was chosen is another one than the setting's.
+OF_VOLUMES = frozenset({"mounts", "read_only_volumes", "server_volume", "volumes"})
 #: Settings with texts that programs read: only names of fields are expanded there.
 TEMPLATED_IN_PASSING = frozenset({"extra_create_kwargs", "extra_host_config"})
 LISTING_TIMEOUT = 2.0  # seconds that a form waits to learn which images the Engine has
@@ -131,16 +133,20 @@ class Chooser:
         offer = await self._offer()
         choice = parse(user_options, self._menu(offer), others=others)
         self._spawner.image = _aliased(self._spawner.image, offer.aliases)
+        volumes: dict[str, str] = {}
         for layer in choice.layers:
             for name, value in layer.settings.items():
-                await self._override(layer, name, value, offer.aliases)
+                given = await self._override(layer, name, value, offer.aliases)
+                if name in OF_VOLUMES:
+                    volumes |= dict.fromkeys(overrides.texts(given), layer.chosen)
         if choice.image is not None:
             self._spawner.image = choice.image
-        return choice
+        return replace(choice, volumes=volumes)
 
     async def _override(
         self, layer: Layer, name: str, value: Any, aliases: Mapping[Any, Any]
-    ) -> None:
+    ) -> Any:
+        """Set one setting; returns the value that the layer gave."""
         value = await evaluated(value, self._spawner)
         current = getattr(self._spawner, name)
         if isinstance(value, Mapping):
@@ -151,6 +157,7 @@ class Chooser:
             setattr(self._spawner, name, overrides.merged(current, value))
         except (TraitError, ValueError, TypeError) as error:
             raise layer.refused(name, value, str(error)) from error
+        return value
 
     async def _presence(self) -> Presence:
         if self._list_images is None:

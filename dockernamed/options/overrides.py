@@ -102,6 +102,11 @@ class Layer:
     field: str = ""
     asked: object = None
 
+    @property
+    def chosen(self) -> str:
+        """The part in words, with what the user wrote; equal for equal choices alone."""
+        return f"{self.source}: {self.asked}" if self.field else self.source
+
     def refused(self, name: str, value: object, why: str) -> DockerNamedError:
         """The error for a setting that does not take its value: the user's or the admin's."""
         if self.field:

@@ -58,6 +58,8 @@ class Choice:
         options: the ``user_options`` in their normal form: what to remember for the next start.
         profile: slug of the profile, or None when there are no profiles.
         label: the choice in words, for logs and pages; "" for the default.
+        volumes: text in a setting about volumes → the part of the choice that put it there; known
+            once the choice was applied.
     """
 
     image: str | None = None
@@ -65,6 +67,7 @@ class Choice:
     options: dict[str, object] = field(default_factory=dict)
     profile: str | None = None
     label: str = ""
+    volumes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Menu:
         return keys
 
 
-def parse(user_options: object, menu: Menu) -> Choice:
+def parse(user_options: object, menu: Menu, *, others: bool = False) -> Choice:
     """Check the options that a user sent.
 
     Args:
