@@ -165,7 +165,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     @property
     def chooser(self) -> Chooser:
         """What may be chosen for this server."""
-        return Chooser(self, self._runtime.engine.list_images)
+        runtime = self._runtime
+        return Chooser(self, runtime.engine.list_images, runtime.timings)
 
     @default("options_form")
     def _default_options_form(self) -> Callable[..., Awaitable[str]]:
@@ -265,7 +266,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def prepull_all(self, runtime: Runtime) -> None:
         """Pull every image that can be chosen."""
         pull = partial(self._pull, runtime)
-        await prepull(chooser.images(self), pull, runtime.watcher, self.log)
+        pauses = runtime.timings.prepull_again
+        await prepull(chooser.images(self), pull, runtime.watcher, self.log, pauses)
 
     async def _find_hub(self, network: str) -> None:
         """Set hub_connect_url where the admin left it to us."""
@@ -468,8 +470,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def _watch(self) -> ServerMonitor:
         if self._monitor is None or self._monitor.id != self.object_id:
             self._stop_watching()
-            watcher = self._runtime.watcher
-            self._monitor = ServerMonitor(watcher, self.object_id, self._ended, self._moved)
+            runtime = self._runtime
+            self._monitor = ServerMonitor(
+                runtime.watcher, self.object_id, self._ended, self._moved, runtime.timings
+            )
         return self._monitor
 
     def _stop_watching(self) -> None:
@@ -588,7 +592,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
         old = replace(self._server_ref, key=replace(self.key, server=old_name))
-        backend, patience = self._runtime.backend, self.timings.engine_first_seen
+        backend, patience = self._runtime.backend, self._runtime.timings.engine_first_seen
         await as_http_error(backend.delete(old, patience))
 
     # --- certificates ----------------------------------------------------------------------

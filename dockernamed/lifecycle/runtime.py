@@ -87,7 +87,7 @@ class Runtime:
             ConfigError: there is no such network.
         """
         known = self._networks.get(name)
-        if known is None or known[0] < time.monotonic():
+        if known is None or known[0] <= time.monotonic():
             try:
                 info = await self.engine.inspect_network(name)
             except NotFound:

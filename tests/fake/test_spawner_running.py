@@ -157,6 +157,11 @@ async def test_restart_unseen(hub: Hub, fake: FakeEngine) -> None:
     assert spawner.server.port == 7
 
 
+async def lost_more_often_than(disconnects: int) -> None:
+    """Wait until the stream is lost once more."""
+    await eventually(lambda: runtime().watcher.disconnects > disconnects)
+
+
 async def test_a_lost_stream_costs_no_question(hub: Hub, fake: FakeEngine) -> None:
     """However many servers there are: the list tells where they are, once it knows them."""
     spawners = [await hub.spawn(f"exp-{number}") for number in range(3)]
@@ -164,9 +169,7 @@ async def test_a_lost_stream_costs_no_question(hub: Hub, fake: FakeEngine) -> No
     for _ in range(2):
         disconnects = runtime().watcher.disconnects
         fake.lose_streams()
-        await eventually(
-            lambda disconnects=disconnects: runtime().watcher.disconnects > disconnects
-        )
+        await lost_more_often_than(disconnects)
         await asyncio.wait_for(runtime().watcher.in_sync(), 30)
         before = fake.count(*INSPECT)
         assert [await spawner.poll() for spawner in spawners] == [None] * 3
@@ -224,6 +227,12 @@ async def test_stop_is_no_death(hub: Hub, fake: FakeEngine) -> None:
     assert not told.status.done()
 
 
+def archives_of(fake: FakeEngine) -> list[tuple[str, bytes]]:
+    """(path, tar archive) of all that was put into the only container after its creation."""
+    (container,) = fake.containers
+    return container.archives or []
+
+
 async def test_kept_container(make_hub: MakeHub, fake: FakeEngine) -> None:
     """With ``remove = False``: the same container again, and a new token in it.
 
@@ -233,12 +242,12 @@ async def test_kept_container(make_hub: MakeHub, fake: FakeEngine) -> None:
     await hub.spawn("exp-1")
     (container,) = fake.containers
     before = env_of(fake)["JUPYTERHUB_API_TOKEN"]
-    assert container.archives is None
+    assert archives_of(fake) == []
     await hub.stop("exp-1")
     assert not container.running
     spawner = await hub.spawn("exp-1")
     assert [one.id for one in running(fake)] == [container.id]
-    ((path, data),) = container.archives
+    ((path, data),) = archives_of(fake)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         (entry,) = archive
         text = archive.extractfile(entry).read().decode()  # type: ignore[union-attr]
@@ -458,7 +467,8 @@ async def test_rename_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -> Non
 async def test_rename_without_an_engine(make_hub: MakeHub, fake: FakeEngine) -> None:
     """Who renames is not kept waiting for an Engine that does not come back."""
     hub = make_hub(timings=replace(QUICK, engine_first_seen=0.01), remove=False)
-    await asyncio.wait_for(hub.spawner("exp-1")._runtime.watcher.in_sync(), 30)
+    spawner = hub.spawner("exp-1")
+    await asyncio.wait_for(spawner.runtime(spawner.key.hub).watcher.in_sync(), 30)
     await hub.spawn("exp-1")
     await hub.stop("exp-1")
     fake.down()
