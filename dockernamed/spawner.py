@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -29,11 +27,14 @@ from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error
+from .hub.identity import hub_id_of
+from .hub.other_hubs import another_hub_at
 from .hub.ownership import OfOthers, of_others
 from .hub.sent_options import ask_for_defaults, were_sent
 from .images.prepull import prepull
 from .images.puller import Progress
 from .lifecycle.attempt import StartAttempt
+from .lifecycle.earlier_volumes import not_taken_up
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
 from .lifecycle.readiness import ReadinessProbe, url_of
@@ -82,13 +83,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     @property
     def key(self) -> naming.Key:
         """Who this server is."""
-        hub = self.hub_id or self.derived_hub_id(self.user.settings["cookie_secret"])
+        hub = self.hub_id or hub_id_of(self.user.settings["cookie_secret"])
         return naming.Key(hub, self.user.name, self.name)
-
-    @staticmethod
-    def derived_hub_id(cookie_secret: bytes) -> str:
-        """A Hub's id from what persists with it; the secret cannot be told from it."""
-        return hmac.new(cookie_secret, b"dockernamed hub id", hashlib.sha256).hexdigest()[:12]
 
     def _connection(self) -> Connection:
         return Connection(
@@ -98,7 +94,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def runtime(self, hub_id: str) -> Runtime:
         """The Engine as this Hub sees it, shared by all its spawners."""
         return Runtime.shared(
-            self._connection(), hub_id, self.log, self.max_parallel_calls, self.timings
+            self._connection(),
+            hub_id,
+            self.log,
+            self.max_parallel_calls,
+            self.timings,
+            partial(another_hub_at, patience=self.timings.other_hub),
         )
 
     @cached_property
@@ -241,8 +242,33 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         attempt.settings = settings = await resolver.resolve(place, self.get_args())
         # What the server is told of its limits.
         self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
+        await self._look_for_earlier_volumes(settings)
         self._progress.tell(5, f"Looking for image {self.image}")
         attempt.image = await self._pull(self._runtime, self.image, self._pulling) or {}
+
+    async def _look_for_earlier_volumes(self, settings: ResolvedSettings) -> None:
+        """At a first start, say that the Engine has the server's volumes under another hub id.
+
+        Raises:
+            ForeignObject: it has, and such a start is to be refused.
+        """
+        volumes, refuse = settings.volumes, self.volumes_of_another_hub == "refuse"
+        if self._state.volumes or not any(one.identity for one in volumes.all):
+            return
+        try:
+            earlier = await self._runtime.earlier_volumes.of(settings.key)
+        except errors.EngineError as error:
+            if refuse:
+                raise
+            self.log.warning("Cannot look for volumes under other hub ids: %s", error)
+            return
+        if earlier is None:
+            return
+        found = not_taken_up(earlier, settings.key)
+        if refuse:
+            raise found
+        self.log.warning("%s starts with new, empty volumes: %s", self._log_name, found)
+        self._progress.tell(0, f"Starting with new, empty volumes: {found}")
 
     async def _pull(
         self, runtime: Runtime, image: str, on_progress: Callable[[Progress], None] | None = None
@@ -332,9 +358,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             endpoint = await self._runtime.backend.start(
                 StartRequest(
-                    server=ServerRef(
-                        settings.key, others=others.containers, made=self._state.made
-                    ),
+                    server=ServerRef(settings.key, others=others.containers, made=self._state.made),
                     spec=spec,
                     env=split(env),
                     files=attempt.files,
@@ -363,8 +387,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self, settings: ResolvedSettings, image: Mapping[str, Any]
     ) -> tuple[VolumePlan, OfOthers]:
         """The server's mounts, and what other servers have of what it might take for its own."""
-        asked = (settings.volumes.server_volume, *settings.volumes.mounts)
-        names = [one.mount.source for one in asked if one is not None and one.identity]
+        names = [one.mount.source for one in settings.volumes.all if one.identity]
         others = self._of_others(*settings.names, *names)
         plan = plan_volumes(
             settings.volumes,

@@ -168,7 +168,7 @@ class Rollback:
         await self._halt(made)
         if made.in_doubt:
             found = await self._things.list({LABEL_START: made.id})
-            # Not the copies that somebody made of one meanwhile: they have the labels, not the name.
+            # A copy that somebody made of one meanwhile has its labels, but not its name.
             made.containers |= {
                 one.id for one in found if one.labels.get(naming.LABEL_CONTAINER) == one.name
             }

@@ -28,8 +28,8 @@ from ..desired.plan import (
 )
 from ..desired.provenance import Provenance
 from ..desired.spec import LABEL_START, ServerSpec, container_labels, spec_hash, volumes_of
-from ..errors import EngineError, NameTaken, NotFound
-from .base import Can, Incomplete, ServerRef, StartRequest, Things
+from ..errors import EngineError, ForeignObject, NameTaken, NotFound
+from .base import AskForHub, Can, Incomplete, ServerRef, StartRequest, Things
 from .rollback import TRANSIENT, Rollback, force_remove
 from .watcher import ObservedContainer, Watcher
 
@@ -49,8 +49,10 @@ class Start:
         rollback: Rollback,
         log: logging.Logger,
         request: StartRequest,
+        another_hub_at: AskForHub,
     ) -> None:
         self._things, self._watcher, self._rollback, self._log = things, watcher, rollback, log
+        self._another_hub_at = another_hub_at
         if Can.KEEP not in things.can:
             request = replace(request, spec=replace(request.spec, process=()))
         self._request, self._desired = request, _desired(request)
@@ -240,6 +242,10 @@ class Start:
             seen = await self._things.inspect(name)
         except NotFound:
             return Holder()
+        server, api_url = self._request.server, seen.labels.get(naming.LABEL_API_URL, "")
+        ours = server.has(Provenance.read(seen.id, seen.name, seen.labels))
+        if ours and not server.knows(seen.id) and await self._another_hub_at(api_url):
+            raise of_another_hub(name, api_url, self._key.hub)
         return Holder(seen.id, seen.labels)
 
     async def _start(self, container_id: str) -> None:
@@ -268,6 +274,21 @@ class Start:
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         return await asyncio.shield(task)
+
+
+def other_hub(api_url: str) -> str:
+    """The Hub that another Hub's container says it belongs to, in words."""
+    return f"another Hub that has this Hub's id and answers at {api_url}"
+
+
+def of_another_hub(name: str, api_url: str, hub: str) -> ForeignObject:
+    """The refusal of a start that would take a container from a Hub that lives."""
+    return ForeignObject("container", name, other_hub(api_url), own_id(hub))
+
+
+def own_id(hub: str) -> str:
+    """What to do about two Hubs of one id."""
+    return f"give one of the two an id of its own, such as c.DockerNamedSpawner.hub_id = '{hub}-2'"
 
 
 def containers_of(watcher: Watcher, server: ServerRef) -> list[ObservedContainer]:

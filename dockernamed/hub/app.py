@@ -15,8 +15,9 @@ from jupyterhub.app import JupyterHub
 from ..errors import ConfigError
 from ..lifecycle.orphans import OrphanReaper
 from ..options import chooser
-from . import handlers
+from . import handlers, identity
 from .ownership import servers_of
+from .user_deletion import refuse_while_servers_run
 
 if TYPE_CHECKING:
     from ..spawner import DockerNamedSpawner
@@ -57,11 +58,14 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     settings = app.spawner_class(config=app.config)
     try:
         chooser.check(settings)
+        if not settings.hub_id:
+            identity.check(app)
     except ConfigError as error:
         app.log.critical("Bad config encountered during initialization: %s", error)
         app.exit(1)
     await asyncio.shield(app._start_future)
-    hub_id = settings.hub_id or ours.derived_hub_id(app.cookie_secret)
+    refuse_while_servers_run(app.authenticator)
+    hub_id = settings.hub_id or identity.hub_id_of(app.cookie_secret)
     runtime = settings.runtime(hub_id)
     if settings.prepull:
         _background(asyncio.ensure_future(settings.prepull_all(runtime)))
@@ -79,6 +83,8 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         interval=settings.orphan_interval,
         log=settings.log,
         timings=runtime.timings,
+        another_hub_at=runtime.another_hub_at,
+        here=app.hub.api_url,
     )
     _background(asyncio.ensure_future(reaper.run()))
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from .. import naming
-from ..backends.base import SeenNetwork
+from ..backends.base import AskForHub, SeenNetwork, nobody_else
 from ..backends.executor import Executor
 from ..backends.observed import ObservedContainer
+from ..backends.start import other_hub, own_id
 from ..backends.watcher import Watcher
 from ..desired.resolved import KeptSettings
 from ..errors import DockerNamedError
@@ -127,6 +128,8 @@ class OrphanReaper:
         interval: seconds between two rounds.
         log: where to tell.
         timings: how soon what could not be dealt with is looked at again.
+        another_hub_at: asked about the Hub of each orphan: one that lives keeps its containers.
+        here: URL of this Hub's API, for the log.
     """
 
     def __init__(
@@ -143,12 +146,16 @@ class OrphanReaper:
         interval: float,
         log: logging.Logger,
         timings: Timings = DEFAULT,
+        another_hub_at: AskForHub = nobody_else,
+        here: str = "",
     ) -> None:
         self._hub, self._watcher, self._backend, self._known = hub, watcher, backend, known
         self._keep, self._policy, self._stop_timeout = keep, policy, stop_timeout
         self._grace, self._interval, self._log = grace, interval, log
         self._again = max(grace, timings.orphans_again)
         self._since: dict[str, float] = {}
+        self._another_hub_at, self._here = another_hub_at, here
+        self._living: set[str] = set()  # URLs of other Hubs with our id, which were told
         self._refused: set[str] = set()  # ids of what could not be removed, which was told
 
     async def run(self) -> None:
@@ -197,12 +204,16 @@ class OrphanReaper:
     async def _find(self) -> tuple[list[Orphan], list[Orphan]]:
         """Containers, and networks, which are free only when the containers are gone."""
         networks = await self._backend.networks(self._hub)
+        living = await self._living_hubs()
+        if living:
+            networks = ()  # a network does not say which Hub made it
         # The Hub is asked last, and nothing awaited since: what it knows is not outdated.
         known = list(self._known())
         servers = {(one.user, one.server): one for one in known}
         containers = [
             self._orphan(record, servers.get((record.user, record.server)))
             for record in orphans(self._watcher.records(), known, keep=self._keep)
+            if record.api_url not in living
         ]
         return containers, [
             Orphan(
@@ -213,6 +224,21 @@ class OrphanReaper:
             )
             for network, key in orphaned_networks(networks, known)
         ]
+
+    async def _living_hubs(self) -> set[str]:
+        """URLs of the other Hubs to which orphans belong, and that answer; each is told once."""
+        found = orphans(self._watcher.records(), self._known(), keep=self._keep)
+        urls = {record.api_url for record in found}
+        living = {url for url in urls if await self._another_hub_at(url)}
+        for url in living - self._living:
+            self._log.warning(
+                "There is %s, beside this one at %s: its containers are left alone; %s",
+                other_hub(url),
+                self._here,
+                own_id(self._hub),
+            )
+        self._living = living
+        return living
 
     def _orphan(self, record: ObservedContainer, server: KnownServer | None) -> Orphan:
         """A container, and how it is taken away: as the server that made it was set up."""

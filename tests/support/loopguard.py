@@ -79,6 +79,8 @@ def _guard() -> detector.BlockBuster:
         # Certificates are made in the loop, and read there before the next ones are made.
         function.can_block_in("jupyterhub/spawner.py", {"create_certs"})
         function.can_block_in("dockernamed/engine/archive.py", {"certificates"})
+        # The id of a Hub, once, before it serves anybody: all else needs it.
+        function.can_block_in("dockernamed/hub/identity.py", {"check", "hub_id_of"})
         # A test that acts on its Engine from a callback of ours.
         function.can_block_in("fake_engine/server.py", {"_do", "_call"})
     return guard
