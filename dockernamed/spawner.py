@@ -33,8 +33,8 @@ from .hub.ownership import OfOthers, of_others
 from .hub.sent_options import ask_for_defaults, were_sent
 from .images.prepull import prepull
 from .images.puller import Progress
+from .lifecycle import earlier_volumes
 from .lifecycle.attempt import StartAttempt
-from .lifecycle.earlier_volumes import not_taken_up
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
 from .lifecycle.readiness import ReadinessProbe, url_of
@@ -264,11 +264,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return
         if earlier is None:
             return
-        found = not_taken_up(earlier, settings.key)
         if refuse:
-            raise found
-        self.log.warning("%s starts with new, empty volumes: %s", self._log_name, found)
-        self._progress.tell(0, f"Starting with new, empty volumes: {found}")
+            raise earlier_volumes.refusal(earlier, settings.key)
+        note = earlier_volumes.note(earlier, settings.key)
+        self.log.warning("%s: %s", self._log_name, note)
+        self._progress.tell(0, note)
 
     async def _pull(
         self, runtime: Runtime, image: str, on_progress: Callable[[Progress], None] | None = None
@@ -406,9 +406,13 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return ServerRef(self.key, self.object_id, others, self._state.made)
 
     def _made(self, id: str) -> Mapping[str, str]:
-        """`ServerState.made` for a container that is ours."""
-        record = self._runtime.watcher.get(id)
-        return {record.start: id} if record is not None and record.start else {}
+        """`ServerState.made` for a container that is ours, and for earlier ones with copies."""
+        watcher, before = self._runtime.watcher, self._state.made
+        records = watcher.find(self.user.name, self.name)
+        copied = {one.start for one in records if before.get(one.start, one.id) != one.id}
+        earlier = {start: made for start, made in before.items() if start in copied}
+        record = watcher.get(id)
+        return {**earlier, record.start: id} if record is not None and record.start else earlier
 
     def _of_others(self, *mentions: str) -> OfOthers:
         """What other servers of the Hub have of some names, and of this server's containers."""

@@ -92,7 +92,8 @@ class ServerState:
         image: reference of the last start.
         settings: those of the last start, for good; None where it never started.
         made: value of the label `LABEL_START` → id of the container that the last start made, for
-            good: what has this label and another id is a copy.
+            good: what has this label and another id is a copy. Earlier ones too, while there is
+            such a copy.
     """
 
     object_id: str = ""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from .. import naming
 from ..backends.base import SeenVolume
+from ..desired.plan import describe_owner
 from ..errors import ForeignObject
 
 SETTING = "volumes_of_another_hub"
@@ -63,14 +64,25 @@ def _is_earlier(volume: SeenVolume, key: naming.Key) -> bool:
     )
 
 
-def not_taken_up(volume: SeenVolume, key: naming.Key) -> ForeignObject:
-    """What is to be said of such a volume, with the line that takes it up."""
-    hub = volume.labels[naming.LABEL_HUB]
-    server = f"server {key.server!r} of user {key.user!r}"
+def note(volume: SeenVolume, key: naming.Key) -> str:
+    """What to say of such a volume at a start with new ones, with the line that takes it up."""
+    return (
+        f"This server begins with new, empty volumes. Volume {volume.name!r} has files of the "
+        f"same user under another hub id ({key.hub!r} is this Hub's); {_take_up(volume)}"
+    )
+
+
+def refusal(volume: SeenVolume, key: naming.Key) -> ForeignObject:
+    """Why a server does not start beside such a volume, with the lines that make it start."""
+    anyway = f'c.DockerNamedSpawner.{SETTING} = "warn"'
     return ForeignObject(
         "volume",
         volume.name,
-        f"{server} of the Hub {hub!r}, and this Hub's id is {key.hub!r}",
-        f"if that Hub is this one, set c.DockerNamedSpawner.hub_id = {hub!r}; if not, set "
-        f'c.DockerNamedSpawner.{SETTING} = "warn", and the server starts with new, empty volumes',
+        f"{describe_owner(volume.labels)}, and this Hub's id is {key.hub!r}",
+        f"{_take_up(volume)}; if not, set {anyway} to start with new, empty volumes",
     )
+
+
+def _take_up(volume: SeenVolume) -> str:
+    hub = volume.labels[naming.LABEL_HUB]
+    return f"if that Hub is this one, set c.DockerNamedSpawner.hub_id = {hub!r}"

@@ -205,8 +205,6 @@ class OrphanReaper:
         """Containers, and networks, which are free only when the containers are gone."""
         networks = await self._backend.networks(self._hub)
         living = await self._living_hubs()
-        if living:
-            networks = ()  # a network does not say which Hub made it
         # The Hub is asked last, and nothing awaited since: what it knows is not outdated.
         known = list(self._known())
         servers = {(one.user, one.server): one for one in known}
@@ -222,12 +220,14 @@ class OrphanReaper:
                 f"the Hub has no server {key.server!r} of user {key.user!r}",
                 partial(self._backend.discard_network, network.id),
             )
-            for network, key in orphaned_networks(networks, known)
+            # A network does not say which Hub made it.
+            for network, key in orphaned_networks(() if living else networks, known)
         ]
 
     async def _living_hubs(self) -> set[str]:
         """URLs of the other Hubs to which orphans belong, and that answer; each is told once."""
-        found = orphans(self._watcher.records(), self._known(), keep=self._keep)
+        records = [record for record in self._watcher.records() if record.api_url]
+        found = orphans(records, self._known(), keep=self._keep) if records else []
         urls = {record.api_url for record in found}
         living = {url for url in urls if await self._another_hub_at(url)}
         for url in living - self._living:

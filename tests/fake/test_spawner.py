@@ -14,6 +14,7 @@ from support.stub_hub import Hub, of_server, runtime
 from traitlets.config import Config
 
 from dockernamed import DockerNamedSpawner, naming
+from dockernamed.desired.spec import LABEL_START
 from dockernamed.lifecycle.runtime import Runtime
 
 # --- identity ----------------------------------------------------------------------------------
@@ -91,6 +92,7 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
             "stop_timeout": 10.0,
             "delete_volumes": True,
         },
+        "made": {container.labels[LABEL_START]: container.id},
     }
     assert await spawner.poll() is None
     assert spawner.ready
