@@ -240,6 +240,15 @@ class Engine(Calls):
         return client
 
 
+def check_connection(connection: Connection) -> None:
+    """Read the settings of a connection; connects to nothing, but reads files: blocks.
+
+    Raises:
+        ConfigError: they cannot work.
+    """
+    Engine(connection)._make_client().close()
+
+
 class _UnixConnection(UnixHTTPConnection):  # type: ignore[misc]  # the SDK has no types
     def connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
