@@ -20,7 +20,7 @@ from ..desired.mounts import check_targets
 from ..desired.network import check_reachable
 from ..desired.volumes import RequestedMount, RequestedVolumes, requested_volumes
 from ..engine.client import check_connection, create_config, host_config
-from ..errors import ConfigError
+from ..errors import ConfigError, TemplateError
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
 from .config_types import Configured, Fault, configured, example, fault_of, literal, names_in, shown
@@ -127,11 +127,13 @@ def _prefix(settings: Any, fields: Mapping[str, str]) -> None:
 
 
 def _name_template(settings: Any, fields: Mapping[str, str]) -> None:
+    template = settings.name_template
     try:
-        naming.object_name(SAMPLE, prefix=settings.prefix, template=settings.name_template)
-    except ConfigError as error:
-        if error.field == "name_template":  # of the prefix there is a word already
-            raise
+        naming.object_name(SAMPLE, prefix=settings.prefix, template=template)
+    except TemplateError:
+        raise
+    except ConfigError:  # the prefix, which is told by `_prefix`
+        naming.object_name(SAMPLE, template=template)
 
 
 def _template(name: str, settings: Any, fields: Mapping[str, str]) -> None:

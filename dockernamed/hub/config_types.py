@@ -133,7 +133,7 @@ def literal(value: object) -> str:
 
 def example(line: str, trait: TraitType[Any, Any], spawner: HasTraits, value: Any) -> str:
     """A line that works: what was probably meant, or the example of the setting's description."""
-    for meant in _meant(trait, value):
+    for meant in () if trait.name in SECRET else _meant(trait, value):
         with contextlib.suppress(Exception):  # what a validator stumbles over is not it
             trait._validate(spawner, meant)
             return f"{line} = {literal(meant)}"
@@ -147,7 +147,7 @@ def example(line: str, trait: TraitType[Any, Any], spawner: HasTraits, value: An
 def _why(trait: TraitType[Any, Any], error: Exception) -> str:
     if any(isinstance(one, ByteSpecification) for one in _kinds(trait)):
         return _BYTES
-    return _AROUND.sub("", str(error)).rstrip(".")
+    return _AROUND.sub("", str(error)).rstrip(".").replace("unicode string", "string")
 
 
 def _kinds(trait: TraitType[Any, Any]) -> list[TraitType[Any, Any]]:
@@ -179,9 +179,8 @@ def _text_meant(kinds: list[TraitType[Any, Any]], text: str) -> Iterator[Any]:
             if size:
                 yield f"{size[1]}{size[2].upper()}" if size[2] else int(float(size[1]))
         elif isinstance(kind, Enum):
-            yield from difflib.get_close_matches(
-                text.lower().replace("-", ""), kind.values or (), n=1
-            )
+            plain = text.lower().replace("-", "")
+            yield from difflib.get_close_matches(plain, kind.values or (), n=1)
         elif isinstance(kind, List):
             with contextlib.suppress(ValueError):
                 yield shlex.split(text)
