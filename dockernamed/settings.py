@@ -212,14 +212,14 @@ class DockerNamedSettings(Configurable):
         None,
         allow_none=True,
         minlen=1,
-        help="""The command to run instead of the image's own (its CMD). Template fields as in
-        `volumes`. Example: `["start-singleuser.sh"]`.""",
+        help="""The command to run instead of the image's own (its CMD).
+        Example: `["start-singleuser.sh"]`.""",
     ).tag(config=True)
 
     args = List(
         Unicode(),
-        help="""Arguments after the command, or after the image's CMD if `cmd` is not set. Template
-        fields as in `volumes`. Example: `["--ServerApp.max_body_size=100"]`.""",
+        help="""Arguments after the command, or after the image's CMD if `cmd` is not set.
+        Example: `["--ServerApp.max_body_size=100"]`.""",
     ).tag(config=True)
 
     environment = Dict(

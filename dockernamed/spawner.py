@@ -29,6 +29,7 @@ from .engine.archive import CERTS_DIR, certificates, pack
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error
 from .hub.ownership import OfOthers, of_others
+from .hub.sent_options import ask_for_defaults, were_sent
 from .images.prepull import prepull
 from .images.puller import Progress
 from .lifecycle.attempt import StartAttempt
@@ -40,6 +41,7 @@ from .lifecycle.runtime import Runtime
 from .options import chooser
 from .options.chooser import Chooser
 from .options.overrides import hub_wide, restore
+from .options.user_options import Choice
 from .settings import DockerNamedSettings
 from .timings import DEFAULT
 
@@ -64,6 +66,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._monitor: ServerMonitor | None = None
         self._progress = StartProgress()
         self._hub_url_found: str | None = None
+        self._choice = Choice()
         self._options_before: dict[str, Any] | None = None
         if self.user is not None:
             # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
@@ -101,7 +104,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     @property
     def _resolver(self) -> SettingsResolver:
-        return SettingsResolver(self, self.key, self.template_namespace(), self._runtime)
+        return SettingsResolver(
+            self, self.key, self.template_namespace(), self._runtime, self._choice.volumes
+        )
 
     def template_namespace(self) -> dict[str, str]:
         """Fields of templates: naming.namespace, and JupyterHub's own ``base_url``."""
@@ -178,8 +183,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def _apply_choice(self, user_options: dict[str, Any]) -> None:
         """Check what the user asked for before anything is made; JupyterHub saved it already."""
+        if ask_for_defaults(self.handler):
+            user_options = self.user_options = self.orm_spawner.user_options = {}
         try:
-            choice = await as_http_error(self.chooser.apply(user_options))
+            choice = self._choice = await as_http_error(self._chosen(user_options))
         except web.HTTPError:
             if self._options_before is not None:
                 self.user_options = self.orm_spawner.user_options = self._options_before
@@ -187,6 +194,30 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         finally:
             self._options_before = None
         self.log.info("%s: %s", self._log_name, choice.label or "default options")
+
+    async def _chosen(self, user_options: dict[str, Any]) -> Choice:
+        """Apply a choice; one that was saved and is no longer offered never locks anybody out."""
+        try:
+            return await self.chooser.apply(user_options, others=self._has_own_form)
+        except errors.OptionsError as error:
+            if were_sent(self.handler):
+                raise
+            if not (await self.chooser.menu()).empty:
+                hint = "these options are of an earlier start; send {} for the defaults"
+                raise errors.OptionsError(
+                    error.field, error.value, f"{error.hint} ({hint})", error.choices
+                ) from error
+            note = f"The options of the last start are no longer offered ({error}): using defaults"
+            self.log.warning("%s: %s", self._log_name, note)
+            self._progress.tell(0, note)
+            return await self.chooser.apply({})
+
+    @property
+    def _has_own_form(self) -> bool:
+        """The admin's own form, or a subclass, makes user_options, whose keys only hooks know."""
+        return self.options_from_form != self._from_form or (
+            bool(self.options_form) and self.options_form != type(self)._form
+        )
 
     # --- before the start's clock runs -----------------------------------------------------
 

@@ -6,13 +6,16 @@
   ``{raw_username}`` and ``{raw_servername}`` are refused where the text could leave a path segment
   or a ``source:target:mode`` triple.
 - Where a result must tell servers apart, a template that could give one text for two is refused.
+- Texts that programs read, with braces of their own, are expanded `in_passing`: only what is the
+  name of a field in braces is a field.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from string import Formatter
 from typing import Any, TypeVar, cast
 
@@ -26,6 +29,9 @@ _IDENTITY_FIELDS = dict.fromkeys(USER_FIELDS + RAW_USER_FIELDS, "user") | dict.f
     SERVER_FIELDS + RAW_SERVER_FIELDS, "server"
 )
 
+#: All fields that `naming.namespace` and the spawner give.
+FIELDS = frozenset((*_IDENTITY_FIELDS, "user_server", "prefix", "hub_id", "imagename", "base_url"))
+_NAME_IN_BRACES = re.compile(r"(?<!\$)(\{?)\{([A-Za-z_][A-Za-z0-9_]*)\}(\}?)")
 _SLUG_TEXT = re.compile(r"[a-z0-9-]*")  # what slugs are made of
 
 _T = TypeVar("_T")
@@ -66,8 +72,73 @@ def expand(
     return "".join(out)
 
 
-def expand_all(obj: _T, namespace: Mapping[str, str], *, field: str, distinct: bool = False) -> _T:
-    """`expand` every string in dicts (keys and values), lists and tuples, however deep.
+def expand_in_passing(template: str, namespace: Mapping[str, str], *, field: str) -> str:
+    """Put values in for ``{field}`` in a text whose other braces stay as they are.
+
+    Such as ``{{.Name}}`` in the tag of a log, JSON, or ``${HOME}``. Only ``{{username}}``, the name
+    of a field in two braces, stands for ``{username}``. See `shielded`.
+
+    Args:
+        template: the text.
+        namespace: field → value, see `naming.namespace`.
+        field: the setting's name, for messages.
+
+    Raises:
+        TemplateError: what stands in braces is nearly the name of a field, or a raw name could
+            leave its path segment.
+    """
+
+    def put(found: re.Match[str]) -> str:
+        before, name, after = found.groups()
+        near = _nearly(name, (*FIELDS, *namespace))
+        if before and after and near:
+            return f"{{{name}}}"
+        if name not in namespace:
+            if before or not near:
+                return found[0]
+            hint = f"there is no field {{{name}}}; did you mean {{{near}}}?"
+            raise TemplateError(field, template, hint)
+        value = namespace[name]
+        if name in RAW_USER_FIELDS or name in RAW_SERVER_FIELDS:
+            _require_segment(name, value, template, field)
+        return f"{before}{value}{after}"
+
+    return _NAME_IN_BRACES.sub(put, template)
+
+
+def shielded(text: str) -> str:
+    """A text from a user, so that `expand_in_passing` gives it back as it is."""
+
+    def shield(found: re.Match[str]) -> str:
+        before, name, after = found.groups()
+        if _nearly(name, FIELDS):
+            return f"{before}{{{{{name}}}}}{after}"
+        return found[0]
+
+    return _NAME_IN_BRACES.sub(shield, text)
+
+
+def _nearly(name: str, fields: Iterable[str]) -> str | None:
+    """The field that this is or may have been meant to be, or None."""
+    return next(iter(difflib.get_close_matches(name, sorted(fields), 1, cutoff=0.8)), None)
+
+
+def expand_all(
+    obj: _T,
+    namespace: Mapping[str, str],
+    *,
+    field: str,
+    distinct: bool = False,
+    in_passing: bool = False,
+) -> _T:
+    """Expand every string in dicts (keys and values), lists and tuples, however deep.
+
+    Args:
+        obj: what the strings are in.
+        namespace: as of `expand`; likewise ``field`` and ``distinct``.
+        field: see above.
+        distinct: see above.
+        in_passing: by `expand_in_passing` instead.
 
     Returns:
         A new object of the same form; values of other types are the same objects as before.
@@ -75,26 +146,41 @@ def expand_all(obj: _T, namespace: Mapping[str, str], *, field: str, distinct: b
     Raises:
         TemplateError: as `expand`, and when two keys of one dict become the same.
     """
-    return cast("_T", _expand_any(obj, namespace, field, distinct))
+
+    def text(template: str) -> str:
+        if in_passing:
+            return expand_in_passing(template, namespace, field=field)
+        return expand(template, namespace, field=field, distinct=distinct)
+
+    return cast("_T", _expand_any(obj, text, field))
 
 
-def _expand_any(obj: Any, namespace: Mapping[str, str], field: str, distinct: bool) -> Any:
+def _expand_any(obj: Any, text: Callable[[str], str], field: str) -> Any:
     if isinstance(obj, str):
-        return expand(obj, namespace, field=field, distinct=distinct)
+        return text(obj)
     if isinstance(obj, list):
-        return [_expand_any(item, namespace, field, distinct) for item in obj]
+        return [_expand_any(item, text, field) for item in obj]
     if isinstance(obj, tuple):
-        return tuple(_expand_any(item, namespace, field, distinct) for item in obj)
+        return tuple(_expand_any(item, text, field) for item in obj)
     if not isinstance(obj, dict):
         return obj
     out: dict[Any, Any] = {}
     for key, value in obj.items():
-        expanded = _expand_any(key, namespace, field, distinct)
+        expanded = _expand_any(key, text, field)
         if expanded in out:
             hint = f"another key expands to {expanded!r} too, so one of the two would be lost"
             raise TemplateError(field, key, hint)
-        out[expanded] = _expand_any(value, namespace, field, distinct)
+        out[expanded] = _expand_any(value, text, field)
     return out
+
+
+def fields_in(template: str, *, field: str) -> frozenset[str]:
+    """The names of all fields in a template.
+
+    Raises:
+        TemplateError: a malformed template.
+    """
+    return frozenset(name for _, name in pieces(template, field) if name is not None)
 
 
 def identity_in(template: str, *, field: str) -> frozenset[str]:
@@ -103,7 +189,7 @@ def identity_in(template: str, *, field: str) -> frozenset[str]:
     Raises:
         TemplateError: a malformed template.
     """
-    names = {name for _, name in pieces(template, field)}
+    names = fields_in(template, field=field)
     parts = {_IDENTITY_FIELDS[name] for name in names if name in _IDENTITY_FIELDS}
     return frozenset(parts | ({"user", "server"} if "user_server" in names else set()))
 

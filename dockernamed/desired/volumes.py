@@ -29,11 +29,13 @@ class RequestedMount:
         mount: the mount; of a named volume the name may still change, see `plan_volumes`.
         identity: which parts of an identity the volume's name tells apart: of ``"user"`` and
             ``"server"``; empty for what all servers of the Hub share, and for what is no volume.
+        chosen: the part of the user's choice that the name comes from; "": it is the setting's.
     """
 
     setting: str
     mount: Mount
     identity: frozenset[str] = frozenset()
+    chosen: str = ""
 
     @property
     def is_named_volume(self) -> bool:
@@ -78,6 +80,7 @@ def requested_volumes(
     volumes: Mapping[str, Any] | None = None,
     read_only_volumes: Mapping[str, Any] | None = None,
     mounts: Sequence[Mapping[str, Any]] = (),
+    chosen: Mapping[str, str] | None = None,
 ) -> RequestedVolumes:
     """Read the settings about files, and expand their templates.
 
@@ -87,22 +90,24 @@ def requested_volumes(
         volumes: see above.
         read_only_volumes: see above.
         mounts: see above.
+        chosen: template → the part of the user's choice that put it into one of these settings.
 
     Raises:
         ConfigError: a template's field is unknown (TemplateError), or Docker could not take a
             mount.
     """
+    reader = _Reader(namespace, chosen or {})
     own = None
     if server_volume:
         name = templates.expand(server_volume, namespace, field="server_volume")
-        parts = templates.identity_in(server_volume, field="server_volume")
-        own = RequestedMount("server_volume", Mount("volume", name, ""), parts)
+        mount = Mount("volume", name, "")
+        own = reader.requested("server_volume", server_volume, mount)
     return RequestedVolumes(
         own,
         (
-            *_requested("volumes", volumes or {}, namespace, read_only=False),
-            *_requested("read_only_volumes", read_only_volumes or {}, namespace, read_only=True),
-            *(_requested_mount(mount, namespace) for mount in mounts),
+            *reader.volumes("volumes", volumes or {}, read_only=False),
+            *reader.volumes("read_only_volumes", read_only_volumes or {}, read_only=True),
+            *map(reader.mount, mounts),
         ),
     )
 
@@ -182,6 +187,9 @@ class _Planner:
             return mount
         name, whose = mount.source, {naming.LABEL_HUB: self.key.hub}
         labels = whose
+        if requested.chosen:
+            # Another choice has another volume there, and is remembered beside this one.
+            place = f"{place} ({requested.chosen})"
         if requested.identity:
             name, labels = self._own_name(requested, place)
             # A remembered volume may have been made under this server's or user's earlier name.
@@ -218,26 +226,41 @@ def _free(name: str, taken: Container[str]) -> str:
     return free
 
 
-def _requested(
-    setting: str, volumes: Mapping[str, Any], namespace: Mapping[str, str], *, read_only: bool
-) -> Iterator[RequestedMount]:
-    for template, value in volumes.items():
-        target = templates.expand_all(value, namespace, field=setting)
-        # Host directories have no labels to check: the path itself must tell servers apart.
-        is_path = template.startswith(("/", "~"))
-        source = templates.expand(template, namespace, field=setting, distinct=is_path)
-        parts = frozenset() if is_path else templates.identity_in(template, field=setting)
-        for mount in volume_mounts(setting, {source: target}, read_only=read_only):
-            yield RequestedMount(setting, mount, parts)
+class _Reader:
+    """Reads settings with templates of the fields of one server."""
 
+    def __init__(self, namespace: Mapping[str, str], chosen: Mapping[str, str]) -> None:
+        self._namespace, self._chosen = namespace, chosen
 
-def _requested_mount(value: Mapping[str, Any], namespace: Mapping[str, str]) -> RequestedMount:
-    if not isinstance(value, Mapping):
-        raise ConfigError("mounts", value, "use a dict with type, source and target")
-    template = value.get("source") or ""
-    rest = {name: item for name, item in value.items() if name != "source"}
-    mount = mount_from("mounts", templates.expand_all(rest, namespace, field="mounts"))
-    is_volume = mount.kind == "volume" and bool(template)
-    source = templates.expand(template, namespace, field="mounts", distinct=not is_volume)
-    parts = templates.identity_in(template, field="mounts") if is_volume else frozenset()
-    return RequestedMount("mounts", replace(mount, source=source), parts)
+    def requested(self, setting: str, template: str, mount: Mount) -> RequestedMount:
+        """A mount with what its name's template says of it."""
+        if mount.kind != "volume" or not template:
+            return RequestedMount(setting, mount)
+        parts = templates.identity_in(template, field=setting)
+        chosen = self._chosen.get(template, "")
+        if "imagename" in templates.fields_in(template, field=setting):
+            chosen = f"{chosen} image {self._namespace['imagename']}".strip()
+        return RequestedMount(setting, mount, parts, chosen)
+
+    def volumes(
+        self, setting: str, volumes: Mapping[str, Any], *, read_only: bool
+    ) -> Iterator[RequestedMount]:
+        """The form of ``volumes``: source → target."""
+        for template, value in volumes.items():
+            target = templates.expand_all(value, self._namespace, field=setting)
+            # Host directories have no labels to check: the path itself must tell servers apart.
+            is_path = template.startswith(("/", "~"))
+            source = templates.expand(template, self._namespace, field=setting, distinct=is_path)
+            for mount in volume_mounts(setting, {source: target}, read_only=read_only):
+                yield self.requested(setting, template, mount)
+
+    def mount(self, value: Mapping[str, Any]) -> RequestedMount:
+        """One entry of ``mounts``."""
+        if not isinstance(value, Mapping):
+            raise ConfigError("mounts", value, "use a dict with type, source and target")
+        template = value.get("source") or ""
+        rest = {name: item for name, item in value.items() if name != "source"}
+        mount = mount_from("mounts", templates.expand_all(rest, self._namespace, field="mounts"))
+        distinct = mount.kind != "volume" or not template
+        source = templates.expand(template, self._namespace, field="mounts", distinct=distinct)
+        return self.requested("mounts", template, replace(mount, source=source))

@@ -144,7 +144,7 @@ def _arguments(name: str, settings: Any, fields: Mapping[str, str]) -> None:
     value = getattr(settings, name)
     if not callable(value):
         read = create_config if name == "extra_create_kwargs" else host_config
-        read(templates.expand_all(value, fields, field=name))
+        read(templates.expand_all(value, fields, field=name, in_passing=True))
 
 
 def _files(name: str, settings: Any, fields: Mapping[str, str]) -> None:
@@ -203,13 +203,12 @@ def _hub(hub: Any, settings: Any, fields: Mapping[str, str]) -> None:
 
 
 _FILES = ("server_volume", "volumes", "read_only_volumes", "mounts")
-_ARGUMENTS = ("extra_create_kwargs", "extra_host_config")
-_PLAIN = sorted(chooser.TEMPLATED - {"name_template", *_FILES, *_ARGUMENTS})
+_PLAIN = sorted(chooser.TEMPLATED - {"name_template", *_FILES})
 _CHECKS: tuple[Check, ...] = (
     _prefix,
     _name_template,
     *(partial(_template, name) for name in _PLAIN),
-    *(partial(_arguments, name) for name in _ARGUMENTS),
+    *(partial(_arguments, name) for name in sorted(chooser.TEMPLATED_IN_PASSING)),
     *(partial(_files, name) for name in _FILES),
     _targets,
     _host_ip,

@@ -33,6 +33,7 @@ class SettingsResolver:
         key: whose server.
         namespace: the fields of templates.
         runtime: the Engine.
+        chosen: text in a setting about volumes → the part of the user's choice that put it there.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class SettingsResolver:
         key: naming.Key,
         namespace: Mapping[str, str],
         runtime: Runtime,
+        chosen: Mapping[str, str] | None = None,
     ) -> None:
         self._settings, self._key, self._namespace = settings, key, namespace
-        self._runtime = runtime
+        self._runtime, self._chosen = runtime, chosen
 
     async def resolve(self, place: Place, args: Sequence[str]) -> ResolvedSettings:
         """All that one start needs to know of the settings.
@@ -62,8 +64,8 @@ class SettingsResolver:
             image=settings.image,
             place=place,
             kept=self.kept(place),
-            cmd=self._expanded("cmd", tuple(settings.cmd)) if settings.cmd else None,
-            args=self._expanded("args", tuple(args)),
+            cmd=tuple(settings.cmd) if settings.cmd else None,
+            args=tuple(args),
             notebook_dir=self._expanded("notebook_dir", settings.notebook_dir or ""),
             volumes=self._volumes(),
             mem_limit=await evaluated(settings.mem_limit, settings),
@@ -136,13 +138,14 @@ class SettingsResolver:
             volumes=settings.volumes,
             read_only_volumes=settings.read_only_volumes,
             mounts=tuple(settings.mounts),
+            chosen=self._chosen,
         )
 
     async def _arguments(self, setting: str) -> Mapping[str, Any]:
         """One of the settings with docker-py's arguments; a callable's None means none."""
         value = await evaluated(getattr(self._settings, setting), self._settings)
         arguments: Mapping[str, Any] = {} if value is None else value
-        return self._expanded(setting, arguments)
+        return templates.expand_all(arguments, self._namespace, field=setting, in_passing=True)
 
     def _expanded(self, setting: str, value: T) -> T:
         return templates.expand_all(value, self._namespace, field=setting)

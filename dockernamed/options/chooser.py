@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from traitlets import TraitError
@@ -28,11 +28,7 @@ from .user_options import Choice, Menu, from_form, parse, recall
 #: Settings that are templates. What a user typed must not be expanded as one in them.
 TEMPLATED = frozenset(
     {
-        "args",
-        "cmd",
         "default_url",
-        "extra_create_kwargs",
-        "extra_host_config",
         "mounts",
         "name_template",
         "network_name",
@@ -42,6 +38,10 @@ TEMPLATED = frozenset(
         "volumes",
     }
 )
+#: Settings that name volumes. A name that was chosen is another one than the setting's.
+OF_VOLUMES = frozenset({"mounts", "read_only_volumes", "server_volume", "volumes"})
+#: Settings with texts that programs read: only names of fields are expanded there.
+TEMPLATED_IN_PASSING = frozenset({"extra_create_kwargs", "extra_host_config"})
 LISTING_TIMEOUT = 2.0  # seconds that a form waits to learn which images the Engine has
 
 #: Gives the references of the images on the Engine.
@@ -86,7 +86,7 @@ class Chooser:
         groups = frozenset(group.name for group in self._spawner.user.groups)
         requester = Requester(self._spawner.user.name, groups)
         images, labels = profile_config.images_seen(offer.allowed_images, requester)
-        overridable = self._overridable()
+        overridable = overridable_settings(self._spawner)
         catalogue = profile_config.read(offer.profile_list, offer.common_options, overridable)
         return Menu(AllowedImages(images), catalogue.seen_by(requester), overridable, labels)
 
@@ -119,26 +119,34 @@ class Chooser:
         """The JSON Schema of what may be sent."""
         return schema(await self.menu(), f"user_options of {self._spawner.user.name}")
 
-    async def apply(self, user_options: object) -> Choice:
+    async def apply(self, user_options: object, *, others: bool = False) -> Choice:
         """Check the options that were sent, and apply them to the spawner's settings.
+
+        Args:
+            user_options: what was sent.
+            others: further keys are left to the admin's own hooks.
 
         Raises:
             OptionsError: it may not be chosen.
             ConfigError: the settings cannot work.
         """
         offer = await self._offer()
-        choice = parse(user_options, self._menu(offer))
+        choice = parse(user_options, self._menu(offer), others=others)
         self._spawner.image = _aliased(self._spawner.image, offer.aliases)
+        volumes: dict[str, str] = {}
         for layer in choice.layers:
             for name, value in layer.settings.items():
-                await self._override(layer, name, value, offer.aliases)
+                given = await self._override(layer, name, value, offer.aliases)
+                if name in OF_VOLUMES:
+                    volumes |= dict.fromkeys(overrides.texts(given), layer.chosen)
         if choice.image is not None:
             self._spawner.image = choice.image
-        return choice
+        return replace(choice, volumes=volumes)
 
     async def _override(
         self, layer: Layer, name: str, value: Any, aliases: Mapping[Any, Any]
-    ) -> None:
+    ) -> Any:
+        """Set one setting; returns the value that the layer gave."""
         value = await evaluated(value, self._spawner)
         current = getattr(self._spawner, name)
         if isinstance(value, Mapping):
@@ -149,6 +157,7 @@ class Chooser:
             setattr(self._spawner, name, overrides.merged(current, value))
         except (TraitError, ValueError, TypeError) as error:
             raise layer.refused(name, value, str(error)) from error
+        return value
 
     async def _presence(self) -> Presence:
         if self._list_images is None:
@@ -159,10 +168,6 @@ class Chooser:
             self._spawner.log.warning("The form cannot say which images are there: %s", error)
             return lambda image: None
         return presence(listed)
-
-    def _overridable(self) -> OverridableSettings:
-        names = self._spawner.trait_names(config=True)
-        return OverridableSettings(frozenset(names), TEMPLATED)
 
     async def _offer(self) -> _Offer:
         """The settings about choices as they are when a server starts, evaluated once.
@@ -193,6 +198,12 @@ def _aliased(image: Any, aliases: Mapping[Any, Any]) -> Any:
     return aliases.get(image, image) if isinstance(image, str) else image
 
 
+def overridable_settings(spawner: Any) -> OverridableSettings:
+    """What a choice can override, of such a spawner."""
+    names = frozenset(spawner.trait_names(config=True))
+    return OverridableSettings(names, TEMPLATED, TEMPLATED_IN_PASSING)
+
+
 def images(spawner: Any) -> list[str]:
     """Every image that anybody can choose, and the default one, as far as known at the Hub's start.
 
@@ -206,7 +217,7 @@ def images(spawner: Any) -> list[str]:
         None if callable(value) else value
         for value in (spawner.profile_list, spawner.common_options, spawner.allowed_images)
     )
-    overridable = OverridableSettings(frozenset(spawner.trait_names(config=True)), TEMPLATED)
+    overridable = overridable_settings(spawner)
     catalogue = profile_config.read(profiles or [], common or {}, overridable)
     aliases = profile_config.image_aliases(allowed)
     menu = Menu(AllowedImages(aliases or allowed), catalogue, overridable)
@@ -230,11 +241,10 @@ def problems(spawner: Any) -> list[ConfigError]:
             value = overrides.merged(getattr(spawner, name), value)
         traits[name]._validate(spawner, value)
 
-    names = frozenset(spawner.trait_names(config=True))
     known = [
         {} if callable(value) else value for value in (spawner.profile_list, spawner.common_options)
     ]
-    overridable = OverridableSettings(names, TEMPLATED, accepts)
+    overridable = replace(overridable_settings(spawner), check=accepts)
     found = profile_config.problems(known[0], known[1], overridable)
     found += overrides.problems_of_groups(spawner.group_overrides, overridable)
     if not callable(spawner.allowed_images):

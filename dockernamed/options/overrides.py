@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import ConfigError, DockerNamedError, OptionsError
+from ..templates import shielded
 from .kubernetes import KUBERNETES
 
 OVERRIDE = "spawner_override"
@@ -67,11 +68,13 @@ class OverridableSettings:
         settings: their names.
         templates: those whose text is expanded as a template afterwards (``{username}``), where a
             user's own text must not be read as one.
+        in_passing: those of `templates.expand_in_passing`, likewise.
         check: called with a name and a value known when the Hub starts; raises when it cannot be.
     """
 
     settings: frozenset[str]
     templates: frozenset[str] = frozenset()
+    in_passing: frozenset[str] = frozenset()
     check: Callable[[str, object], object] | None = None
 
     def require(self, name: object, value: object, where: str) -> str:
@@ -116,6 +119,11 @@ class Layer:
     settings: Mapping[str, object] = field(default_factory=dict)
     field: str = ""
     asked: object = None
+
+    @property
+    def chosen(self) -> str:
+        """The part in words, with what the user wrote; equal for equal choices alone."""
+        return f"{self.source}: {self.asked}" if self.field else self.source
 
     def refused(self, name: str, value: object, why: str) -> DockerNamedError:
         """The error for a setting that does not take its value: the user's or the admin's."""
@@ -252,35 +260,45 @@ def filled(
     """An override with ``{value}`` filled in, in strings at any depth, keys included.
 
     ``{{`` and ``}}`` become single braces, and any other field stays as it is, as in KubeSpawner.
-    In settings that are templates, only ``{value}`` is touched, and braces in what a user wrote are
-    doubled: they come out of the template as they were typed.
+    In settings that are templates, only ``{value}`` is touched, and what a user wrote is put in so
+    that it comes out of the template as it was typed.
 
     A string that is ``{value}`` and nothing else becomes the value itself, so a number stays one.
     """
     result = {}
     for name, part in override.items():
-        template = name in overridable.templates
-        pattern = _TEMPLATE_PLACEHOLDER if template else _PLACEHOLDER
-        result[name] = _fill(part, value, pattern, template)
+        if name in overridable.templates:
+            result[name] = _fill(part, value, _TEMPLATE_PLACEHOLDER, _doubled)
+        elif name in overridable.in_passing:
+            result[name] = _fill(part, value, _TEMPLATE_PLACEHOLDER, shielded)
+        else:
+            result[name] = _fill(part, value, _PLACEHOLDER, str)
     return result
 
 
-def _fill(part: object, value: str | int | float, pattern: re.Pattern[str], double: bool) -> object:
+def _doubled(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _fill(
+    part: object,
+    value: str | int | float,
+    pattern: re.Pattern[str],
+    as_typed: Callable[[str], str],
+) -> object:
     if isinstance(part, str):
         if part == "{value}" and not isinstance(value, str):
             return value
-        text = value if isinstance(value, str) else plain(value)
-        if double:
-            text = text.replace("{", "{{").replace("}", "}}")
+        text = as_typed(value if isinstance(value, str) else plain(value))
         signs = {"{{": "{", "}}": "}", "{value}": text}
         return pattern.sub(lambda match: signs[match[0]], part)
     if isinstance(part, Mapping):
         return {
-            _fill(key, value, pattern, double): _fill(inner, value, pattern, double)
+            _fill(key, value, pattern, as_typed): _fill(inner, value, pattern, as_typed)
             for key, inner in part.items()
         }
     if isinstance(part, (list, tuple, set)):
-        return type(part)(_fill(inner, value, pattern, double) for inner in part)
+        return type(part)(_fill(inner, value, pattern, as_typed) for inner in part)
     return part
 
 

@@ -58,6 +58,8 @@ class Choice:
         options: the ``user_options`` in their normal form: what to remember for the next start.
         profile: slug of the profile, or None when there are no profiles.
         label: the choice in words, for logs and pages; "" for the default.
+        volumes: text in a setting about volumes → the part of the choice that put it there; known
+            once the choice was applied.
     """
 
     image: str | None = None
@@ -65,6 +67,7 @@ class Choice:
     options: dict[str, object] = field(default_factory=dict)
     profile: str | None = None
     label: str = ""
+    volumes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,13 @@ class Menu:
         return keys
 
 
-def parse(user_options: object, menu: Menu) -> Choice:
+def parse(user_options: object, menu: Menu, *, others: bool = False) -> Choice:
     """Check the options that a user sent.
 
     Args:
         user_options: as JupyterHub got it; None and ``{}`` mean the default.
         menu: what this user may choose.
+        others: further keys are somebody else's, who judges them; else they are refused.
 
     Raises:
         OptionsError: an unknown key, an unknown choice, a wrong type; it lists the valid ones.
@@ -135,7 +139,7 @@ def parse(user_options: object, menu: Menu) -> Choice:
     profile = _profile(sent, menu)
     keys = menu.keys_of(profile)
     for key, value in sent.items():
-        if key not in keys:
+        if key not in keys and not others:
             raise OptionsError(_shown(key), value, _unknown(key, value, profile, menu), keys)
     layers: list[Layer] = []
     kept: dict[str, object] = {}

@@ -103,12 +103,43 @@ async def test_a_callable_that_has_nothing_to_add() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("field", ["cmd", "args", "network_name", "notebook_dir"])
+@pytest.mark.parametrize("field", ["network_name", "notebook_dir", "server_volume"])
 async def test_an_unknown_field_names_its_setting(field: str) -> None:
     """A mistake in a template is found at the start, and says where it stands."""
-    value: Any = "{user_nmae}" if field in ("network_name", "notebook_dir") else ["{user_nmae}"]
     with pytest.raises(TemplateError, match=field):
-        await (resolved(args=value) if field == "args" else resolved(**{field: value}))
+        await resolved(**{field: "{user_nmae}"})
+
+
+BRACES = (
+    "{username",
+    '{"a": {"b": 1}}',
+    "${HOME}",
+    "{{.Name}}",
+    "{x}",
+    "{}",
+    "{0}",
+    "{username!r}",
+)
+
+
+@pytest.mark.parametrize("text", [*BRACES, "{username}"])
+async def test_the_command_line_is_no_template(text: str) -> None:
+    """What a program reads in braces reaches it as written, such as headers in JSON."""
+    found = await resolved(cmd=["run", text], args=[text])
+    assert (found.cmd, found.args) == (("run", text), (text,))
+
+
+@pytest.mark.parametrize("text", BRACES)
+async def test_braces_that_are_no_field(text: str) -> None:
+    """In the further arguments too, beside fields that are: tags of logs, variables of shells."""
+    found = await resolved(
+        extra_create_kwargs={"environment": {"A": text}},
+        extra_host_config={
+            "log_config": {"type": "json-file", "config": {"tag": f"{text} {{username}}"}}
+        },
+    )
+    assert found.config == {"Env": [f"A={text}"]}
+    assert found.host_config["LogConfig"]["Config"] == {"tag": f"{text} ann"}
 
 
 # --- the network, and how to get there ---------------------------------------------------------
@@ -201,17 +232,17 @@ async def test_an_unknown_argument_is_refused() -> None:
 
 
 async def test_a_template_in_the_extra_settings() -> None:
-    """An unknown field there names the setting that it stands in."""
-    with pytest.raises(TemplateError, match="extra_create_kwargs"):
-        await resolved(extra_create_kwargs={"hostname": "{nobody}"})
+    """What is nearly a field there is a mistake; the message names the setting and the field."""
+    with pytest.raises(TemplateError, match=r"extra_create_kwargs.*\{username\}"):
+        await resolved(extra_create_kwargs={"hostname": "{user_name}"})
 
 
 @pytest.mark.parametrize(
     ("cmd", "args", "image", "command"),
     [
         (None, [], IMAGE, None),
-        (None, ["--x={username}"], IMAGE, ("start.sh", "--quiet", "--x=ann")),
-        (["run", "{servername}"], [], IMAGE, ("run", "exp-1")),
+        (None, ["--x=1"], IMAGE, ("start.sh", "--quiet", "--x=1")),
+        (["run", "fast"], [], IMAGE, ("run", "fast")),
         (["run"], ["--x"], IMAGE, ("run", "--x")),
         (None, ["--x"], {}, ("--x",)),
         (None, ["--x"], {"Config": {"Cmd": None}}, ("--x",)),

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from support.names import fields, many, texts, words
 
 from dockernamed import templates
@@ -190,3 +191,38 @@ def test_sharing_on_purpose_is_distinct_enough(template: str) -> None:
 def test_what_a_template_tells_apart(template: str, parts: set[str]) -> None:
     """Whose the named thing is: everybody's, a user's, or one server's."""
     assert templates.identity_in(template, field="volumes") == parts
+
+
+# --- fields in passing -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{username}", "ann"),
+        ("a{username}b{servername}", "aannb"),
+        ("{{.Name}}/{username}", "{{.Name}}/ann"),
+        ("{{username}}", "{username}"),
+        ("{{{username}}}", "{{username}}"),
+        ("${HOME}/${username}", "${HOME}/${username}"),
+        ('{"a": "{username}"}', '{"a": "ann"}'),
+        ("{}{0}{a.b}{username!r}{username:>9}", "{}{0}{a.b}{username!r}{username:>9}"),
+        ("{unheard_of}", "{unheard_of}"),
+    ],
+)
+def test_fields_in_passing(template: str, text: str) -> None:
+    """Only a field's name in braces is a field; all other braces stay as they are."""
+    fields = {"username": "ann", "servername": ""}
+    assert templates.expand_in_passing(template, fields, field="extra_host_config") == text
+
+
+MIDDLES = ("{username}", "{user_name}", "{base_url}", "{end}", "x")
+
+
+@given(st.text("{}$ab", max_size=20), st.sampled_from(MIDDLES))
+def test_what_a_user_typed_comes_out_as_typed(text: str, middle: str) -> None:
+    """Whatever braces a user types, nobody's name is put in for them."""
+    typed = text[:10] + middle + text[10:]
+    shielded = templates.shielded(typed)
+    fields = {"username": "ann", "prefix": "jupyter"}
+    assert templates.expand_in_passing(shielded, fields, field="extra_host_config") == typed

@@ -162,3 +162,54 @@ def test_two_mounts_at_one_path_are_refused():
     """Also when they come from different settings."""
     with pytest.raises(ConfigError, match="mounted there"):
         plan(volumes={"a": "/x"}, read_only_volumes={"b": "/x/"})
+
+
+# --- names that were chosen --------------------------------------------------------------------
+
+
+def chosen_volume(template: str, choice: str, remembered: dict[str, str]) -> dict[str, str]:
+    """What is remembered after a start with a volume that a choice named."""
+    namespace = naming.namespace(KEY, prefix="jupyter")
+    requested = requested_volumes(
+        namespace, volumes={template: "/data"}, chosen={template: choice} if choice else {}
+    )
+    found = plan_volumes(requested, KEY, home="", remembered=remembered)
+    return {**remembered, **found.remembered, "mounted": found.mounts[0].source}
+
+
+def test_a_choice_wins_over_what_is_remembered() -> None:
+    """Whoever switches from one profile to another gets its volume, and gets the first back."""
+    state = chosen_volume("proj-a-{username}", "profile 'a'", {})
+    assert state["mounted"] == "proj-a-ann"
+    state = chosen_volume("proj-b-{username}", "profile 'b'", state)
+    assert state["mounted"] == "proj-b-ann"
+    state = chosen_volume("proj-a-{username}", "profile 'a'", state)
+    assert state["mounted"] == "proj-a-ann"
+
+
+def test_a_changed_setting_loses_against_what_is_remembered() -> None:
+    """Also within a profile: the files of whoever chose it are where they were."""
+    state = chosen_volume("old-{username}", "profile 'a'", {})
+    assert chosen_volume("new-{username}", "profile 'a'", state)["mounted"] == "old-ann"
+    state = chosen_volume("old-{username}", "", {})
+    assert chosen_volume("new-{username}", "", state)["mounted"] == "old-ann"
+
+
+@pytest.mark.parametrize("setting", ["server_volume", "volumes", "mounts"])
+def test_a_name_with_the_image_in_it(setting: str) -> None:
+    """The image is a choice: each has its own volume there, under its own name."""
+    template = "{username}-{imagename}"
+    value = {
+        "server_volume": template,
+        "volumes": {template: "/data"},
+        "mounts": [{"type": "volume", "source": template, "target": "/data"}],
+    }[setting]
+    remembered: dict[str, str] = {}
+    sources = []
+    for image in ("lab:1", "lab:2", "lab:1"):
+        namespace = naming.namespace(KEY, prefix="jupyter", image=image)
+        requested = requested_volumes(namespace, **{setting: value})  # type: ignore[arg-type]  # one of three
+        found = plan_volumes(requested, KEY, home="/home", remembered=remembered)
+        remembered |= found.remembered
+        sources.append(found.mounts[0].source)
+    assert sources == ["ann-lab-1", "ann-lab-2", "ann-lab-1"]
