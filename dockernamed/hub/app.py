@@ -8,6 +8,8 @@ package schedules this work for the moment when that Hub runs.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jupyterhub.app import JupyterHub
@@ -16,12 +18,17 @@ from ..desired.network import NAMELESS_NETWORKS
 from ..errors import ConfigError, EngineError
 from ..lifecycle.orphans import OrphanReaper
 from ..lifecycle.runtime import Runtime
+from ..options.unread import OURS
+from ..timeouts import within
 from . import handlers
 from .config_check import check_config
+from .config_types import Fault, literal
 from .ownership import servers_of
 
 if TYPE_CHECKING:
     from ..spawner import DockerNamedSpawner
+
+NETWORK_S = 5.0  #: seconds that a Hub's start waits to learn whether the servers' network exists
 
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -58,7 +65,7 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     settings = _checked(app, ours)
     hub_id = settings.hub_id or ours.derived_hub_id(app.cookie_secret)
     runtime = settings.runtime(hub_id)
-    _background(asyncio.ensure_future(_check_network(app, settings, runtime)))
+    _before_start(app, partial(_check_network, app, settings.network_name, runtime))
     await asyncio.shield(app._start_future)
     if settings.prepull:
         _background(asyncio.ensure_future(settings.prepull_all(runtime)))
@@ -94,18 +101,41 @@ def _checked(app: JupyterHub, ours: type[DockerNamedSpawner]) -> Any:
     return findings.settings
 
 
-async def _check_network(app: JupyterHub, settings: Any, runtime: Runtime) -> None:
-    """End a Hub whose servers' network does not exist, once the Engine can be asked."""
-    name = settings.network_name
+def _before_start(app: JupyterHub, check: Callable[[], Awaitable[None]]) -> None:
+    """Have a check made before the Hub starts its proxy and listens, which it then does not leave.
+
+    Where traitlets shows a configuration instead of starting, it replaces this method likewise.
+    """
+    start = app.start
+
+    async def checked_start() -> None:
+        await check()
+        await start()
+
+    app.start = checked_start
+
+
+async def _check_network(app: JupyterHub, name: str, runtime: Runtime) -> None:
+    """End a Hub whose servers' network does not exist; of an Engine that is away, ask it later."""
     if not name or name in NAMELESS_NETWORKS or any(sign in name for sign in "{:"):
         return
-    await runtime.watcher.synced()
+    try:
+        await within(NETWORK_S, runtime.network(name))
+    except ConfigError as error:
+        _end(app, [str(Fault(f"c.{OURS}.network_name", literal(name), error.hint))])
+    except (EngineError, asyncio.TimeoutError):
+        _background(asyncio.ensure_future(_tell_of_network(app, name, runtime)))
+
+
+async def _tell_of_network(app: JupyterHub, name: str, runtime: Runtime) -> None:
+    await runtime.watcher.in_sync()
+    problem = None
     try:
         await runtime.network(name)
-    except ConfigError as error:
-        _end(app, [f"c.DockerNamedSpawner.{error}"])
-    except EngineError as error:
-        app.log.warning("Could not find out whether network %s exists: %s", name, error)
+    except (ConfigError, EngineError) as error:
+        problem = error
+    if problem is not None:
+        app.log.error("No server can be started: %s", problem)
 
 
 def _end(app: JupyterHub, lines: list[str]) -> None:

@@ -150,8 +150,8 @@ def _arguments(name: str, settings: Any, fields: Mapping[str, str]) -> None:
 def _files(name: str, settings: Any, fields: Mapping[str, str]) -> None:
     for one in _all(requested_volumes(fields, **{name: getattr(settings, name)})):
         if one.is_named_volume and not _VOLUME_NAME.fullmatch(one.mount.source):
-            hint = "a volume's name has letters, digits, '_', '.' and '-', and begins with none of "
-            raise ConfigError(name, one.mount.source, f"{hint}these signs")
+            hint = "a volume's name is two or more of a-z, A-Z, 0-9, '_', '.' and '-', the first "
+            raise ConfigError(name, one.mount.source, f"{hint}a letter or digit")
 
 
 def _targets(settings: Any, fields: Mapping[str, str]) -> None:

@@ -38,7 +38,7 @@ class Configured:
     """One setting in a configuration.
 
     Attributes:
-        section: the section that counts: ``c.<section>.<name>``.
+        section: the section that counts: ``c.SECTION.NAME``.
         name: of the setting.
         value: what it is set to.
     """
@@ -53,7 +53,7 @@ class Fault:
     """One line of a configuration that cannot work.
 
     Attributes:
-        line: what it sets, ``c.<section>.<name>``.
+        line: what it sets, ``c.SECTION.NAME``.
         value: what to, as shown.
         why: what is wrong with it.
         example: a line that works, or "".

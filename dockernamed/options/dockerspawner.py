@@ -9,7 +9,7 @@ _CERTS = "leave it out: certificates are copied into the container itself"
 _ENGINE = "use client_kwargs = {'base_url': ...}, or the variable DOCKER_HOST"
 _FIELDS = "use a template field such as {username} or {raw_username}, or a pre_spawn_hook"
 _HOMES = "use volumes = {'/home/{raw_username}': '/home/{raw_username}'}"
-_ONE_ENGINE = "there is none: servers run on one Engine"
+_ONE_ENGINE = "nothing takes its place: servers run on one Engine"
 _TLS = "use tls_config"
 
 #: Settings of DockerSpawner 14, its earlier names included → what to do instead.
@@ -27,7 +27,7 @@ DOCKER: Mapping[str, str] = MappingProxyType(
         "image_whitelist": "use allowed_images",
         "links": "use network_name, with a network that both containers are on",
         "move_certs_image": _CERTS,
-        "post_start_cmd": "there is none: put the command into the image, or into cmd",
+        "post_start_cmd": "nothing takes its place: put the command into the image, or into cmd",
         "remove_containers": "use remove",
         "tls": _TLS,
         "tls_assert_hostname": _TLS,

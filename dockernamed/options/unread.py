@@ -14,12 +14,14 @@ from .kubernetes import KUBERNETES
 
 OURS = "DockerNamedSpawner"
 _NOBODY = "nobody reads this section"
+_NO_SETTING = f"{OURS} has no such setting"
 #: Sections that other classes read too: what is called nearly like them is no slip of ours.
 _COMMON = frozenset({"Configurable", "LoggingConfigurable", "Spawner"})
 
 
 def _of_kubernetes(instead: str) -> str:
-    return f"use {instead}" if instead else "there is none: it means something for Kubernetes only"
+    nothing = "nothing takes its place: it means something for Kubernetes only"
+    return f"use {instead}" if instead else nothing
 
 
 _KUBE = {name: _of_kubernetes(instead) for name, instead in KUBERNETES.items()}
@@ -41,7 +43,7 @@ def unread_lines(
     """Every line that nobody reads, as a sentence that begins with it.
 
     Args:
-        sections: section → names that are set in it: ``c.<section>.<name>``.
+        sections: section → names that are set in it: ``c.SECTION.NAME``.
         read: the sections that the Hub's spawner reads.
         settings: the settings that it has.
     """
@@ -60,16 +62,17 @@ def unread_lines(
 
 
 def _elsewhere(name: str, table: Mapping[str, str], known: Sequence[str]) -> str:
-    if name in table or name not in known:
-        return f"{_NOBODY}; {_unknown(name, table, known)}"
-    return f"{_NOBODY}; write c.{OURS}.{name}"
+    if name in table:
+        return f"{_NOBODY}; {table[name]}"
+    near = name if name in known else _near(name, known)
+    return _NOBODY + (f"; write c.{OURS}.{near}" if near else "; leave it out")
 
 
 def _unknown(name: str, table: Mapping[str, str], known: Sequence[str]) -> str:
     if name in table:
-        return f"{OURS} has no such setting; {table[name]}"
+        return f"{_NO_SETTING}; {table[name]}"
     near = _near(name, known)
-    return f"{OURS} has no such setting" + (f"; did you mean {near}?" if near else "")
+    return _NO_SETTING + (f"; did you mean {near}?" if near else "; leave it out")
 
 
 def _near(name: str, known: Iterable[str], cutoff: float = 0.75) -> str | None:
