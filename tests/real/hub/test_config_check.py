@@ -96,17 +96,17 @@ def test_a_network_that_does_not_exist(hubs: Hubs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "told"),
+    ("address", "told"),
     [
         ("unix:///no/such.sock", "unix:///no/such.sock: .*No such file.* no Engine runs there"),
         ("tcp://127.0.0.1:9", "tcp://127.0.0.1:9: .*refused.* no Engine runs there"),
         ("carrier-pigeon://x", "carrier-pigeon://x: .* set DOCKER_HOST"),
     ],
 )
-def test_an_engine_that_is_away(hubs: Hubs, engine: str, told: str) -> None:
+def test_an_engine_that_is_away(hubs: Hubs, address: str, told: str) -> None:
     """One line says where it should be and what is wrong, and the Hub runs and waits."""
     config = 'c.DockerNamedSpawner.network_name = "lab"'
-    with hubs.running(config, env={"DOCKER_HOST": engine}) as hub:
+    with hubs.running(config, env={"DOCKER_HOST": address}) as hub:
         lines = [line for line in hub.log().splitlines() if "Engine" in line]
         assert len(lines) == 1, lines
         assert re.search(f"The Docker Engine cannot be reached, will try again: {told}", lines[0])
