@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .hubs import Hub
+from .hubs import CONTENDERS, Hub
 from .setting import BUSYBOX, Setting
 
 CHUNK = 65536
@@ -133,7 +133,7 @@ async def requests_of(
     polls: dict[str, float] = {}
     further = f"c.Spawner.poll_interval = {interval}\n"
     names = [f"count{index}" for index in range(count)]
-    async with counted_hubs(setting, ("floor", "dockerspawner", "ours"), further) as counted:
+    async with counted_hubs(setting, tuple(CONTENDERS), further) as counted:
         for hub, proxy in counted:
             await hub.spawn("first")
             before = len(proxy.requests)

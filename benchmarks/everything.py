@@ -24,19 +24,20 @@ def measures(*, quick: bool) -> Mapping[str, Measure]:
     def pick(short: int, long: int) -> int:
         return short if quick else long
 
-    async def simulated(_: Setting) -> list[report.Figure]:
+    async def simulated(setting: Setting) -> list[report.Figure]:
         counts = [1000, 2000] if quick else [1000, 2500, 5000, 10_000]
-        return await asyncio.to_thread(figures.many_servers, counts)
+        return await asyncio.to_thread(figures.many_servers, counts, setting.beside)
 
     servers = pick(8, 30)
     return {
         "busybox": lambda s: figures.one_busybox(s, pick(7, 40)),
+        "hub-cpu": lambda s: figures.hub_cpu(s, pick(10, 40)),
         "lab": lambda s: figures.one_lab(s, pick(1, 5), warm=not quick),
         "at-once": lambda s: figures.at_once(s, servers, pick(2, 3)),
         "hanging-pull": lambda s: figures.hanging_pull(s, pick(3, 7), pick(5, 20)),
         "requests": lambda s: figures.requests(s, servers, pick(6, 15), pick(1, 2)),
-        "death": lambda s: figures.death(s, pick(2, 5)),
-        "crash": lambda s: figures.crash(s, pick(1, 2)),
+        "death": lambda s: figures.death(s, pick(2, 15)),
+        "crash": lambda s: figures.crash(s, pick(1, 15)),
         "missing-image": lambda s: figures.missing_image(s, pick(5, 20)),
         "simulated": simulated,
     }
@@ -48,7 +49,7 @@ async def measure(options: argparse.Namespace) -> None:
     failed = []
     chosen = measures(quick=options.quick)
     contenders = [name for name in CONTENDERS if name != "dockerspawner" or not options.quick]
-    async with Setting(contenders) as setting:
+    async with Setting(contenders, options.beside) as setting:
         engine = await setting.engine.call("GET", "/version")
         for name in options.only or chosen:
             begin = time.monotonic()
@@ -62,11 +63,19 @@ async def measure(options: argparse.Namespace) -> None:
             print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     print(report.table(found))
     options.output.mkdir(parents=True, exist_ok=True)
-    report.write_json(options.output / "benchmarks.json", found, engine)
+    report.write_json(options.output / "benchmarks.json", found, engine, options.beside)
     for path in picture.write(options.output, found):
         print(f"wrote {path}", file=sys.stderr)
     if failed:
         raise SystemExit(f"could not be measured: {', '.join(failed)}")
+
+
+def checkout(text: str) -> Path:
+    """The folder of a checkout, from the command line."""
+    folder = Path(text).resolve()
+    if not (folder / "dockernamed" / "__init__.py").is_file():
+        raise argparse.ArgumentTypeError(f"{folder} has no dockernamed in it")
+    return folder
 
 
 def main() -> None:
@@ -79,6 +88,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument(
         "--output", type=Path, default=Path("build/benchmarks"), help="folder for JSON and SVG"
+    )
+    parser.add_argument(
+        "--beside",
+        type=checkout,
+        metavar="FOLDER",
+        help="another checkout: measure its dockernamed as well, in the same rounds, as 'before'",
     )
     run(measure(parser.parse_args()))
 

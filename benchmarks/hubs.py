@@ -49,13 +49,25 @@ c.JupyterHub.cleanup_servers = False
 {further}
 """
 
+#: Of a Hub with dockernamed. It says in its log which checkout it measures, and is sure of it.
+DOCKERNAMED = """\
+import dockernamed
+from pathlib import Path
+print("dockernamed is", dockernamed.__file__, flush=True)
+if Path(dockernamed.__file__).resolve().parents[1] != Path({checkout!r}):
+    raise SystemExit("this is not the dockernamed of " + {checkout!r})
+c.DockerNamedSpawner.image = {image!r}
+c.DockerNamedSpawner.prefix = {prefix!r}
+c.DockerNamedSpawner.allowed_images = "*"
+"""
+
+#: The contender that `Setting.beside` adds: dockernamed as it is in another checkout.
+BEFORE = "before"
+
 #: Contender → its class, and what makes all of them publish the port of the same image alike.
 CONTENDERS: Mapping[str, tuple[str, str]] = {
-    "ours": (
-        "dockernamed",
-        "c.DockerNamedSpawner.image = {image!r}\nc.DockerNamedSpawner.prefix = {prefix!r}\n"
-        'c.DockerNamedSpawner.allowed_images = "*"\n',
-    ),
+    "ours": ("dockernamed", DOCKERNAMED),
+    BEFORE: ("dockernamed", DOCKERNAMED),
     "dockerspawner": (
         "docker",
         "c.DockerSpawner.image = {image!r}\nc.DockerSpawner.prefix = {prefix!r}\n"
@@ -83,6 +95,7 @@ class Hub:
         prefix: of its containers' names.
         image: of its servers.
         gateway: address of this host in the containers' network.
+        checkout: the folder whose modules the Hub imports.
         further: more Python text for the config file.
         docker_host: Engine, if another one than ``DOCKER_HOST``.
     """
@@ -95,6 +108,7 @@ class Hub:
         image: str,
         gateway: str,
         *,
+        checkout: Path = ROOT,
         further: str = "",
         docker_host: str | None = None,
     ) -> None:
@@ -103,7 +117,7 @@ class Hub:
         self.token = secrets.token_hex(32)
         self.port, self.hub_port = _free_port(), _free_port()
         self.hub_url = f"http://{gateway}:{self.hub_port}/hub/api"
-        self._docker_host = docker_host
+        self._checkout, self._docker_host = checkout, docker_host
         self._process: subprocess.Popen[bytes] | None = None
         self._session: aiohttp.ClientSession | None = None
         spawner_class, own = CONTENDERS[contender]
@@ -117,7 +131,7 @@ class Hub:
             proxy_port=_free_port(),
             proxy_token=secrets.token_hex(16),
             token=self.token,
-            further=own.format(image=image, prefix=self.prefix) + further,
+            further=own.format(image=image, prefix=self.prefix, checkout=str(checkout)) + further,
         )
         (directory / "jupyterhub_config.py").write_text(text)
 
@@ -125,7 +139,7 @@ class Hub:
 
     async def start(self) -> None:
         """Start it, wait until it answers through the proxy, and make the user."""
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        env = {**os.environ, "PYTHONPATH": str(self._checkout)}
         if self._docker_host:
             env["DOCKER_HOST"] = self._docker_host
         with (self.directory / "hub.log").open("ab") as log:

@@ -16,7 +16,8 @@ benchmark() {
   proxy
   engine_ready
   images busybox lab
-  # The file names that are given mean the folder that the command was called in.
-  PYTHONPATH=$ROOT:$ROOT/tests "$VENV/bin/python" -m "benchmarks.$module" "$@" || code=$?
+  # The file names that are given mean the folder that the command was called in. Its modules are
+  # not meant (Python 3.11 has a way to say so): it may be another checkout.
+  PYTHONSAFEPATH=1 PYTHONPATH=$ROOT:$ROOT/tests "$VENV/bin/python" -m "benchmarks.$module" "$@" || code=$?
   return "$code"
 }

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
-from .report import COLUMNS, TITLES, Figure, middle, seconds
+from .report import TITLES, Figure, seconds
 
 WIDTH, PANEL_WIDTH, GAP = 900, 435, 30
 HEAD, BAR, BAR_STEP = 24, 15, 21
 LABEL_WIDTH, VALUE_WIDTH = 105, 75
-COLOURS = {"bare": "#b8bec6", "floor": "#98a1ad", "dockerspawner": "#5b8def", "ours": "#f08030"}
+COLOURS = {
+    "bare": "#b8bec6",
+    "floor": "#98a1ad",
+    "dockerspawner": "#5b8def",
+    "before": "#f5b98a",
+    "ours": "#f08030",
+}
 TEXT, LINE = "#7a828e", "#9aa3af66"
 STYLE = (
     f"text{{font:12px system-ui,sans-serif;fill:{TEXT}}}"
@@ -23,7 +28,7 @@ STYLE = (
 def write(folder: Path, figures: Sequence[Figure]) -> list[Path]:
     """Write what can be drawn of the figures; the files' paths."""
     made = []
-    compared = [figure for figure in figures if len(_values(figure)) > 1]
+    compared = [figure for figure in figures if len(figure.values()) > 1]
     if compared:
         made.append(folder / "benchmarks.svg")
         made[-1].write_text(bars(compared))
@@ -42,12 +47,12 @@ def bars(figures: Sequence[Figure]) -> str:
         row = figures[start : start + 2]
         for number, figure in enumerate(row):
             body += _panel(figure, number * (PANEL_WIDTH + GAP), top)
-        top += HEAD + BAR_STEP * max(len(_values(figure)) for figure in row) + 16
+        top += HEAD + BAR_STEP * max(len(figure.values()) for figure in row) + 16
     return _document(top, body)
 
 
 def _panel(figure: Figure, left: int, top: int) -> Iterator[str]:
-    values = _values(figure)
+    values = figure.values()
     room = PANEL_WIDTH - LABEL_WIDTH - VALUE_WIDTH
     # Of times over the bare Engine the title says so, but seconds are what is drawn.
     yield _text(left, top + 14, figure.title.split(" ÷ ")[0], "title")
@@ -61,15 +66,6 @@ def _panel(figure: Figure, left: int, top: int) -> Iterator[str]:
             f'fill="{COLOURS[name]}"/>'
         )
         yield _text(left + LABEL_WIDTH + width + 6, y + 12, shown)
-
-
-def _values(figure: Figure) -> dict[str, float]:
-    found: dict[str, Any] = dict(figure.data.get("values") or figure.data.get("samples") or {})
-    return {
-        name: middle(found[name]) if isinstance(found[name], list) else found[name]
-        for name in COLUMNS
-        if name in found
-    }
 
 
 def growth(measured: Sequence[Mapping[str, float]]) -> str:

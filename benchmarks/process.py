@@ -1,10 +1,12 @@
-"""What a process holds, read from /proc, and whether it grows."""
+"""What a process holds and uses, and whether it grows."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,21 @@ def holding(pid: int, cycles: int) -> Holding:
     )
 
 
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used so far: user and system, of all its threads.
+
+    From its CPU clock, which counts nanoseconds: /proc counts ticks of 10 ms.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    clock = ctypes.c_int()
+    error = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
+    if error:
+        raise OSError(error, os.strerror(error))
+    return time.clock_gettime(clock.value)
+
+
 def slope(holdings: Sequence[Holding]) -> float:
     """KiB of memory that each cycle adds, by the line of least squares through the samples."""
     line = statistics.linear_regression([h.cycles for h in holdings], [h.rss for h in holdings])
@@ -66,4 +83,4 @@ def growth(holdings: Sequence[Holding], what: str) -> float:
         statistics.median(getattr(one, what) for one in part)
         for part in (holdings[:third], holdings[-third:])
     )
-    return last - first
+    return float(last - first)

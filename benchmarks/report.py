@@ -12,8 +12,14 @@ from typing import Any
 
 from .samples import Samples
 
-COLUMNS = ("bare", "floor", "dockerspawner", "ours")
-TITLES = {"bare": "bare Engine", "floor": "floor", "dockerspawner": "DockerSpawner", "ours": "ours"}
+COLUMNS = ("bare", "floor", "dockerspawner", "before", "ours")
+TITLES = {
+    "bare": "bare Engine",
+    "floor": "floor",
+    "dockerspawner": "DockerSpawner",
+    "before": "before",
+    "ours": "ours",
+}
 
 
 @dataclass
@@ -36,6 +42,15 @@ class Figure:
     met: bool | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 
+    def values(self) -> dict[str, float]:
+        """Contender → what was measured, in the order of the columns; of samples the median."""
+        found = self.data.get("values") or self.data.get("samples") or {}
+        return {
+            name: middle(found[name]) if isinstance(found[name], list) else found[name]
+            for name in COLUMNS
+            if name in found
+        }
+
 
 def seconds(value: float) -> str:
     """For people."""
@@ -57,18 +72,32 @@ def middle(values: Sequence[float]) -> float:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """All figures, in Markdown, with columns that line up in a terminal too."""
-    rows = [["figure", *(TITLES[name] for name in COLUMNS), "ours must be", ""]]
+    """All figures, in Markdown, with columns that line up in a terminal too.
+
+    Columns of contenders that were not measured are left out.
+    """
+    columns = [name for name in COLUMNS if any(name in figure.shown for figure in figures)]
+    beside = "before" in columns
+    heads = ["ours ÷ before"] * beside
+    rows = [["figure", *(TITLES[name] for name in columns), *heads, "ours must be", ""]]
     for figure in figures:
         verdict = {True: "met", False: "MISSED", None: ""}[figure.met]
-        shown = (figure.shown.get(name, "") for name in COLUMNS)
-        rows.append([figure.title, *shown, figure.target, verdict])
+        shown = [figure.shown.get(name, "") for name in columns]
+        rows.append([figure.title, *shown, *[_change(figure)] * beside, figure.target, verdict])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
     return "\n".join(
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
         for row in rows
     )
+
+
+def _change(figure: Figure) -> str:
+    """Ours as a multiple of ``before``; empty where there is nothing to divide by."""
+    values = figure.values()
+    if "ours" in values and values.get("before"):
+        return f"{values['ours'] / values['before']:.2f}"
+    return ""
 
 
 def versions(engine: Mapping[str, Any]) -> dict[str, str]:
@@ -82,10 +111,12 @@ def versions(engine: Mapping[str, Any]) -> dict[str, str]:
     return found | {"python": platform.python_version(), "engine": str(engine["Version"])}
 
 
-def write_json(path: Path, figures: Sequence[Figure], engine: Mapping[str, Any]) -> None:
-    """Everything that was measured, and with which versions."""
+def write_json(
+    path: Path, figures: Sequence[Figure], engine: Mapping[str, Any], beside: Path | None = None
+) -> None:
+    """Everything that was measured, with which versions, and beside which checkout."""
     body = {
-        "versions": versions(engine),
+        "versions": versions(engine) | ({"before": str(beside)} if beside else {}),
         "figures": [
             {
                 "key": figure.key,

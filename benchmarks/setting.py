@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from .bare import BareEngine, RefusedError
-from .hubs import CONTENDERS, Hub
+from .hubs import BEFORE, CONTENDERS, ROOT, Hub
 
 BUSYBOX = "dockernamed-test/busybox:latest"
 LAB = "dockernamed/lab:latest"
@@ -44,14 +44,21 @@ class Setting:
 
     Attributes:
         contenders: who is measured, besides the bare Engine.
+        beside: another checkout, resolved, whose dockernamed is the contender ``before``; without
+            it there is no such contender.
         name: begins the names of everything that is made on the Engine.
         gateway: this host's address in the containers' network.
         folder: for files, while it lasts.
     """
 
     contenders: Sequence[str] = tuple(CONTENDERS)
+    beside: Path | None = None
     name: str = field(default_factory=lambda: f"bench{secrets.token_hex(3)}")
     gateway: str = ""
+
+    def __post_init__(self) -> None:
+        if self.beside is None:
+            self.contenders = tuple(name for name in self.contenders if name != BEFORE)
 
     async def __aenter__(self) -> Setting:
         self._stack = AsyncExitStack()
@@ -96,6 +103,7 @@ class Setting:
                 self.name,
                 image,
                 self.gateway,
+                checkout=self.beside if contender == BEFORE and self.beside else ROOT,
                 further=further,
                 docker_host=(docker_host or {}).get(contender),
             )

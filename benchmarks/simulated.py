@@ -88,7 +88,7 @@ async def measure(count: int) -> dict[str, float]:
     Returns:
         ``poll_round_s`` (CPU) of `DockerNamedSpawner.poll` of all; ``lag_p99_s`` and
         ``lag_max_s`` while the table is filled, polled, told of events and filled again;
-        ``sync_s``; ``rss_per_server`` of the watcher, and ``vigil_per_server``, what watching
+        ``sync_s``; ``rss_per_server`` of the watcher, and ``monitor_per_server``, what watching
         over a running server adds, in bytes.
     """
     logging.getLogger("dockernamed").setLevel(logging.ERROR)
@@ -98,11 +98,11 @@ async def measure(count: int) -> dict[str, float]:
         runtime = Runtime.shared(connection, HUB, logging.getLogger("dockernamed"), 16)
         await runtime.engine.version()
         found: dict[str, float] = {"servers": count}
-        found |= await _watcher(runtime, lag)
+        found |= await _watcher(runtime, count, lag)
         spawners = [_spawner(told["url"], number, id) for number, id in enumerate(told["ids"])]
         before = _rss()
         found["poll_round_s"] = await _poll_round(spawners, lag)
-        found["vigil_per_server"] = (_rss() - before) / count
+        found["monitor_per_server"] = (_rss() - before) / count
         found["poll_round_s"] = min([await _poll_round(spawners, lag) for _ in range(5)])
         async with lag.watched():
             await _tell(process, "events")
@@ -116,18 +116,18 @@ async def measure(count: int) -> dict[str, float]:
     return found
 
 
-async def _watcher(runtime: Runtime, lag: Lag) -> dict[str, float]:
+async def _watcher(runtime: Runtime, count: int, lag: Lag) -> dict[str, float]:
     before, begin = _rss(), time.perf_counter()
     async with lag.watched():
         await runtime.watcher.synced()
     took = time.perf_counter() - begin
-    return {"sync_s": took, "rss_per_server": (_rss() - before) / len(runtime.watcher)}
+    return {"sync_s": took, "rss_per_server": (_rss() - before) / count}
 
 
 def _spawner(url: str, number: int, id: str) -> DockerNamedSpawner:
     user = SimpleNamespace(name=f"user{number}", settings={"cookie_secret": SECRET})
     spawner = DockerNamedSpawner(user=user, client_kwargs={"base_url": url})
-    spawner.object_id = id
+    spawner.load_state({"object_id": id})
     return spawner
 
 

@@ -18,8 +18,9 @@
     │   ├── ImageMissing       not present, and the pull policy does not allow pulling it
     │   └── PullFailed         the pull failed; the message is the registry's
     ├── ForeignObject          a name that is needed belongs to somebody else
-    ├── ServerDied             the container ended before its server answered
-    └── ServerSilent           the container runs, but its server did not answer in time
+    └── ServerFailed           the server did not come up; it has what the server wrote
+        ├── ServerDied         the container ended before its server answered
+        └── ServerSilent       the container runs, but its server did not answer in time
 
 Messages are written for the person who can act on them. They name the field, the value and
 what would have worked.
@@ -153,43 +154,60 @@ class ForeignObject(DockerNamedError):
         super().__init__(f"{kind} {_short(name)} belongs to {owner}: {hint}")
 
 
-class ServerDied(DockerNamedError):
+class ServerFailed(DockerNamedError):
+    """A server that failed, and what it said.
+
+    Attributes:
+        summary: what happened, without its log.
+        log: the last lines of its output; "" if there was none, None if nobody looked.
+    """
+
+    def __init__(self, summary: str, log: str | None) -> None:
+        self.summary, self.log = summary, log
+        super().__init__(f"{summary}{self.quoted}")
+
+    @property
+    def quoted(self) -> str:
+        """The log as it follows the summary, or advice; "" if nobody looked."""
+        if self.log is None:
+            return ""
+        end = "" if self.summary.endswith(("?", ".")) else "."
+        return f"{end} Its last log lines:\n{self.log}" if self.log else f"{end} Its log is empty"
+
+
+class ServerDied(ServerFailed):
     """The container ended before its server gave a first answer.
 
     Args:
         exit_code: as the Engine reports it (137 = killed, 139 = segmentation fault, …).
         oom: True when the kernel killed it for exceeding its memory limit.
-        log: the last lines of its output; "" if there was none, None if it was not read.
+        log: the last lines of its output; "" if there was none, None if nobody looked.
     """
 
     def __init__(self, exit_code: int, oom: bool, log: str | None) -> None:
-        self.exit_code, self.oom, self.log = exit_code, oom, log
-        message = f"the server ended before it was ready, with exit code {exit_code}"
+        self.exit_code, self.oom = exit_code, oom
+        summary = f"the server ended before it was ready, with exit code {exit_code}"
         if oom:
-            message += " (out of memory: it needed more than its memory limit)"
-        if log is not None:
-            message += f". Its last log lines:\n{log}" if log else ", and its log is empty"
-        super().__init__(message)
+            summary += " (out of memory: it needed more than its memory limit)"
+        super().__init__(summary, log)
 
 
-class ServerSilent(DockerNamedError):
+class ServerSilent(ServerFailed):
     """The container runs, but its server gave no answer within ``start_timeout``.
 
     Args:
-        url: the URL that was requested.
-        seconds: how long the whole start was allowed to take.
-        log: the last lines of its output; "" if there was none, None if it was not read.
+        url: where it was asked.
+        seconds: how long the whole start had.
+        log: the last lines of its output; "" if there was none, None if nobody looked.
     """
 
     def __init__(self, url: str, seconds: float, log: str | None) -> None:
-        self.url, self.seconds, self.log = url, seconds, log
-        message = (
+        self.url, self.seconds = url, seconds
+        super().__init__(
             f"the server did not answer at {url} within start_timeout = {seconds:g} seconds; "
-            "does its command start jupyterhub-singleuser, and listen on the right port?"
+            "does its command start jupyterhub-singleuser, and listen on the right port?",
+            log,
         )
-        if log is not None:
-            message += f" Its last log lines:\n{log}" if log else " Its log is empty"
-        super().__init__(message)
 
 
 def _short(value: object, limit: int = 200) -> str:

@@ -347,8 +347,9 @@ class DockerNamedSettings(Configurable):
 
     client_kwargs = Dict(
         help="""Arguments for docker-py's `docker.APIClient`: base_url, version, timeout in
-        seconds, user_agent, max_pool_size, …. Without base_url, DOCKER_HOST, DOCKER_TLS_VERIFY
-        and DOCKER_CERT_PATH are used.
+        seconds, tls, user_agent and credstore_env. Without base_url, DOCKER_HOST,
+        DOCKER_TLS_VERIFY and DOCKER_CERT_PATH are used. An `ssh://` address needs the package
+        `aiodocker[ssh]`.
         Example: `{"base_url": "tcp://10.0.0.5:2376", "timeout": 120}`.""",
     ).tag(config=True)
 

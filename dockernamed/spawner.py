@@ -320,11 +320,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             return await self._start(attempt, probe)
         except errors.DockerNamedError as error:
-            raise http_error(error, self) from error
+            raise http_error(error, self, attempt.command_line) from error
         except asyncio.CancelledError:
             if probe.too_late is None:
                 raise
-            raise http_error(probe.too_late) from None
+            raise http_error(probe.too_late, self, attempt.command_line) from None
         finally:
             attempt.under_way = False
 
@@ -527,6 +527,15 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         backend = self._runtime.backend
         endpoint = await backend.address(self.object_id, kept.port, kept.access)
         return url_of(endpoint, secure=self.internal_ssl)
+
+    def report_progress(self, message: str, progress: int = 0) -> None:
+        """Tell the user something while the server starts, such as from a hook.
+
+        Args:
+            message: plain text.
+            progress: how far the start is, in percent; what was told before counts at least.
+        """
+        self._progress.tell(progress, message)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the start does, for the spawn page and the REST event stream."""

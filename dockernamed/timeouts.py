@@ -1,12 +1,13 @@
-"""Waiting for so long and no longer, or only while something else goes on."""
+"""Waiting for so long and no longer, or only while something else goes on; and trying again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
 
 
 async def within(seconds: float | None, work: Awaitable[T]) -> T:
@@ -52,3 +53,30 @@ async def ended(task: asyncio.Task[Any]) -> None:
     """Cancel a task, and return when it is over, however it went."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def retry(
+    work: Callable[[], Awaitable[T]],
+    pauses: Iterable[float],
+    *,
+    on: type[E] | tuple[type[E], ...],
+    wait: Callable[[E, float], Awaitable[None]] | None = None,
+) -> T:
+    """Do something, and do it again while it fails in a way that may pass.
+
+    Args:
+        work: called anew each time.
+        pauses: seconds before each repetition. If they never end, nor do the repetitions.
+        on: the failures that may pass.
+        wait: called with the failure and the pause, in place of `asyncio.sleep`. What it raises
+            ends the repetitions.
+
+    Raises:
+        Exception: any other failure at once, and any failure when no pause is left.
+    """
+    for pause in pauses:
+        try:
+            return await work()
+        except on as error:
+            await (asyncio.sleep(pause) if wait is None else wait(error, pause))
+    return await work()

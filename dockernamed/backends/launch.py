@@ -181,7 +181,7 @@ class Launch:
     async def undo(self) -> None:
         """Take back whatever this launch made. Never raises."""
         if self._calls:
-            # Those still in flight in their threads: only their ends tell what there is.
+            # Those still in flight: only their ends tell what there is.
             await asyncio.wait(self._calls)
         await self._leftovers.undo(self._made)
 

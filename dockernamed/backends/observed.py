@@ -124,7 +124,7 @@ def from_event(id: str, attributes: Mapping[str, str]) -> ObservedContainer:
 
 
 def from_list(item: Mapping[str, Any]) -> ObservedContainer | None:
-    """Of an item of the Engine's list, unless it is none of ours; called in a thread."""
+    """Of an item of the Engine's list, unless it is none of ours."""
     id, names, labels = item.get("Id"), item.get("Names") or [""], item.get("Labels") or {}
     if not isinstance(id, str) or key_of(labels) is None:
         return None

@@ -21,12 +21,13 @@ from ..engine.client import Engine
 from ..errors import (
     Conflict,
     DockerNamedError,
+    EngineError,
     EngineFailed,
     EngineTimeout,
     EngineUnavailable,
     NotFound,
 )
-from ..timeouts import within
+from ..timeouts import retry, within
 from .watcher import ObservedContainer, Watcher
 
 LOG = logging.getLogger("dockernamed.leftovers")
@@ -242,15 +243,13 @@ async def retry_transient(
     Raises:
         EngineError: it failed for good, or too often, or the Engine stayed away for too long.
     """
-    for pause in PAUSES_S:
-        try:
-            return await work()
-        except TRANSIENT as error:
-            LOG.warning("Will try again: %s", error)
-            failure = error
+
+    async def wait(error: EngineError, pause: float) -> None:
+        LOG.warning("Will try again: %s", error)
         await asyncio.sleep(pause)
         try:
             await within(patience, watcher.in_sync())
         except asyncio.TimeoutError:
-            raise failure from None
-    return await work()
+            raise error from None
+
+    await retry(work, PAUSES_S, on=TRANSIENT, wait=wait)

@@ -22,19 +22,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..engine.client import Engine
-from ..engine.lanes import Feed
 from ..engine.unreachable import in_words
 from ..errors import DockerNamedError, EngineUnavailable, NotFound
 from ..naming import LABEL_HUB, key_of
-from ..timeouts import during, ended
+from ..timeouts import during, ended, retry
 from . import observed
 from .observed import ObservedContainer, State
 
@@ -220,17 +220,20 @@ class Watcher:
         An Engine that ends goes on telling of its containers, but takes no new connections: then
         this waits until it is gone.
         """
-        while (before := self._table.get(id)) is not None and self.connected:
-            with contextlib.suppress(EngineUnavailable):
-                found = await self._ask(id, anew=True)
-                if (
-                    found is not None
-                    and found["state"] is not before.state
-                    and self._table.get(id) is before  # else an event was quicker
-                ):
-                    self._change(id, **found)
+
+        async def look() -> None:
+            before = self._table.get(id)
+            if before is None or not self.connected:
                 return
-            await asyncio.sleep(LOOK_SECONDS)
+            found = await self._ask(id, anew=True)
+            if (
+                found is not None
+                and found["state"] is not before.state
+                and self._table.get(id) is before  # else an event was quicker
+            ):
+                self._change(id, **found)
+
+        await retry(look, itertools.repeat(LOOK_SECONDS), on=EngineUnavailable)
 
     # --- images ----------------------------------------------------------------------------
 
@@ -307,10 +310,9 @@ class Watcher:
     async def _session(self) -> None:
         """One stream and one list; returns when it is time for the next, raises on a loss."""
         forgettable = set(self._gone)  # the stream to come tells nothing of these
-        async with self._engine.events(self._is_ours) as feed:
-            await feed.opened(OPEN_PATIENCE)
+        async with self._engine.events(self._is_ours, patience=OPEN_PATIENCE) as batches:
             self._tell_images(None)  # events from before this stream are lost
-            following = asyncio.ensure_future(self._follow(feed))
+            following = asyncio.ensure_future(self._follow(batches))
             try:
                 await during(following, self._read_list(forgettable))
                 if not self.connected:
@@ -323,13 +325,13 @@ class Watcher:
             finally:
                 await ended(following)
 
-    async def _follow(self, feed: Feed[dict[str, Any]]) -> None:
-        async for batch in feed:
+    async def _follow(self, batches: AsyncIterator[list[dict[str, Any]]]) -> None:
+        """Take over what is told, until the end of the stream is raised."""
+        async for batch in batches:
             for start in range(0, len(batch), _CHUNK):
                 for event in batch[start : start + _CHUNK]:
                     self._on_event(event)
                 await asyncio.sleep(0)
-        raise EngineUnavailable("watch events", "the stream ended")
 
     async def _read_list(self, forgettable: set[str]) -> None:
         """Ask for all containers and put the table right.
@@ -388,7 +390,6 @@ class Watcher:
     # --- events ----------------------------------------------------------------------------
 
     def _is_ours(self, event: dict[str, Any]) -> bool:
-        """Called in the stream's thread."""
         if event.get("Type") == "image":
             return True
         attributes = (event.get("Actor") or {}).get("Attributes") or {}

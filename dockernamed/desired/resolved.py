@@ -221,4 +221,8 @@ class ResolvedSettings:
             return ()
         own = image.get("Config") or {}
         names = [*env, *(entry.partition("=")[0] for entry in own.get("Env") or ())]
-        return process_of(self.config, own, self._command(image)) if survive_a_shell(names) else ()
+        return self.command_line(image) if survive_a_shell(names) else ()
+
+    def command_line(self, image: Mapping[str, Any]) -> tuple[str, ...]:
+        """What the container runs, ENTRYPOINT and CMD in one; ``image`` is as for `home`."""
+        return process_of(self.config, image.get("Config") or {}, self._command(image))

@@ -1,88 +1,66 @@
-"""The Docker Engine as awaitable calls; the only module that knows the Docker SDK.
+"""The Docker Engine as awaitable calls: one method a call of its API.
 
-Every call runs in a thread of the lane of its kind, so that nothing blocks the event loop and a
-slow kind never keeps a quick one waiting:
+Nothing here blocks the event loop, and slow calls never keep quick ones waiting:
 
 - short calls (`Engine.inspect_container` and most others), ``workers`` at once;
 - long calls (stop and remove), ``stops`` at once;
-- pulls, ``pulls`` at once, and event streams: each in a thread of its own.
+- pulls, ``pulls`` at once, and event streams, any number.
 
-A thread uses one `docker.APIClient` at a time that no other uses meanwhile: its
-`requests.Session` is not promised to be thread-safe. Each client keeps one connection open.
+Failures are raised as subclasses of `EngineError`. Reads and removals of containers are repeated
+when the connection breaks. Calls that create, start or stop something are never repeated: the
+caller has to look at what became of them.
 
-What fails is raised as one of `EngineError`'s subclasses. Reads and removals are repeated when the
-connection broke; what creates, starts or stops never is: look what became of it.
+A call that is cancelled closes its connection at once. Whether the Engine still does the work is
+up to the Engine, so a caller who needs to know the outcome shields the call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import difflib
-import inspect
-import os
-import socket
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import itertools
+import json
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-import docker
-import docker.auth
-import docker.constants
-import docker.errors
-import docker.tls
-import docker.types
-import docker.utils
-import docker.utils.config
-import requests
-from docker.transport.unixconn import (
-    UnixHTTPAdapter,
-    UnixHTTPConnection,
-    UnixHTTPConnectionPool,
-)
+from ..errors import Conflict, EngineFailed, EngineTimeout, EngineUnavailable, NotFound
+from ..timeouts import ended, retry, within
+from ..timings import DEFAULT, Timings
+from .call import Call, demultiplex, parse_items, parse_nothing, parse_object
+from .connection import Connection, encode_auth, registry_auth
+from .transport import Transport
 
-from ..errors import BadRequest, ConfigError, EngineTimeout, EngineUnavailable
-from . import wire
-from .calls import Calls
-from .lanes import Feed, Lane
-from .wire import Call, JSONLines
+__all__ = ["Connection", "Engine"]
 
 T = TypeVar("T")
 
-DEFAULT_URL = "unix:///var/run/docker.sock"
-API_VERSION = docker.constants.DEFAULT_DOCKER_API_VERSION  # the newest that the SDK knows
-RETRIES = (0.1, 0.4)  # seconds before each repetition of a call that may be repeated
-MAX_IDLE_CLIENTS = 32
+#: Seconds between two looks at what somebody else removes.
+GONE_S = 0.05
+#: Seconds after which the decoding of a long list lets the event loop run.
+TURN_S = 0.002
+#: The kinds and the actions of events that are asked for. Everything else (exec, attach, top, …)
+#: is left out by the Engine: health checks alone would make several events a second and container.
+EVENT_KINDS = ("container", "image", "network")
+EVENT_ACTIONS = (
+    *("create", "start", "kill", "stop", "oom", "die", "destroy", "remove", "rename"),
+    "died",  # Podman's name of "die" in filters, though not in its events
+    *("pull", "tag", "untag", "delete", "import", "load"),
+    *("connect", "disconnect"),
+)
 
 
-@dataclass(frozen=True)
-class Connection:
-    """How to reach an Engine; hashable, so that all spawners of a Hub can share one `Engine`.
-
-    Attributes:
-        base_url: such as ``unix:///var/run/docker.sock`` or ``tcp://host:2376``; None follows
-            DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.
-        timeout: seconds within which a short call must be answered.
-        options: further arguments of `docker.APIClient`.
-        tls: arguments of `docker.tls.TLSConfig`.
-    """
-
-    base_url: str | None = None
-    timeout: float = 60.0
-    options: tuple[tuple[str, object], ...] = ()
-    tls: tuple[tuple[str, object], ...] = ()
-
-    def __hash__(self) -> int:
-        # Values may be unhashable, such as a list of certificate files.
-        names = (name for name, _ in (*self.options, *self.tls))
-        return hash((self.base_url, self.timeout, *names))
+def _any(event: object) -> bool:
+    return True
 
 
-class Engine(Calls):
-    """An Engine, for any number of callers at once; what it can be asked stands in `Calls`.
+class Engine:
+    """An Engine, for any number of callers at once; belongs to one event loop.
 
-    Making one connects to nothing; the API version is agreed on with the first call. All calls
+    Creating it connects to nothing; the API version is agreed on with the first call. All calls
     raise `EngineError`, and `ConfigError` when the connection's settings cannot work.
 
     Args:
@@ -90,286 +68,432 @@ class Engine(Calls):
         workers: how many short calls may be under way at once; more wait in turn.
         stops: how many stops and removals may be under way at once.
         pulls: how many pulls may be under way at once.
+        timings: how long making a connection may take, and the pauses before repetitions.
+
+    Attributes:
+        connection: where it is.
+        timeout: seconds within which a short call must be answered.
+
+    Raises:
+        ConfigError: the connection's timeout is no number.
     """
 
     def __init__(
-        self, connection: Connection, *, workers: int = 16, stops: int = 64, pulls: int = 16
+        self,
+        connection: Connection,
+        *,
+        workers: int = 16,
+        stops: int = 64,
+        pulls: int = 16,
+        timings: Timings = DEFAULT,
     ) -> None:
         self.connection = connection
-        self._options: dict[str, Any] = dict(connection.options)
-        super().__init__(float(self._options.get("timeout", connection.timeout)), pulls)
-        self._short = Lane("dockernamed-call", workers)
-        self._slow = Lane("dockernamed-slow", stops)
-        self._feeds: set[Feed[dict[str, Any]]] = set()
-        self._idle: deque[docker.APIClient] = deque()
-        self._settings: dict[str, Any] | None = None
-        version = self._options.pop("version", None)
-        self._fixed_version = None if version == "auto" else version
-        self._version = self._fixed_version
-        self._closed = False
+        self.timeout = connection.deadline
+        self._transport = Transport(connection, timings.connect)
+        self._short, self._slow = asyncio.Semaphore(workers), asyncio.Semaphore(stops)
+        self._pulls = asyncio.Semaphore(pulls)
+        self._repeat_after = timings.repeat_after
 
     @property
     def base_url(self) -> str:
         """Where the Engine is, ``unix://…`` or ``tcp://…``, as configured or by DOCKER_HOST."""
-        configured = self._options.get("base_url") or self.connection.base_url
-        return str(configured or os.environ.get("DOCKER_HOST") or DEFAULT_URL)
+        return self.connection.url
 
-    def close(self) -> None:
-        """End threads and connections; calls under way end by themselves. Doesn't block."""
-        self._closed = True
-        self._short.close()
-        self._slow.close()
-        for feed in list(self._feeds):
-            feed.close()
-        while self._idle:
-            self._idle.pop().close()
+    async def close(self) -> None:
+        """Close all connections; calls under way and later ones raise `EngineUnavailable`."""
+        await self._transport.close()
+
+    # --- the Engine itself -----------------------------------------------------------------
+
+    async def version(self) -> dict[str, Any]:
+        """``GET /version``: among others ``Version``, ``ApiVersion`` and ``Components``."""
+        return await self._get("ask its version", "/version")
+
+    @asynccontextmanager
+    async def events(
+        self,
+        keep: Callable[[dict[str, Any]], bool] = _any,
+        *,
+        patience: float = DEFAULT.stream_opens,
+    ) -> AsyncIterator[AsyncIterator[list[dict[str, Any]]]]:
+        """Events of containers, images and networks from now on, as the Engine sends them.
+
+        ``async with engine.events() as batches: async for batch in batches: …``. Each batch is a
+        list with at least one event. However slow its reader, memory stays bounded.
+
+        Args:
+            keep: an event for which it returns False is dropped.
+            patience: seconds to wait for the beginning of the answer, before the block is entered
+                without it: some Engines send nothing until there is an event.
+
+        Raises:
+            EngineUnavailable: when the stream ends, in whatever way. It is never begun again.
+        """
+        params = {"filters": _filters(type=EVENT_KINDS, event=EVENT_ACTIONS)}
+        call = Call("watch events", "GET", "/events", params, timeout=None)
+        opening = asyncio.ensure_future(self._transport.open(call))
+
+        async def batches() -> AsyncIterator[list[dict[str, Any]]]:
+            async with aclosing(self._transport.objects(call, await opening, keep)) as found:
+                async for batch in found:
+                    yield batch
+            raise EngineUnavailable(call.action, "the stream ended")
+
+        try:
+            await asyncio.wait({opening}, timeout=patience)
+            if opening.done():
+                opening.result()
+            yield batches()
+        finally:
+            await ended(opening)
+            if not opening.cancelled() and not opening.exception():
+                opening.result().close()
+
+    # --- containers ------------------------------------------------------------------------
+
+    async def create_container(self, name: str, config: Mapping[str, Any]) -> str:
+        """Create a container and return its id.
+
+        Args:
+            name: without a slash.
+            config: the Engine API's body; its key ``platform``, if any, goes into the query.
+
+        Raises:
+            NameTaken: another container has the name.
+            NotFound: the image is not there.
+            EngineTimeout, EngineUnavailable: it may have been created all the same.
+        """
+        body = {key: value for key, value in config.items() if key != "platform"}
+        params = {"name": name, "platform": config.get("platform")}
+        call = self._call(f"create container {name}", "POST", "/containers/create", params, body)
+        answer = parse_object(call, await self._ask(call))
+        if "Id" not in answer:
+            raise EngineFailed(call.action, f"no id in the answer: {str(answer)[:200]}")
+        return str(answer["Id"])
+
+    async def start_container(self, id: str) -> None:
+        """Start it; fine when it runs already."""
+        await self._do(f"start container {_short(id)}", "POST", f"/containers/{_q(id)}/start")
+
+    async def stop_container(self, id: str, grace: float) -> None:
+        """Stop it, and return once it has ended; fine when it had ended already.
+
+        Args:
+            id: or name.
+            grace: seconds between the stop signal and SIGKILL, rounded up to a whole number.
+        """
+        action, path = f"stop container {_short(id)}", f"/containers/{_q(id)}/stop"
+        seconds = math.ceil(grace)
+        call = Call(action, "POST", path, {"t": seconds}, timeout=seconds + self.timeout)
+        parse_nothing(call, await self._ask(call, self._slow))
+
+    async def kill_container(self, id: str) -> None:
+        """Send SIGKILL.
+
+        Raises:
+            Conflict: it does not run.
+        """
+        await self._do(f"kill container {_short(id)}", "POST", f"/containers/{_q(id)}/kill")
+
+    async def remove_container(self, id: str, *, force: bool = False, volumes: bool = True) -> None:
+        """Remove it, and return once it is gone; fine when it was gone already.
+
+        Args:
+            id: or name.
+            force: kill it first when it runs.
+            volumes: remove its anonymous volumes too.
+
+        Raises:
+            Conflict: it runs, and ``force`` is False.
+        """
+        params = {"force": int(force), "v": int(volumes)}
+        action, path = f"remove container {_short(id)}", f"/containers/{_q(id)}"
+        call = self._call(action, "DELETE", path, params, repeat=True)
+        try:
+            parse_nothing(call, await self._ask(call, self._slow))
+        except NotFound:
+            return
+        except Conflict as error:
+            if "in progress" not in error.message:
+                raise
+            await self._until_gone(id, error)
+
+    async def rename_container(self, id: str, name: str) -> None:
+        """Give it another name.
+
+        Raises:
+            Conflict: another container has the name.
+        """
+        path = f"/containers/{_q(id)}/rename"
+        await self._do(f"rename container {_short(id)}", "POST", path, {"name": name})
+
+    async def inspect_container(self, id: str, *, anew: bool = False) -> dict[str, Any]:
+        """All the Engine knows of a container, by id or name.
+
+        Args:
+            id: or name.
+            anew: ask over a new connection, which an Engine that is ending does not take, and
+                with patience: while an Engine starts, stops or restarts a container, it answers
+                nothing about it.
+        """
+        action, path = f"inspect container {_short(id)}", f"/containers/{_q(id)}/json"
+        call = self._call(action, "GET", path, repeat=True, anew=anew)
+        return parse_object(call, await self._ask(call, self._slow if anew else self._short))
+
+    async def list_containers(
+        self, labels: Sequence[str], convert: Callable[[dict[str, Any]], T | None] | None = None
+    ) -> list[Any]:
+        """Containers in any state that have all the labels.
+
+        Args:
+            labels: each ``key=value`` or just ``key``.
+            convert: turns each into something smaller; None from it drops it.
+        """
+        action, path = "list containers", "/containers/json"
+        return await self._list(action, path, labels, {"all": 1}, convert)
+
+    async def logs(self, id: str, tail: int) -> str:
+        """The last ``tail`` lines of its output, stdout and stderr as they came."""
+        action, path = f"read the log of container {_short(id)}", f"/containers/{_q(id)}/logs"
+        params = {"stdout": 1, "stderr": 1, "tail": tail}
+        return demultiplex(await self._ask(self._call(action, "GET", path, params, repeat=True)))
+
+    async def put_archive(self, id: str, path: str, data: bytes) -> None:
+        """Unpack a tar archive in a container's directory, which Docker wants to exist."""
+        action, target = f"copy into container {_short(id)}", f"/containers/{_q(id)}/archive"
+        call = self._call(action, "PUT", target, {"path": path}, data, repeat=True)
+        parse_nothing(call, await self._ask(call))
+
+    async def has_file(self, id: str, path: str) -> bool:
+        """Whether there is something at a path in a container, running or not."""
+        action, target = f"look into container {_short(id)}", f"/containers/{_q(id)}/archive"
+        try:
+            await self._ask(self._call(action, "HEAD", target, {"path": path}, repeat=True))
+        except NotFound:
+            return False
+        return True
+
+    # --- images ----------------------------------------------------------------------------
+
+    async def inspect_image(self, ref: str) -> dict[str, Any]:
+        """All the Engine knows of an image that it has, by reference or id."""
+        return await self._get(f"inspect image {ref}", f"/images/{_q(ref)}/json")
+
+    async def list_images(self) -> list[str]:
+        """References of all images that the Engine has, by tag and by digest."""
+        return [
+            str(reference)
+            for image in await self._list("list images", "/images/json")
+            for kind in ("RepoTags", "RepoDigests")
+            for reference in image.get(kind) or ()
+        ]
+
+    async def pull(
+        self,
+        repository: str,
+        tag: str,
+        auth: Mapping[str, str] | None,
+        on_line: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Pull an image; cancelling the caller ends the pull, at the Engine too.
+
+        Args:
+            repository: with registry, without tag.
+            tag: or digest.
+            auth: ``username`` and ``password``, or ``identitytoken``, …; None looks into the
+                Docker client's configuration of this account; empty asks anonymously.
+            on_line: called with each object that the Engine sends: progress, and also
+                ``{"error": …}``, which is not raised here.
+
+        Raises:
+            ConfigError: the Docker client's configuration is of no use.
+        """
+        params, action = {"fromImage": repository, "tag": tag}, f"pull {repository}:{tag}"
+        async with self._pulls:
+            header = encode_auth(auth) if auth else None
+            if auth is None:
+                header = await asyncio.to_thread(registry_auth, self.connection, repository)
+            headers = {"X-Registry-Auth": header} if header else {}
+            call = Call(action, "POST", "/images/create", params, headers=headers, timeout=None)
+            response = await self._transport.open(call)
+            try:
+                async with aclosing(self._transport.objects(call, response)) as batches:
+                    async for batch in batches:
+                        for line in batch:
+                            on_line(line)
+            finally:
+                response.close()
+
+    # --- volumes and networks --------------------------------------------------------------
+
+    async def create_volume(
+        self,
+        name: str,
+        *,
+        driver: str | None = None,
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Create a volume or, where it exists, return it as it is: compare the labels."""
+        body: dict[str, Any] = {"Name": name, "Labels": dict(labels or {})}
+        if driver:
+            body["Driver"] = driver
+        if options:
+            body["DriverOpts"] = dict(options)
+        call = self._call(
+            f"create volume {name}", "POST", "/volumes/create", body=body, repeat=True
+        )
+        return parse_object(call, await self._ask(call))
+
+    async def inspect_volume(self, name: str) -> dict[str, Any]:
+        """All the Engine knows of a volume."""
+        return await self._get(f"inspect volume {name}", f"/volumes/{_q(name)}")
+
+    async def remove_volume(self, name: str, *, force: bool = False) -> None:
+        """Remove a volume.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: a container uses it.
+        """
+        params = {"force": int(force)}
+        await self._do(f"remove volume {name}", "DELETE", f"/volumes/{_q(name)}", params)
+
+    async def list_volumes(self, labels: Sequence[str]) -> list[dict[str, Any]]:
+        """Volumes that have all the labels, each ``key=value`` or just ``key``."""
+        params = {"filters": _by_labels(labels)}
+        call = self._call("list volumes", "GET", "/volumes", params, repeat=True)
+        found = parse_object(call, await self._ask(call)).get("Volumes") or []
+        return [volume for volume in found if _has_labels(volume, labels)]
+
+    async def inspect_network(self, name: str) -> dict[str, Any]:
+        """All the Engine knows of a network, by name or id."""
+        return await self._get(f"inspect network {name}", f"/networks/{_q(name)}")
+
+    async def list_networks(self, labels: Sequence[str]) -> list[dict[str, Any]]:
+        """Networks that have all the labels, each ``key=value`` or just ``key``."""
+        return await self._list("list networks", "/networks", labels)
+
+    async def remove_network(self, name: str) -> None:
+        """Remove it, by name or id.
+
+        Raises:
+            Conflict: a container is connected to it.
+        """
+        await self._do(f"remove network {name}", "DELETE", f"/networks/{_q(name)}")
 
     # --- how calls are made ----------------------------------------------------------------
 
-    async def _fetch(
+    def _call(
         self,
-        call: Call,
-        read: Callable[[bytes], T],
+        action: str,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        body: object = None,
         *,
-        slow: bool = False,
         repeat: bool = False,
-    ) -> T:
-        lane = self._slow if slow else self._short
-        for wait in RETRIES if repeat else ():
+        anew: bool = False,
+    ) -> Call:
+        return Call(
+            action, method, path, params or {}, body,
+            timeout=self.timeout, repeat=repeat, anew=anew,
+        )  # fmt: skip
+
+    async def _get(self, action: str, path: str) -> dict[str, Any]:
+        call = self._call(action, "GET", path, repeat=True)
+        return parse_object(call, await self._ask(call))
+
+    async def _do(
+        self, action: str, method: str, path: str, params: Mapping[str, Any] | None = None
+    ) -> None:
+        call = self._call(action, method, path, params)
+        parse_nothing(call, await self._ask(call))
+
+    async def _list(
+        self,
+        action: str,
+        path: str,
+        labels: Sequence[str] = (),
+        params: Mapping[str, Any] | None = None,
+        convert: Callable[[dict[str, Any]], T | None] | None = None,
+    ) -> list[Any]:
+        """The items of an array that have all the labels; the event loop runs in between."""
+        query = {**(params or {}), "filters": _by_labels(labels)}
+        call = self._call(action, "GET", path, query, repeat=True)
+        found, turn = [], time.monotonic()
+        for one in parse_items(call, await self._ask(call)):
+            if _has_labels(one, labels):
+                item = one if convert is None else convert(one)
+                if item is not None:
+                    found.append(item)
+            if time.monotonic() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = time.monotonic()
+        return found
+
+    async def _ask(self, call: Call, slots: asyncio.Semaphore | None = None) -> bytes:
+        """Make a call in its turn, repeat it if that does no harm, and return the answer's body.
+
+        Args:
+            call: what to ask.
+            slots: limit the calls of its kind; those for short calls by default.
+        """
+
+        async def ask() -> bytes:
+            async with slots or self._short:
+                return await self._transport.fetch(call)
+
+        async def unless_closed(error: EngineUnavailable, pause: float) -> None:
+            nonlocal call
+            if self._transport.closed:
+                raise error
+            call = replace(call, anew=True)  # the other kept connections may be just as dead
+            await asyncio.sleep(pause)
+
+        if not call.repeat:
+            return await ask()
+        return await retry(ask, self._repeat_after, on=EngineUnavailable, wait=unless_closed)
+
+    async def _until_gone(self, id: str, error: Conflict) -> None:
+        """Somebody else's removal is under way: wait for its end, at most the usual deadline."""
+
+        async def look() -> None:
             try:
-                return await self._once(call, read, lane)
-            except EngineUnavailable:
-                if self._closed:
-                    raise
-                await asyncio.sleep(wait)
-        return await self._once(call, read, lane)
-
-    async def _once(self, call: Call, read: Callable[[bytes], T], lane: Lane) -> T:
-        def work() -> T:
-            return read(self._ask(call))
+                await self.inspect_container(id)
+            except NotFound:
+                return
+            raise error
 
         try:
-            return await lane.run(work)
-        except ConnectionAbortedError as error:
-            raise EngineUnavailable(call.action, str(error)) from None
-        except BadRequest as error:
-            if self._fixed_version or not _is_about_version(error):
-                raise
-        self._version = None  # the Engine was replaced by one that speaks another
-        return await lane.run(work)
-
-    def _stream(self, call: Call, keep: Callable[[dict[str, Any]], bool]) -> Feed[dict[str, Any]]:
-        def connect() -> tuple[requests.Session, str]:
-            return self._connect(call.action)
-
-        return self._feed("dockernamed-events", JSONLines(connect, call, keep))
-
-    def _pull(
-        self, repository: str, auth: Mapping[str, str] | None, call: Call
-    ) -> Feed[dict[str, Any]]:
-        def connect() -> tuple[requests.Session, str]:
-            client, base = self._connect(call.action)
-            if auth is None:
-                registry, _ = docker.auth.resolve_repository_name(repository)
-                header = docker.auth.get_config_header(client, registry)
-            else:
-                header = docker.auth.encode_header(dict(auth)) if auth else None
-            if header:
-                client.headers["X-Registry-Auth"] = header
-            return client, base
-
-        return self._feed("dockernamed-pull", JSONLines(connect, call))
-
-    def _feed(self, name: str, source: JSONLines) -> Feed[dict[str, Any]]:
-        feed: Feed[dict[str, Any]] = Feed(name, source, on_close=self._feeds.discard)
-        self._feeds.add(feed)
-        return feed
-
-    # --- clients; in threads only ----------------------------------------------------------
-
-    def _ask(self, call: Call) -> bytes:
-        version = self._version or self._agree_on_version(call.action)
-        return self._ask_at(f"/v{version}", call)
-
-    def _ask_at(self, prefix: str, call: Call) -> bytes:
-        client = None
-        if not call.anew:
-            with contextlib.suppress(IndexError):
-                client = self._idle.pop()
-        client = client or self._make_client()
-        try:
-            return wire.fetch(client, client.base_url + prefix, call)
-        except (EngineUnavailable, EngineTimeout) as error:
-            raise type(error)(call.action, f"{error.message} ({self.base_url})") from error
-        finally:
-            self._put_back(client)  # a broken connection it has closed, and will replace
-
-    def _agree_on_version(self, action: str) -> str:
-        call = Call(action, "GET", "/version", timeout=self.timeout)
-        self._version = version = _agree(wire.parse_object(call, self._ask_at("", call)))
-        return version
-
-    def _put_back(self, client: docker.APIClient) -> None:
-        if self._closed or len(self._idle) >= MAX_IDLE_CLIENTS:
-            client.close()
-        else:
-            self._idle.append(client)
-
-    def _connect(self, action: str) -> tuple[docker.APIClient, str]:
-        """A client for an answer that takes long; the caller closes it."""
-        version = self._version or self._agree_on_version(action)
-        client = self._make_client()
-        return client, f"{client.base_url}/v{version}"
-
-    def _make_client(self) -> docker.APIClient:
-        if self._settings is None:
-            self._settings = _client_settings(self.connection)
-        try:
-            client = docker.APIClient(
-                **{**self._settings, **self._options, "timeout": self.timeout},
-                version=API_VERSION,  # of no effect: each URL names the version agreed on
-            )
-            address = str(docker.utils.parse_host(self.base_url))
-        except (docker.errors.DockerException, TypeError, ValueError) as error:
-            hint = f"the Docker SDK cannot connect to {self.base_url!r} with it: {error}"
-            raise ConfigError("client_kwargs", self._options, hint) from error
-        client.headers.update(docker.utils.config.load_general_config().get("HttpHeaders") or {})
-        if client.base_url == "http+docker://localhost":
-            client.trust_env = False  # no proxies on a Unix socket: don't look for them each time
-            client.mount("http+docker://", _UnixAdapter(address, pool_connections=1))
-        return client
+            await within(self.timeout, retry(look, itertools.repeat(GONE_S), on=Conflict))
+        except asyncio.TimeoutError:
+            raise EngineTimeout(error.action, error.message, error.status) from error
 
 
-def check_connection(connection: Connection) -> None:
-    """Read the settings of a connection; connects to nothing, but reads files: blocks.
-
-    Raises:
-        ConfigError: they cannot work.
-    """
-    Engine(connection)._make_client().close()
-
-
-class _UnixConnection(UnixHTTPConnection):  # type: ignore[misc]  # the SDK has no types
-    def connect(self) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(self.timeout)
-            sock.connect(self.unix_socket)
-        except BaseException:
-            sock.close()  # the SDK's own leaves that to the garbage collector
-            raise
-        self.sock = sock
+def _has_labels(thing: Mapping[str, Any], labels: Sequence[str]) -> bool:
+    """Asked again of what the Engine filtered: Podman returns what has any of them."""
+    has = thing.get("Labels") or {}
+    for label in labels:
+        key, equals, value = label.partition("=")
+        if key not in has or (equals and has[key] != value):
+            return False
+    return True
 
 
-class _UnixPool(UnixHTTPConnectionPool):  # type: ignore[misc]  # likewise
-    def _new_conn(self) -> Any:
-        timeout: Any = self.timeout
-        return _UnixConnection(self.base_url, self.socket_path, timeout)
+def _filters(**filters: Sequence[str]) -> str:
+    return json.dumps({key: list(values) for key, values in filters.items()})
 
 
-class _UnixAdapter(UnixHTTPAdapter):  # type: ignore[misc]  # likewise
-    """One pool for all URLs, so that a connection is kept: the SDK's own has a pool per URL."""
-
-    def get_connection(self, url: Any, proxies: Any = None) -> Any:
-        with self.pools.lock:
-            pool = self.pools.get("")
-            if pool is None:
-                pool = self.pools[""] = _UnixPool(url, self.socket_path, self.timeout, maxsize=1)
-        return pool
+def _by_labels(labels: Sequence[str]) -> str | None:
+    """Podman finds nothing by a key alone: such labels are looked for in the answer only."""
+    full = [label for label in labels if "=" in label]
+    return _filters(label=full) if full else None
 
 
-def _client_settings(connection: Connection) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    try:
-        if connection.base_url is None:
-            settings.update(docker.utils.kwargs_from_env())
-        else:
-            settings["base_url"] = connection.base_url
-        if connection.tls:
-            settings["tls"] = docker.tls.TLSConfig(**dict(connection.tls))
-        authority = getattr(settings.get("tls"), "ca_cert", None)
-        if authority:
-            os.stat(authority)  # the SDK itself looks only when it connects
-    except (docker.errors.DockerException, TypeError, ValueError, OSError) as error:
-        hint = f"the Docker SDK cannot use it: {error}"
-        raise ConfigError("tls_config", dict(connection.tls), hint) from error
-    return settings
+def _q(name: str) -> str:
+    return quote(name, safe="/:")
 
 
-def _agree(version: Mapping[str, Any]) -> str:
-    """The newest API version that both sides know."""
-    newest = str(version.get("ApiVersion") or API_VERSION)
-    oldest = str(version.get("MinAPIVersion") or newest)
-    if docker.utils.version_lt(newest, API_VERSION):
-        return newest
-    return oldest if docker.utils.version_lt(API_VERSION, oldest) else API_VERSION
-
-
-def _is_about_version(error: BadRequest) -> bool:
-    return "client version" in error.message and "API version" in error.message
-
-
-# --- the SDK's own names for settings, in those of the Engine ----------------------------------
-
-
-def host_config(kwargs: Mapping[str, object]) -> dict[str, Any]:
-    """Arguments of the SDK's ``create_host_config`` as the keys of the API's ``HostConfig``.
-
-    Raises:
-        ConfigError: unknown, or of a value that cannot be read.
-    """
-    if not kwargs:
-        return {}
-    field = "extra_host_config"
-    given: dict[str, Any] = dict(kwargs)
-    _check_known(field, kwargs, inspect.signature(docker.types.HostConfig.__init__).parameters)
-    try:
-        config = dict(docker.types.HostConfig(API_VERSION, **given))
-    except _UNREADABLE as error:
-        raise ConfigError(field, dict(kwargs), f"the Docker SDK says: {error}") from error
-    if not kwargs.get("network_mode"):
-        config.pop("NetworkMode", None)  # the SDK's default, which nobody asked for
-    return config
-
-
-def create_config(kwargs: Mapping[str, object]) -> dict[str, Any]:
-    """Arguments of the SDK's ``create_container`` as the keys of the API's create call.
-
-    ``platform`` is kept under its own name: `Engine.create_container` knows it.
-
-    Raises:
-        ConfigError: unknown, ``image`` or ``name``, or of a value that cannot be read.
-    """
-    if not kwargs:
-        return {}
-    field = "extra_create_kwargs"
-    given: dict[str, Any] = dict(kwargs)
-    known = set(inspect.signature(docker.types.ContainerConfig.__init__).parameters)
-    _check_known(field, given, known - {"image"} | {"platform"})
-    extra = {"platform": given.pop("platform")} if given.get("platform") else {}
-    try:
-        config = docker.types.ContainerConfig(API_VERSION, **{**_NOTHING, **given})
-    except _UNREADABLE as error:
-        raise ConfigError(field, dict(kwargs), f"the Docker SDK says: {error}") from error
-    unset = docker.types.ContainerConfig(API_VERSION, **_NOTHING)
-    return {**{key: config[key] for key in config if config[key] != unset.get(key)}, **extra}
-
-
-_NOTHING: Mapping[str, Any] = {"image": None, "command": None}
-_UNREADABLE = (
-    docker.errors.DockerException,
-    TypeError,
-    ValueError,
-    AttributeError,
-    LookupError,
-)
-
-
-def _check_known(field: str, kwargs: Mapping[str, object], known: Iterable[str]) -> None:
-    names = sorted(set(known) - {"self", "version"})
-    for key in kwargs:
-        if key not in names:
-            close = difflib.get_close_matches(str(key), names, 3)
-            meant = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
-            hint = f"{key!r} is not an argument of the Docker SDK; {meant}"
-            raise ConfigError(field, dict(kwargs), hint)
+def _short(id: str) -> str:
+    return id[:12] if len(id) == 64 else id

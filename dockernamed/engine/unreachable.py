@@ -33,7 +33,8 @@ def in_words(error: DockerNamedError, url: str) -> str:
         url: where it should be.
     """
     if isinstance(error, ConfigError):
-        return f"{url}: {error.hint}; {_ADDRESS}"
+        where = "" if url in error.hint else f"{url}: "
+        return f"{where}{error.hint}; {_ADDRESS}"
     said = error.message if isinstance(error, EngineError) else str(error)
     said = said.removesuffix(f" ({url})")
     advice = next((words for pattern, words in _REASONS if re.search(pattern, said)), "")

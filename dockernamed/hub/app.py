@@ -122,6 +122,7 @@ async def _check_network(app: JupyterHub, name: str, runtime: Runtime) -> None:
     try:
         await within(NETWORK_S, runtime.network(name))
     except ConfigError as error:
+        await runtime.close()
         _end(app, [str(Fault(f"c.{OURS}.network_name", literal(name), error.hint))])
     except (EngineError, asyncio.TimeoutError):
         _background(asyncio.ensure_future(_tell_of_network(app, name, runtime)))

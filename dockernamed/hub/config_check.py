@@ -19,7 +19,8 @@ from .. import naming, templates
 from ..desired.mounts import check_targets
 from ..desired.network import check_reachable
 from ..desired.volumes import RequestedMount, RequestedVolumes, requested_volumes
-from ..engine.client import check_connection, create_config, host_config
+from ..engine.connection import route_to
+from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError, TemplateError
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
@@ -193,7 +194,9 @@ def _form_template(settings: Any, fields: Mapping[str, str]) -> None:
 def _engine(settings: Any, fields: Mapping[str, str]) -> None:
     """The environment's own word, such as DOCKER_HOST, is no line of the configuration."""
     if settings.client_kwargs or settings.tls_config:
-        check_connection(settings.connection())
+        connection = settings.connection()
+        route_to(connection)
+        float(connection.deadline)
 
 
 def _hub(hub: Any, settings: Any, fields: Mapping[str, str]) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+import shlex
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
+import jinja2
 from jupyterhub import spawner
 from tornado import web
 
 from .. import errors
 
 T = TypeVar("T")
+
+# Read here, since nothing may read a file while the event loop waits.
+_LOADER = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+_PAGE = jinja2.Environment(loader=_LOADER, autoescape=True).get_template("message.html")
 
 #: HTTP status and reason of an error, by the first class that fits.
 STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
@@ -79,6 +86,18 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "storage exists",
     ),
     (
+        r"could not select device driver",
+        "extra_host_config",
+        "the Engine's host has no support for these devices; for GPUs install NVIDIA's container "
+        "toolkit there, and restart the Engine",
+    ),
+    (
+        r"executable file not found|exec: .*: (no such file|permission denied)",
+        "cmd",
+        "the image has no such command; name one that it has and that starts the server, such as "
+        '["jupyterhub-singleuser"], or None for the image\'s own',
+    ),
+    (
         r"No such image|image not known",
         "image",
         "it is no longer on the Engine; start again, and the image is pulled if pull_policy "
@@ -87,28 +106,86 @@ HINTS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def http_error(error: errors.DockerNamedError, settings: object = None) -> web.HTTPError:
+#: Exit codes of a shell and of the Engine for a command that cannot be run.
+_NO_COMMAND = (126, 127)
+#: What a server writes that does not reach the Hub.
+_NO_HUB = re.compile(
+    r"Cannot connect to host|Failed to connect to my Hub|Error connecting to .*/hub/api", re.I
+)
+
+
+def http_error(
+    error: errors.DockerNamedError, settings: object = None, command: Iterable[str] = ()
+) -> web.HTTPError:
     """The error to raise instead: JupyterHub shows its message, and keeps its traceback out.
 
     Args:
         error: what went wrong.
-        settings: those of the server that was to be started; the Engine's words get a hint then.
+        settings: those of the server that was to be started; the message gets advice then.
+        command: what its container runs, as far as known.
     """
     status, reason = next(
         (status, reason) for kind, status, reason in STATUS if isinstance(error, kind)
     )
-    message = str(error)
-    if settings is not None and isinstance(error, errors.EngineError):
-        advice = hint(error.message, partial(getattr, settings))
-        message += f". {advice}" if advice else ""
+    failed = error if isinstance(error, errors.ServerFailed) else None
+    text = failed.summary if failed else str(error)
+    if advice := advice_on(error, settings, tuple(command)):
+        text += f"{'' if text.endswith('?') else '.'} {advice}"
+    message = f"{text}{failed.quoted}" if failed else text
+    page = _PAGE.render(text=text, log=failed.log if failed else "")
     made_for_it = getattr(spawner, "SpawnException", None)  # new in JupyterHub 6
     found: Any = (
-        made_for_it(message, reason=reason, status_code=status)
+        made_for_it(message, reason=reason, status_code=status, message_html=page)
         if made_for_it
         else web.HTTPError(status, message)
     )
-    found.jupyterhub_message = message
+    found.jupyterhub_message, found.jupyterhub_html_message = message, page
     return found  # type: ignore[no-any-return]
+
+
+def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[str, ...]) -> str:
+    """What would help, as far as the error and the settings tell; "" if nothing does.
+
+    Args:
+        error: what went wrong.
+        settings: as of `http_error`.
+        command: likewise.
+    """
+    if settings is None:
+        return ""
+    if isinstance(error, errors.EngineError):
+        return hint(error.message, partial(getattr, settings))
+    if isinstance(error, (errors.ServerDied, errors.ServerSilent)):
+        if _NO_HUB.search(error.log or ""):
+            return hub_advice(settings)
+        if isinstance(error, errors.ServerDied):
+            return _advice_on_end(error.exit_code, settings, command)
+    return ""
+
+
+def hub_advice(settings: object) -> str:
+    """What to look at when a server does not reach the Hub."""
+    url = getattr(settings, "hub_connect_url", None) or "its address"
+    return (
+        f"The server cannot reach the Hub at {url}: let containers through the host's firewall, "
+        'have the Hub listen for them (c.JupyterHub.hub_ip = "0.0.0.0"), or name the address at '
+        "which they reach it in c.DockerNamedSpawner.hub_connect_url"
+    )
+
+
+def _advice_on_end(code: int, settings: object, command: tuple[str, ...]) -> str:
+    image = getattr(settings, "image", "")
+    runs = f" runs {shlex.join(command)}" if command else ""
+    if code == 0:
+        what = f"The image {image!r}{runs}, which ended by itself"
+    elif code in _NO_COMMAND:
+        what = f"The image {image!r}{runs}, which cannot be run there"
+    else:
+        return ""
+    return (
+        f"{what}: set c.DockerNamedSpawner.cmd to a command that the image has and that starts "
+        'the server, such as ["jupyterhub-singleuser"]'
+    )
 
 
 async def as_http_error(work: Awaitable[T]) -> T:

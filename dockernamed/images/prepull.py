@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ..backends.watcher import Watcher
 from ..errors import EngineError, PullFailed
+from ..timeouts import retry
 
 #: Pulls at once: few, to leave the Engine's bandwidth to pulls that a user waits for.
 AT_ONCE = 2
@@ -35,25 +36,19 @@ async def prepull(
     """
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def attempt(image: str) -> Exception | None:
+    async def attempt(image: str) -> None:
         async with slots:
             await watcher.in_sync()
-            try:
-                await pull(image)
-            except Exception as error:  # an admin's callable for credentials may raise anything
-                return error
-        return None
+            await pull(image)
+
+    async def wait(error: Exception, pause: float) -> None:
+        log.warning("Prepull: %s; will try again in %g s", error, pause)
+        await asyncio.sleep(pause)
 
     async def get(image: str) -> None:
-        for pause in pauses:
-            error = await attempt(image)
-            if not isinstance(error, (EngineError, PullFailed)):
-                break
-            log.warning("Prepull: %s; will try again in %g s", error, pause)
-            await asyncio.sleep(pause)
-        else:
-            error = await attempt(image)
-        if error is not None:
+        try:
+            await retry(lambda: attempt(image), pauses, on=(EngineError, PullFailed), wait=wait)
+        except Exception as error:  # an admin's callable for credentials may raise anything
             log.warning("Prepull: %s; given up", error)
 
     await asyncio.gather(*map(get, images))

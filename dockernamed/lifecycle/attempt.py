@@ -26,3 +26,8 @@ class StartAttempt:
     files: Mapping[str, bytes] = field(default_factory=dict)
     under_way: bool = False
     container_kept: bool = False
+
+    @property
+    def command_line(self) -> tuple[str, ...]:
+        """What the container runs: ENTRYPOINT and CMD in one; empty as long as nobody knows."""
+        return self.settings.command_line(self.image) if self.settings else ()

@@ -15,7 +15,7 @@ from ..callables import evaluated
 from ..desired.network import Access, own_network
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
 from ..desired.volumes import RequestedVolumes, requested_volumes
-from ..engine.client import create_config, host_config
+from ..engine.sdk_kwargs import create_config, host_config
 from ..settings import DockerNamedSettings
 from .runtime import Runtime
 

@@ -17,6 +17,7 @@ from ..engine.client import Connection, Engine
 from ..errors import ConfigError, NotFound
 from ..images import credentials, reference
 from ..images.puller import Puller
+from ..timeouts import ended
 
 #: Networks change rarely; a burst of starts asks for theirs once.
 NETWORK_FACTS_S = 30.0
@@ -40,6 +41,7 @@ class Runtime:
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
         self.watcher.start()
+        self._open = asyncio.ensure_future(self._until_cancelled())
 
     @classmethod
     def shared(
@@ -116,9 +118,17 @@ class Runtime:
         return credentials.for_image(setting, reference.parse(image)) if setting else None
 
     async def close(self) -> None:
-        """End the stream and the threads."""
+        """End the stream and the connections."""
         await self.watcher.close()
-        self.engine.close()
+        await self.engine.close()
+        await ended(self._open)
+
+    async def _until_cancelled(self) -> None:
+        """A Hub that ends cancels all tasks, and tells nobody else: then connections are closed."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.engine.close()
 
     async def _find_hub_container(self) -> dict[str, Any] | None:
         try:

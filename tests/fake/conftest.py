@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from support import loopguard
 from support.fake_engine import FakeEngine
-from support.stage import IMAGE, Stage
+from support.stage import IMAGE, QUICK, Stage
 from support.stub_hub import Hub, close_runtimes
 
 from dockernamed.backends import rollback
 from dockernamed.backends.watcher import Watcher
-from dockernamed.engine import client as engine_module
+from dockernamed.engine.client import Engine
 from dockernamed.lifecycle import runtime
 
 
@@ -39,7 +39,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again soon."""
     quick = functools.partial(Watcher, backoff=0.001, max_backoff=0.02)
     monkeypatch.setattr(runtime, "Watcher", quick)
-    monkeypatch.setattr(engine_module, "RETRIES", (0.001, 0.01))
+    monkeypatch.setattr(runtime, "Engine", functools.partial(Engine, timings=QUICK))
     monkeypatch.setattr(rollback, "PAUSES_S", (0.001, 0.01, 0.05, 0.1))
 
 

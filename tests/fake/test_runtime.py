@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from support.fake_engine import FakeEngine
-from support.stage import IMAGE, INSPECT
+from support.stage import IMAGE, INSPECT, eventually
 from support.stub_hub import close_runtimes
 
 from dockernamed.engine.client import Connection
-from dockernamed.errors import ConfigError, EngineFailed
+from dockernamed.errors import ConfigError, EngineFailed, EngineUnavailable
 from dockernamed.lifecycle import runtime as runtime_module
 from dockernamed.lifecycle.runtime import Runtime
 
@@ -42,6 +42,19 @@ async def test_it_watches_at_once(runtime: Runtime) -> None:
     await asyncio.wait_for(runtime.watcher.in_sync(), 30)
     await runtime.close()
     assert not runtime.watcher.connected
+
+
+async def test_a_hub_that_ends(runtime: Runtime, fake: FakeEngine) -> None:
+    """JupyterHub cancels all tasks at its end: that closes what is open, without a word."""
+    await asyncio.wait_for(runtime.watcher.in_sync(), 30)
+    assert fake.connections > 0
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await eventually(lambda: fake.connections == 0)
+    with pytest.raises(EngineUnavailable, match="closed"):
+        await runtime.engine.version()
 
 
 async def test_what_we_log_is_in_the_hubs_log(runtime: Runtime) -> None:

@@ -127,7 +127,7 @@ def test_server_died() -> None:
         "(out of memory: it needed more than its memory limit). Its last log lines:\nKilled"
     )
     assert str(ServerDied(0, False, "")) == (
-        "the server ended before it was ready, with exit code 0, and its log is empty"
+        "the server ended before it was ready, with exit code 0. Its log is empty"
     )
     assert str(ServerDied(0, False, None)).endswith("with exit code 0")
     assert str(ServerSilent("http://x", 5, None)).endswith("on the right port?")

@@ -16,6 +16,7 @@ VALUES = {
     "mem_guarantee": 1024,
     "mounts": [{"target": "/data"}],
     "image": "lab:1",
+    "cmd": ["labb"],
 }
 
 #: As Docker 20.10 says them, and how the hint begins.
@@ -52,6 +53,14 @@ SAID = [
         "mounts = [{'target': '/data'}]: the volume's driver",
     ),
     ("No such image: lab:1", "image = 'lab:1': it is no longer on the Engine"),
+    (
+        'could not select device driver "" with capabilities: [[gpu]]',
+        "extra_host_config = {'port_bindings': {8888: 80}}: the Engine's host has no support",
+    ),
+    (
+        'OCI runtime create failed: exec: "labb": executable file not found in $PATH: unknown',
+        "cmd = ['labb']: the image has no such command",
+    ),
 ]
 
 
@@ -80,3 +89,37 @@ def test_refusals_have_hints() -> None:
     assert http_error(error).jupyterhub_message == str(error)
     died = ServerDied(1, False, "No such image")
     assert http_error(died, SimpleNamespace(**VALUES)).jupyterhub_message == str(died)
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "words"),
+    [
+        (0, "", ("'lab:1'", "bash -l", "c.DockerNamedSpawner.cmd")),
+        (127, "sh: labb: not found", ("'lab:1'", "bash -l", "c.DockerNamedSpawner.cmd")),
+        (126, "", ("'lab:1'", "cannot be run", "c.DockerNamedSpawner.cmd")),
+        (1, "Cannot connect to host 172.17.0.1:8081 ssl:default", ("firewall", "hub_connect_url")),
+        (1, "Failed to connect to my Hub at http://h:8081/hub/api", ("firewall", "hub_ip")),
+    ],
+)
+def test_what_an_end_means(code: int, log: str, words: tuple[str, ...]) -> None:
+    """Where the exit code or the log tells, the answer names the setting that would help."""
+    settings = SimpleNamespace(image="lab:1", hub_connect_url="http://h:8081")
+    found = http_error(ServerDied(code, False, log), settings, ["bash", "-l"])
+    message = str(getattr(found, "jupyterhub_message", ""))
+    assert all(word in message for word in words), message
+    assert message.endswith(log or "Its log is empty")
+
+
+def test_another_end_gets_no_advice() -> None:
+    """What the exit code does not tell is not guessed."""
+    found = http_error(ServerDied(3, False, "oh no"), SimpleNamespace(image="lab:1"), ["x"])
+    assert getattr(found, "jupyterhub_message", "") == (
+        "the server ended before it was ready, with exit code 3. Its last log lines:\noh no"
+    )
+
+
+def test_a_log_on_a_page() -> None:
+    """As a server wrote it, line for line, and never as HTML."""
+    found = http_error(ServerDied(3, False, "a\n  <b>b</b>"), None)
+    page = str(getattr(found, "jupyterhub_html_message", ""))
+    assert "a\n  &lt;b&gt;b&lt;/b&gt;</pre>" in page

@@ -1,4 +1,4 @@
-"""Waiting for so long and no longer, and being cancelled meanwhile."""
+"""Waiting for so long and no longer, being cancelled meanwhile, and trying again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dockernamed.timeouts import during, within
+from dockernamed.timeouts import during, retry, within
 
 
 async def test_in_time() -> None:
@@ -101,3 +101,45 @@ async def forever() -> None:
 
 async def fails() -> None:
     raise ValueError("no")
+
+
+class Failing:
+    """Work that fails so many times with a ValueError, then is done."""
+
+    def __init__(self, times: int) -> None:
+        self.times, self.tries = times, 0
+
+    async def __call__(self) -> str:
+        self.tries += 1
+        if self.tries <= self.times:
+            raise ValueError(self.tries)
+        return "done"
+
+
+async def test_tried_again() -> None:
+    """What fails in a way that may pass is done again after each pause, and then it has failed."""
+    work = Failing(2)
+    assert await retry(work, (0, 0), on=ValueError) == "done"
+    assert work.tries == 3
+    work = Failing(3)
+    with pytest.raises(ValueError, match="3"):
+        await retry(work, (0, 0), on=ValueError)
+    assert work.tries == 3
+
+
+async def test_not_tried_again() -> None:
+    """Any other failure is raised at once, and so is what the waiting raises."""
+    work = Failing(1)
+    with pytest.raises(ValueError, match="1"):
+        await retry(work, (0, 0), on=KeyError)
+    waited: list[tuple[str, float]] = []
+
+    async def give_up(error: ValueError, pause: float) -> None:
+        waited.append((str(error), pause))
+        if pause > 1:
+            raise KeyError(pause)
+
+    work = Failing(9)
+    with pytest.raises(KeyError, match="5"):
+        await retry(work, (0, 5, 7), on=ValueError, wait=give_up)
+    assert waited == [("1", 0), ("2", 5)]

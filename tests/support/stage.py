@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
-import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +16,18 @@ from dockernamed.backends.executor import Containers
 from dockernamed.backends.watcher import Watcher
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.spec import ServerSpec
-from dockernamed.engine import wire
+from dockernamed.engine.call import Call
 from dockernamed.engine.client import Connection, Engine
-from dockernamed.engine.wire import Call
+from dockernamed.engine.transport import Transport
 from dockernamed.errors import EngineTimeout
+from dockernamed.timeouts import ended
+from dockernamed.timings import Timings
 from support.fake_engine import Container, FakeEngine, Fault
 from support.fake_engine.faults import Handler
 
 IMAGE = "lab:latest"
+#: What is tried again is tried again soon.
+QUICK = Timings(repeat_after=(0.001, 0.01))
 HUB = "hub-1"
 KEY = naming.Key(HUB, "ann", "exp-1")
 NAMES = ("lab-ann--exp-1", f"lab-ann--exp-1--{HUB}")
@@ -86,7 +86,7 @@ class Stage:
 
     def __init__(self, fake: FakeEngine, hub: str = HUB) -> None:
         self.fake = fake
-        self.engine = Engine(Connection(fake.url, timeout=30.0))
+        self.engine = Engine(Connection(fake.url, timeout=30.0), timings=QUICK)
         self.watcher = Watcher(self.engine, hub, backoff=0.001, max_backoff=0.02)
         self.backend = Containers(self.engine, self.watcher, logging.getLogger("stage"))
 
@@ -98,7 +98,7 @@ class Stage:
     async def __aexit__(self, *exc_info: object) -> None:
         self.fake.well_again()
         await self.watcher.close()
-        self.engine.close()
+        await self.engine.close()
 
     async def start(self, spec: ServerSpec = SPEC, *, keep: bool = False, **options: Any) -> str:
         """Start a server; ready at once. Returns the container's id."""
@@ -186,26 +186,18 @@ def give_up_soon(
         fault: which.
         done: what the Engine must have done by then.
     """
-    fetch = wire.fetch
+    fetch = Transport.fetch
 
-    def impatient(session: Any, base: str, call: Call) -> bytes:
+    async def impatient(transport: Transport, call: Call) -> bytes:
         if not fault.matches(call.method, call.path):
-            return fetch(session, base, call)
-        answer: Future[bytes] = Future()
+            return await fetch(transport, call)
+        asking = asyncio.ensure_future(fetch(transport, call))
+        await reached(fault)
+        await eventually(done)
+        await asyncio.wait({asking}, timeout=0.02)
+        if asking.done():
+            return asking.result()
+        await ended(asking)
+        raise EngineTimeout(call.action, "no answer in time")
 
-        def ask() -> None:
-            try:
-                answer.set_result(fetch(session, base, call))
-            except BaseException as error:
-                answer.set_exception(error)
-
-        threading.Thread(target=ask, daemon=True).start()
-        assert fault.reached.wait(30)
-        while not done():
-            time.sleep(0.005)
-        try:
-            return answer.result(0.02)
-        except concurrent.futures.TimeoutError:
-            raise EngineTimeout(call.action, "no answer in time") from None
-
-    monkeypatch.setattr(wire, "fetch", impatient)
+    monkeypatch.setattr(Transport, "fetch", impatient)

@@ -20,8 +20,8 @@ from support.engine.watching import IMAGE
 from support.engine.worlds import FakeWorld, Make, Program, RealWorld, World, connect
 from support.fake_engine import FakeEngine
 
-from dockernamed.engine import client as engine_module
 from dockernamed.engine.client import Engine
+from dockernamed.timings import Timings
 
 
 @pytest.fixture(autouse=True)
@@ -39,23 +39,22 @@ def fake() -> Iterator[FakeEngine]:
 
 
 @pytest.fixture
-def prompt(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+async def prompt(fake: FakeEngine) -> AsyncIterator[Engine]:
     """Our way to the fake Engine, which has an image; it repeats calls without a pause."""
-    monkeypatch.setattr(engine_module, "RETRIES", (0, 0))
     fake.add_image(IMAGE)
-    engine = connect(fake.url, timeout=5.0)
+    engine = connect(fake.url, timeout=5.0, timings=Timings(repeat_after=(0, 0)))
     yield engine
-    engine.close()
+    await engine.close()
 
 
 @pytest.fixture
-def impatient(fake: FakeEngine) -> Iterator[Engine]:
+async def impatient(fake: FakeEngine) -> AsyncIterator[Engine]:
     """The same with a deadline that stalls exceed; it need not ask for the Engine's version."""
     fake.add_image(IMAGE)
     engine = connect(fake.url, timeout=0.2, version="1.41")
     yield engine
     fake.well_again()
-    engine.close()
+    await engine.close()
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +86,11 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 @pytest.fixture
-def engine(world: World) -> Iterator[Engine]:
+async def engine(world: World) -> AsyncIterator[Engine]:
     """Our way to the Engine."""
     engine = connect(world.url)
     yield engine
-    engine.close()
+    await engine.close()
 
 
 @pytest.fixture

@@ -304,13 +304,12 @@ async def test_events_of_a_life(world: World, engine: Engine, make: Make) -> Non
         return bool(attributes.get("dockernamed.hub") == world.prefix)
 
     async def life() -> None:
-        async with engine.events(is_ours) as feed:
-            await feed.opened(2)
+        async with engine.events(is_ours) as batches:
             id = await make(Program(exit_code=4))
             await engine.start_container(id)
             await ended(engine, id)
             await engine.remove_container(id)
-            async for batch in feed:
+            async for batch in batches:
                 for event in batch:
                     assert event["Actor"]["ID"] == id
                     attributes = event["Actor"]["Attributes"]

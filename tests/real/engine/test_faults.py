@@ -73,7 +73,7 @@ CHANGES: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "POST /containers/c1/rename": lambda engine: engine.rename_container("c1", "c2"),
 }
 
-ALL = {
+ALL: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     **READS,
     **CHANGES,
     "POST /containers/c1/stop": lambda engine: engine.stop_container("c1", 0),
@@ -187,7 +187,7 @@ async def test_podmans_words(engine: Engine) -> None:
         await engine.start_container("c1")
         with pytest.raises(Conflict):
             await engine.remove_container("c1")
-        engine.close()
+        await engine.close()
 
 
 async def test_podmans_filters(engine: Engine) -> None:
@@ -202,7 +202,7 @@ async def test_podmans_filters(engine: Engine) -> None:
             found = await engine.list_containers(wanted)
             assert [one["Names"] for one in found] == [["/c3"]]
             assert [one["Name"] for one in await engine.list_volumes(wanted)] == ["c3"]
-        engine.close()
+        await engine.close()
 
 
 async def test_port_in_use_is_no_name_conflict(fake: FakeEngine, engine: Engine) -> None:
@@ -256,7 +256,7 @@ async def test_fakes_at_once(fake: FakeEngine, engine: Engine) -> None:
             await one.start_container(id)
             inspected = await one.inspect_container(id)
             addresses.append(inspected["NetworkSettings"]["IPAddress"])
-        their.close()
+        await their.close()
     assert len(set(addresses)) == 2
     with socket.create_connection((addresses[0], 8888)):
         pass
@@ -301,4 +301,4 @@ async def test_version_as_configured(fake: FakeEngine) -> None:
     fake.replace("1.99", "1.98")
     with pytest.raises(BadRequest, match=r"1\.30 is too old"):
         await engine.inspect_image(IMAGE)
-    engine.close()
+    await engine.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -32,11 +32,11 @@ INSPECT = f"/images/{LAB}/json"
 
 
 @pytest.fixture
-def engine(fake: FakeEngine) -> Iterator[Engine]:
+async def engine(fake: FakeEngine) -> AsyncIterator[Engine]:
     """Our way to the fake Engine."""
     engine = connect(fake.url, timeout=5.0)
     yield engine
-    engine.close()
+    await engine.close()
 
 
 @pytest.fixture

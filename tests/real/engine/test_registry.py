@@ -53,7 +53,7 @@ async def puller(real_world: RealWorld) -> AsyncIterator[Puller]:
     engine = connect(real_world.url)
     async with watching(engine, real_world.prefix) as watcher:
         yield Puller(engine, watcher)
-    engine.close()
+    await engine.close()
 
 
 async def test_pull(server: Registry, name: str, client: docker.APIClient, puller: Puller) -> None:
@@ -151,5 +151,5 @@ async def test_hanging_registry(real_world: RealWorld, puller: Puller) -> None:
         await eventually(hanging.left.is_set)
     finally:
         pull.cancel()
-        engine.close()
+        await engine.close()
         hanging.close()

@@ -97,4 +97,4 @@ async def test_a_stop_and_a_removal(fake: FakeEngine, monkeypatch: pytest.Monkey
         assert observer.vigil.restarting
         fake.remove(id)
         assert await asyncio.wait_for(observer.ends.get(), 60) == "was stopped from outside"
-    engine.close()
+    await engine.close()

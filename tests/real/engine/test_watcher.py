@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -13,17 +13,17 @@ from support.fake_engine import Behaviour, FakeEngine
 
 from dockernamed.backends import watcher as watcher_module
 from dockernamed.backends.watcher import ObservedContainer, State
-from dockernamed.engine import client as engine_module
 from dockernamed.engine.client import Engine
+from dockernamed.timings import Timings
 
 
 @pytest.fixture
-def engine(fake: FakeEngine) -> Iterator[Engine]:
+async def engine(fake: FakeEngine) -> AsyncIterator[Engine]:
     """Our way to the fake Engine, which has an image."""
     fake.add_image(IMAGE)
     engine = connect(fake.url, timeout=5.0)
     yield engine
-    engine.close()
+    await engine.close()
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ async def test_death_is_told_once(dialect: str, how: str) -> None:
             assert [(one.state, one.exit_code) for one in deaths] == [(State.EXITED, code)]
             assert deaths[0].stop_requested == (how == "stop")
             assert (watcher.get(id) is None) == (how == "remove")
-        engine.close()
+        await engine.close()
 
 
 async def test_out_of_memory(fake: FakeEngine, engine: Engine) -> None:
@@ -409,10 +409,11 @@ async def test_a_look_that_an_event_overtakes(fake: FakeEngine, engine: Engine) 
 
 
 async def test_a_look_at_an_engine_that_is_ending(
-    fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes no new connections, though its stream goes on: the end of that is waited for."""
-    monkeypatch.setattr(engine_module, "RETRIES", ())
+    fake.add_image(IMAGE)
+    engine = connect(fake.url, timings=Timings(repeat_after=()))
     monkeypatch.setattr(watcher_module, "LOOK_SECONDS", 0.001)
     async with watching(engine) as watcher:
         id = await run(engine, watcher=watcher)
@@ -424,3 +425,4 @@ async def test_a_look_at_an_engine_that_is_ending(
         fake.fault(503, "GET", "/events", times=10**6)
         fake.lose_streams()
         await asyncio.wait_for(look, 30)
+    await engine.close()

@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,17 +18,17 @@ from support.fake_engine import FakeEngine
 
 from dockernamed.backends.observed import from_list
 from dockernamed.backends.watcher import ObservedContainer, State, Watcher
+from dockernamed.engine.call import Call, parse_items
 from dockernamed.engine.client import Engine
-from dockernamed.engine.wire import Call, parse_items
 
 
 @pytest.fixture
-def engine(fake: FakeEngine) -> Iterator[Engine]:
+async def engine(fake: FakeEngine) -> AsyncIterator[Engine]:
     """Our way to the fake Engine, which has an image."""
     fake.add_image(IMAGE)
     engine = connect(fake.url, timeout=5.0)
     yield engine
-    engine.close()
+    await engine.close()
 
 
 # --- disconnects ------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ async def test_engine_away_at_first(fake: FakeEngine) -> None:
     await asyncio.wait_for(watcher.synced(), 10)
     assert watcher.connected
     await watcher.close()
-    engine.close()
+    await engine.close()
 
 
 @pytest.mark.parametrize("kind", ["reset", 500, "garbage", "lost"])
@@ -191,7 +191,7 @@ async def test_memory_is_bounded_by_containers_not_events(
     fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100,000 events of containers that come and go leave no memory behind."""
-    monkeypatch.setattr("dockernamed.watcher.MAX_GONE", 500)
+    monkeypatch.setattr("dockernamed.backends.watcher.MAX_GONE", 500)
     async with watching(engine) as watcher:
 
         def burst(start: int, count: int) -> None:

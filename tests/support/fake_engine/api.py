@@ -313,10 +313,11 @@ class Pulls:
         reference = f"{repository}@{tag}" if ":" in tag else f"{repository}:{tag}"
         header = request.headers.get("X-Registry-Auth")
         auth = json.loads(base64.urlsafe_b64decode(header)) if header else None
+        auth = auth and {key.lower(): value for key, value in auth.items()}  # as Go reads JSON
         self.log.append((reference, auth))
         try:
             return await self._pull(request, reference, auth)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ConnectionError):  # the latter: just when a line is sent
             self.cancelled.append(reference)
             raise
 

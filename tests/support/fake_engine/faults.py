@@ -6,7 +6,7 @@ import asyncio
 import re
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
@@ -102,6 +102,8 @@ class Gate:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.connections = 0
+        self.tired: set[object] = set()
+        self.headers: Mapping[str, str] = {}
         self._seen: WeakSet[object] = WeakSet()
         self.log: deque[tuple[str, str]] = deque(maxlen=200_000)
 
@@ -110,8 +112,12 @@ class Gate:
 
         @web.middleware
         async def through(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.transport in self.tired:
+                _abort(request)
+                return web.Response()
             path = re.sub(r"^/v\d+\.\d+(?=/)", "", request.path)
             self.log.append((request.method, path))
+            self.headers = request.headers
             if request.transport is not None and request.transport not in self._seen:
                 self._seen.add(request.transport)
                 self.connections += 1

@@ -74,6 +74,11 @@ class FakeEngine:
         """Method and path, without API version, of all requests so far."""
         return list(self.gate.log)
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the last request."""
+        return self.gate.headers
+
     def count(self, method: str, path: str) -> int:
         """Requests whose whole path matches an expression."""
         return sum(m == method and re.fullmatch(path, p) is not None for m, p in self.requests)
@@ -101,6 +106,19 @@ class FakeEngine:
     def down(self) -> None:
         """Stop listening and break all connections; containers stay as they are."""
         self._do(self._down())
+
+    def hang_up(self) -> None:
+        """Break all connections, as a proxy does with those that are idle, and go on listening."""
+        self._call(lambda: hang_up(self._runner))
+
+    def hang_up_on_reuse(self) -> None:
+        """Break each connection that is open now when it brings another request, unread."""
+
+        def tire() -> None:
+            assert self._runner.server is not None
+            self.gate.tired |= {one.transport for one in self._runner.server.connections}
+
+        self._call(tire)
 
     def up(self) -> None:
         """Listen again."""
@@ -205,6 +223,11 @@ class FakeEngine:
     def streams(self) -> int:
         """Event streams that are open."""
         return self._call(lambda: len(self._core.subscribers))
+
+    @property
+    def events_unsent(self) -> int:
+        """Events that wait until somebody reads what was sent before them, over all streams."""
+        return self._call(lambda: sum(one.queue.qsize() for one in self._core.subscribers))
 
     def lose_streams(self, how: str = "end") -> None:
         """All event streams end: silently (``"end"``) or with a broken connection (``"abort"``)."""

@@ -1,0 +1,146 @@
+"""One request to the Engine as a value, and how the body of its answer is read. Pure."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import BadRequest, Conflict, EngineError, EngineFailed, NameTaken, NotFound
+
+# Podman answers 500 where Docker answers 409, and Docker 403 for a network in use.
+_NAME_TAKEN = re.compile(r"already in use by|name .*is in use")
+_CONFLICT = re.compile(r"in use|is being used|active endpoints|is running|state improper")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to the Engine.
+
+    Attributes:
+        action: for messages, such as ``"inspect container abc"``.
+        method: of HTTP.
+        path: such as ``/containers/abc/json``, quoted, without API version.
+        params: query; values None are left out, others are sent as ``str``.
+        body: sent as JSON; ``bytes`` are sent as a tar archive.
+        headers: further headers.
+        timeout: seconds within which the whole answer must have come; None: no limit.
+        repeat: making the call twice does no harm, so it is repeated when the connection breaks.
+        anew: use a new connection even for a call that may be repeated.
+    """
+
+    action: str
+    method: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    body: object = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = 60.0
+    repeat: bool = False
+    anew: bool = False
+
+
+def parse_object(call: Call, body: bytes) -> dict[str, Any]:
+    """The JSON object of an answer.
+
+    Raises:
+        EngineFailed: it is none.
+    """
+    try:
+        answer = json.loads(body)
+    except ValueError as error:
+        raise _not_json(call, body) from error
+    if not isinstance(answer, dict):
+        raise _not_json(call, body)
+    return answer
+
+
+def parse_items(call: Call, body: bytes) -> Iterator[Any]:
+    """The items of a JSON array, decoded one by one.
+
+    A list of 10,000 containers takes a good part of a second to decode. Between two items the
+    caller can let the event loop run.
+
+    Raises:
+        EngineFailed: it is no JSON array.
+    """
+    try:
+        text = body.decode().strip()
+        if text in ("null", ""):  # Go's empty list
+            return
+        if text[0] != "[":
+            raise _not_json(call, body)
+        decode, end, position = json.JSONDecoder().raw_decode, len(text) - 1, _skip(text, 1)
+        while position < end:
+            item, position = decode(text, position)
+            yield item
+            position = _skip(text, position)
+        if position != end or text[end] != "]":
+            raise _not_json(call, body)
+    except (ValueError, IndexError) as error:  # the latter: it ends too soon
+        raise _not_json(call, body) from error
+
+
+def parse_nothing(call: Call, body: bytes) -> None:
+    """An answer that says by its status alone that the call was done.
+
+    Raises:
+        EngineFailed: it has a body. A proxy's page with status 200 is no proof that the Engine did
+            anything.
+    """
+    if body.strip():
+        raise EngineFailed(call.action, f"unexpected answer: {body[:100]!r}")
+
+
+def demultiplex(body: bytes) -> str:
+    """The text of a log, whether or not the container has a terminal.
+
+    Without one, output comes in frames of an eight byte header (stream, three zeros, length) and
+    the payload. Only a body that is made of nothing but such frames is taken for that, so that no
+    second request is needed to learn if there is a terminal.
+    """
+    parts, position, size = [], 0, len(body)
+    while position < size:
+        header = body[position : position + 8]
+        if len(header) < 8 or header[0] > 2 or header[1:4] != b"\0\0\0":
+            return body.decode(errors="replace")
+        end = position + 8 + int(struct.unpack(">I", header[4:])[0])
+        if end > size:
+            return body.decode(errors="replace")
+        parts.append(body[position + 8 : end])
+        position = end
+    return b"".join(parts).decode(errors="replace")
+
+
+def refusal(call: Call, status: int, body: bytes) -> EngineError:
+    """The error that an answer of a status other than 2xx means, in the Engine's own words."""
+    try:
+        message = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = body[:1000].decode(errors="replace").strip()
+    message = message or http.client.responses.get(status, "no reason given")
+    creating = call.path == "/containers/create"
+    changing = call.method == "DELETE" or call.path.endswith("/kill")
+    if status == 404:
+        kind: type[EngineError] = NotFound
+    elif creating and _NAME_TAKEN.search(message):
+        kind = NameTaken
+    elif status == 409 or (changing and status in (403, 500) and _CONFLICT.search(message)):
+        kind = Conflict
+    else:
+        kind = EngineFailed if status >= 500 or status < 400 else BadRequest
+    return kind(call.action, message, status)
+
+
+def _skip(text: str, position: int) -> int:
+    while text[position] in ", \t\r\n":
+        position += 1
+    return position
+
+
+def _not_json(call: Call, body: bytes) -> EngineFailed:
+    return EngineFailed(call.action, f"the answer is not JSON: {body[:100]!r}")
