@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jupyterhub.app import JupyterHub
 
 from ..desired.network import NAMELESS_NETWORKS
-from ..errors import ConfigError, EngineError
+from ..errors import ConfigError, DockerNamedError
 from ..lifecycle.orphans import OrphanReaper
 from ..lifecycle.runtime import Runtime
 from ..options.unread import OURS
@@ -121,10 +121,10 @@ async def _check_network(app: JupyterHub, name: str, runtime: Runtime) -> None:
         return
     try:
         await within(NETWORK_S, runtime.network(name))
-    except ConfigError as error:
-        await runtime.close()
-        _end(app, [str(Fault(f"c.{OURS}.network_name", literal(name), error.hint))])
-    except (EngineError, asyncio.TimeoutError):
+    except (DockerNamedError, asyncio.TimeoutError) as error:
+        if isinstance(error, ConfigError) and error.field == "network_name":
+            await runtime.close()
+            _end(app, [str(Fault(f"c.{OURS}.network_name", literal(name), error.hint))])
         _background(asyncio.ensure_future(_tell_of_network(app, name, runtime)))
 
 
@@ -133,7 +133,7 @@ async def _tell_of_network(app: JupyterHub, name: str, runtime: Runtime) -> None
     problem = None
     try:
         await runtime.network(name)
-    except (ConfigError, EngineError) as error:
+    except DockerNamedError as error:
         problem = error
     if problem is not None:
         app.log.error("No server can be started: %s", problem)
