@@ -24,7 +24,7 @@ _HUB_LINE = ".".join(jupyterhub.__version__.split(".")[:2])
 
 _TEMPLATES = (
     "Template fields: {username}, {servername}, {user_server}, {raw_username}, {raw_servername}, "
-    "{prefix}, {hub_id}, {imagename} and {base_url}; any other is an error at the server's start."
+    "{prefix}, {hub_id}, {imagename} and {base_url}; any other is an error."
 )
 
 

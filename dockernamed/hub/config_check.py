@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import jinja2
+from traitlets import TraitError
 from traitlets.config import Config
 
 from .. import naming, templates
@@ -24,7 +26,17 @@ from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError, TemplateError
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
-from .config_types import Configured, Fault, configured, example, fault_of, literal, names_in, shown
+from .config_types import (
+    Configured,
+    Fault,
+    configured,
+    example,
+    fault_of,
+    literal,
+    names_in,
+    reason,
+    shown,
+)
 
 #: Whose names are put in for the fields of templates, to see whether they can be expanded.
 SAMPLE = naming.Key("hub", "ann", "exp-1")
@@ -103,7 +115,12 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
             check(settings, fields)
         except ConfigError as error:
             yield error
-    yield from chooser.problems(settings)
+
+    def overriding(name: str, value: object) -> None:
+        if name in _BY_NAME:
+            _BY_NAME[name](SimpleNamespace(**{name: value}), fields)
+
+    yield from chooser.problems(settings, overriding)
 
 
 def _fault(error: ConfigError, known: Mapping[str, Configured], settings: Any) -> Fault:
@@ -112,12 +129,18 @@ def _fault(error: ConfigError, known: Mapping[str, Configured], settings: Any) -
     if "." in name:
         return Fault(f"c.{name}", literal(error.value), error.hint)
     section = known[name].section if name in known else OURS
-    line = f"c.{section}.{name}"
-    fault = Fault(f"c.{section}.{error.field}", shown(name, error.value), error.hint)
-    trait = settings.traits().get(name)
+    line, value = f"c.{section}.{error.field}", shown(name, error.value)
+    traits = settings.traits(config=True)
+    overridden = re.search(r"\['(\w+)'\]$", error.field)
+    if overridden and overridden[1] in traits:
+        name, section = overridden[1], OURS
+    trait, cause = traits.get(name), error.__cause__
     if trait is None or "c." in error.hint:
-        return fault
-    return Fault(fault.line, fault.value, fault.why, example(line, trait, settings, None))
+        return Fault(line, value, error.hint)
+    wrong_type = isinstance(cause, TraitError)
+    why = reason(trait, cause) if isinstance(cause, TraitError) else error.hint
+    works = example(f"c.{section}.{name}", trait, settings, error.value if wrong_type else None)
+    return Fault(line, value, why, works)
 
 
 # --- each check --------------------------------------------------------------------------------
@@ -207,14 +230,18 @@ def _hub(hub: Any, settings: Any, fields: Mapping[str, str]) -> None:
 
 _FILES = ("server_volume", "volumes", "read_only_volumes", "mounts")
 _PLAIN = sorted(chooser.TEMPLATED - {"name_template", *_FILES})
+#: Checks that look at one setting, by its name: they count for overrides of it, too.
+_BY_NAME: Mapping[str, Check] = {
+    **{name: partial(_template, name) for name in _PLAIN},
+    **{name: partial(_arguments, name) for name in sorted(chooser.TEMPLATED_IN_PASSING)},
+    **{name: partial(_files, name) for name in _FILES},
+    "host_ip": _host_ip,
+}
 _CHECKS: tuple[Check, ...] = (
     _prefix,
     _name_template,
-    *(partial(_template, name) for name in _PLAIN),
-    *(partial(_arguments, name) for name in sorted(chooser.TEMPLATED_IN_PASSING)),
-    *(partial(_files, name) for name in _FILES),
+    *_BY_NAME.values(),
     _targets,
-    _host_ip,
     _memory,
     _form_template,
     _engine,

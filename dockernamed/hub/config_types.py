@@ -97,9 +97,8 @@ def fault_of(one: Configured, spawner: HasTraits) -> Fault | None:
         trait._validate(spawner, value)
     except Exception as error:  # TraitError, and whatever a validator stumbles over
         line = f"c.{one.section}.{one.name}"
-        return Fault(
-            line, shown(one.name, value), _why(trait, error), example(line, trait, spawner, value)
-        )
+        works = example(line, trait, spawner, value)
+        return Fault(line, shown(one.name, value), reason(trait, error), works)
     return None
 
 
@@ -144,7 +143,8 @@ def example(line: str, trait: TraitType[Any, Any], spawner: HasTraits, value: An
     return f"{line} = {literal(default)}" if isinstance(default, (str, int, float, list)) else ""
 
 
-def _why(trait: TraitType[Any, Any], error: Exception) -> str:
+def reason(trait: TraitType[Any, Any], error: Exception) -> str:
+    """Why a setting does not take a value, without the value."""
     if any(isinstance(one, ByteSpecification) for one in _kinds(trait)):
         return _BYTES
     return _AROUND.sub("", str(error)).rstrip(".").replace("unicode string", "string")

@@ -225,11 +225,14 @@ def images(spawner: Any) -> list[str]:
     return sorted({str(aliases.get(image, image)) for image in named})
 
 
-def problems(spawner: Any) -> list[ConfigError]:
+def problems(
+    spawner: Any, check: Callable[[str, object], object] = lambda name, value: None
+) -> list[ConfigError]:
     """What cannot work in the settings about choices, as far as known when the Hub starts.
 
     Args:
         spawner: one made of the Hub's configuration, with no user.
+        check: looks at a value of the right type that overrides a setting; raises ConfigError.
 
     Returns:
         Errors that say where it is, and what would work.
@@ -237,9 +240,11 @@ def problems(spawner: Any) -> list[ConfigError]:
     traits = spawner.traits()
 
     def accepts(name: str, value: Any) -> None:
+        whole = value
         if isinstance(value, Mapping):
-            value = overrides.merged(getattr(spawner, name), value)
-        traits[name]._validate(spawner, value)
+            whole = overrides.merged(getattr(spawner, name), value)
+        traits[name]._validate(spawner, whole)
+        check(name, value)
 
     known = [
         {} if callable(value) else value for value in (spawner.profile_list, spawner.common_options)

@@ -227,7 +227,8 @@ def check_values(
         try:
             overridable.check(name, value)
         except Exception as error:  # whatever a validator of the admin's own class may raise
-            raise ConfigError(f"{where}[{name!r}]", value, str(error)) from error
+            hint = error.hint if isinstance(error, ConfigError) else str(error)
+            raise ConfigError(f"{where}[{name!r}]", value, hint) from error
 
 
 def check_placeholders(override: Mapping[str, object], where: str) -> None:

@@ -267,6 +267,19 @@ VALUES: list[tuple[dict[str, Any], str]] = [
         "profile_list[0]['spawner_override']['client_kwargs'] = {}: it holds for all servers",
     ),
     (
+        {"profile_list": [{"display_name": "A", "spawner_override": {"volumes": {"{u}": "/a"}}}]},
+        "profile_list[0]['volumes'] = {\"{u}\": \"/a\"}: there is no field {u}",
+    ),
+    (
+        {"group_overrides": {"g": {"groups": [], "spawner_override": {"host_ip": "localhost"}}}},
+        "group_overrides['g']['spawner_override']['host_ip'] = \"localhost\": expected an IP",
+    ),
+    (
+        {"profile_list": [{"display_name": "A", "spawner_override": {"mem_limit": "512m"}}]},
+        '"512m": expected a number of bytes, or text such as "512M" with K, M, G or T at its end; '
+        'for example c.DockerNamedSpawner.mem_limit = "512M"',
+    ),
+    (
         {"group_overrides": {"g": {"groups": ["g"], "spawner_override": {"orphans": "off"}}}},
         "group_overrides['g']['spawner_override']['orphans'] = \"off\": it holds for all servers",
     ),
