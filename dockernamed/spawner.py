@@ -20,12 +20,14 @@ from tornado import web
 from traitlets import default, observe
 
 from . import errors, naming, templates
+from .backends.base import ServerRef, StartRequest
 from .backends.watcher import ObservedContainer
 from .callables import evaluated
+from .desired.environment import split
 from .desired.network import Endpoint, check_reachable, hub_host
 from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
-from .engine.archive import CERTS_DIR, certificates, pack
+from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error
 from .hub.ownership import OfOthers, of_others
@@ -58,6 +60,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     # JupyterHub has no type hints: what we assign of its attributes.
     hub_connect_url: str | None
     ssl_alt_names: Any
+
+    #: How long is waited for what; no setting.
+    timings = DEFAULT
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -95,7 +100,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     def runtime(self, hub_id: str) -> Runtime:
         """The Engine as this Hub sees it, shared by all its spawners."""
-        return Runtime.shared(self.connection(), hub_id, self.log, self.max_parallel_calls)
+        return Runtime.shared(
+            self.connection(), hub_id, self.log, self.max_parallel_calls, self.timings
+        )
 
     @cached_property
     def _runtime(self) -> Runtime:
@@ -161,7 +168,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     @property
     def chooser(self) -> Chooser:
         """What may be chosen for this server."""
-        return Chooser(self, self._runtime.engine.list_images)
+        runtime = self._runtime
+        return Chooser(self, runtime.engine.list_images, runtime.timings)
 
     @default("options_form")
     def _default_options_form(self) -> Callable[..., Awaitable[str]]:
@@ -283,7 +291,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def prepull_all(self, runtime: Runtime) -> None:
         """Pull every image that can be chosen."""
         pull = partial(self._pull, runtime)
-        await prepull(chooser.images(self), pull, runtime.watcher, self.log)
+        pauses = runtime.timings.prepull_again
+        await prepull(chooser.images(self), pull, runtime.watcher, self.log, pauses)
 
     async def _find_hub(self, network: str) -> None:
         """Set hub_connect_url where the admin left it to us."""
@@ -347,14 +356,16 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         try:
             endpoint = await self._runtime.backend.start(
-                spec,
-                env,
-                volume_owners=volumes.owners,
+                StartRequest(
+                    server=ServerRef(settings.key, others=others.containers),
+                    spec=spec,
+                    env=split(env),
+                    files=attempt.files,
+                    volume_owners=volumes.owners,
+                    keep_failed=settings.kept.keep_failed,
+                ),
                 until_ready=until_ready,
-                before_start=partial(self._put, attempt.files) if attempt.files else None,
                 on_step=self._progress.step,
-                keep_failed=settings.kept.keep_failed,
-                others=others.containers,
             )
         except errors.ServerDied:
             attempt.container_kept = settings.kept.keep_failed
@@ -386,6 +397,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             elsewhere=others.volumes_of_other_users,
         )
         return plan, others
+
+    @property
+    def _server_ref(self) -> ServerRef:
+        """Whose containers are ours, whatever we and others were called before."""
+        return ServerRef(self.key, self.object_id, self._of_others().containers)
 
     def _of_others(self, *mentions: str) -> OfOthers:
         """What other servers of the Hub have of some names, and of this server's containers."""
@@ -444,8 +460,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if record is None:
             if self.object_id and not runtime.watcher.connected:
                 return None
-            others = self._of_others().containers
-            found = await runtime.backend.running_id(self.user.name, self.name, others)
+            found = await runtime.backend.running_id(self._server_ref)
             if found is None:
                 return 0
             # A Hub that was killed in the middle of a start left no id, but labels.
@@ -471,8 +486,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def _watch(self) -> ServerMonitor:
         if self._monitor is None or self._monitor.id != self.object_id:
             self._stop_watching()
-            watcher = self._runtime.watcher
-            self._monitor = ServerMonitor(watcher, self.object_id, self._ended, self._moved)
+            runtime = self._runtime
+            self._monitor = ServerMonitor(
+                runtime.watcher, self.object_id, self._ended, self._moved, runtime.timings
+            )
         return self._monitor
 
     def _stop_watching(self) -> None:
@@ -525,7 +542,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             resolver = self._resolver
             kept = resolver.kept(await resolver.place())
         backend = self._runtime.backend
-        endpoint = await backend.address(self.object_id, kept.port, kept.access)
+        endpoint = await backend.endpoint(self.object_id, kept.port, kept.access)
         return url_of(endpoint, secure=self.internal_ssl)
 
     def report_progress(self, message: str, progress: int = 0) -> None:
@@ -551,12 +568,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return
         settings = self._kept or self
         await self._runtime.backend.stop(
-            self.user.name,
-            self.name,
+            self._server_ref,
             grace=0.0 if now else settings.stop_timeout,
             keep=not settings.remove,
-            own=self.object_id,
-            others=self._of_others().containers,
         )
 
     async def run_post_stop_hook(self) -> None:
@@ -574,8 +588,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         The Hub forgets the server whatever we raise, so an Engine that is away is waited for.
         """
         backend = self._runtime.backend
-        others = self._of_others().containers
-        await backend.delete(self.user.name, self.name, others=others)
+        await backend.delete(self._server_ref)
         if not (self._kept or self).delete_volumes:
             return
 
@@ -594,9 +607,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        others = self._of_others().containers
-        backend, patience = self._runtime.backend, DEFAULT.engine_first_seen
-        await as_http_error(backend.delete(self.user.name, old_name, patience, others))
+        old = replace(self._server_ref, key=replace(self.key, server=old_name))
+        backend, patience = self._runtime.backend, self._runtime.timings.engine_first_seen
+        await as_http_error(backend.delete(old, patience))
 
     # --- certificates ----------------------------------------------------------------------
 
@@ -615,6 +628,3 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         assert self._attempt is not None, "JupyterHub makes certificates for a start"
         self._attempt.files = certificates(paths)
         return {name: f"{CERTS_DIR}/{name}" for name in paths}
-
-    async def _put(self, files: Mapping[str, bytes], container_id: str) -> None:
-        await self._runtime.engine.put_archive(container_id, "/", pack(files))

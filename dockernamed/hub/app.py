@@ -82,6 +82,7 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         stop_timeout=settings.stop_timeout,
         interval=settings.orphan_interval,
         log=settings.log,
+        timings=runtime.timings,
     )
     _background(asyncio.ensure_future(reaper.run()))
 

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from .. import naming
-from ..backends.executor import Containers
+from ..backends.base import SeenNetwork
+from ..backends.executor import Executor
 from ..backends.observed import ObservedContainer
 from ..backends.watcher import Watcher
 from ..desired.resolved import KeptSettings
 from ..errors import DockerNamedError
-
-#: Seconds at least between two looks at what could not be dealt with.
-SOON_S = 1.0
+from ..timings import DEFAULT, Timings
 
 
 @dataclass(frozen=True)
@@ -91,16 +89,16 @@ def keeps_container(server: KnownServer, default: bool) -> bool:
 
 
 def orphaned_networks(
-    networks: Iterable[Mapping[str, Any]], known: Iterable[KnownServer]
-) -> list[tuple[Mapping[str, Any], naming.Key]]:
+    networks: Iterable[SeenNetwork], known: Iterable[KnownServer]
+) -> list[tuple[SeenNetwork, naming.Key]]:
     """The networks whose labels name a server that is not there, and that server.
 
     Args:
-        networks: of this Hub, as of ``GET /networks``.
+        networks: of this Hub.
         known: all servers of the Hub, running or not.
     """
     servers = {(one.user, one.server) for one in known}
-    labelled = ((network, naming.key_of(network.get("Labels"))) for network in networks)
+    labelled = ((network, naming.key_of(network.labels)) for network in networks)
     return [
         (network, key)
         for network, key in labelled
@@ -122,13 +120,14 @@ class OrphanReaper:
         stop_timeout: seconds between SIGTERM and SIGKILL.
         interval: seconds between two rounds.
         log: where to tell.
+        timings: how soon what could not be dealt with is looked at again.
     """
 
     def __init__(
         self,
         hub: str,
         watcher: Watcher,
-        backend: Containers,
+        backend: Executor,
         known: Callable[[], Iterable[KnownServer]],
         *,
         keep: bool,
@@ -137,10 +136,12 @@ class OrphanReaper:
         stop_timeout: float,
         interval: float,
         log: logging.Logger,
+        timings: Timings = DEFAULT,
     ) -> None:
         self._hub, self._watcher, self._backend, self._known = hub, watcher, backend, known
         self._keep, self._policy, self._stop_timeout = keep, policy, stop_timeout
         self._grace, self._interval, self._log = grace, interval, log
+        self._again = max(grace, timings.orphans_again)
         self._since: dict[str, float] = {}
         self._refused: set[str] = set()  # ids of what could not be removed, which was told
 
@@ -153,7 +154,7 @@ class OrphanReaper:
             except DockerNamedError as error:
                 self._log.warning("Looking for orphans failed, will try again: %s", error)
                 waiting = True
-            await asyncio.sleep(max(self._grace, SOON_S) if waiting else self._interval)
+            await asyncio.sleep(self._again if waiting else self._interval)
 
     async def round(self) -> bool:
         """Look once. True where something was found that is left for now.
@@ -199,10 +200,10 @@ class OrphanReaper:
         ]
         return containers, [
             Orphan(
-                str(network["Id"]),
-                f"network {network['Name']} ({network['Id'][:12]})",
+                network.id,
+                f"network {network.name} ({network.id[:12]})",
                 f"the Hub has no server {key.server!r} of user {key.user!r}",
-                partial(self._backend.discard_network, str(network["Id"])),
+                partial(self._backend.discard_network, network.id),
             )
             for network, key in orphaned_networks(networks, known)
         ]

@@ -11,20 +11,14 @@ from ..backends.watcher import ObservedContainer
 from ..desired.network import Access, Endpoint
 from ..errors import NotFound, ServerDied, ServerSilent
 from ..timeouts import within
+from ..timings import DEFAULT, Timings
 from .redact import hidden, printable
 from .runtime import Runtime
 
-#: Of a start's time, how much is kept for telling why it failed: seconds, but at most a tenth.
-MARGIN_S = 1.0
 #: Characters at most of a failed server's last lines: they may be of any length.
 MAX_QUOTED = 4000
-#: Seconds between two tries, at first and at most.
-FIRST_STEP_S = 0.01
-LONGEST_STEP_S = 0.5
 #: A step's share of the time waited so far: what waiting in steps can add to a start at most.
 SHARE = 0.02
-#: Seconds that one try may take.
-REQUEST_TIMEOUT_S = 5.0
 
 
 class ReadinessProbe:
@@ -71,11 +65,11 @@ class ReadinessProbe:
             ServerSilent: the time is up.
         """
         try:
-            running = await self._runtime.backend.address(container_id, port, access)
+            running = await self._runtime.backend.endpoint(container_id, port, access)
         except (ServerDied, NotFound):
             raise await self._post_mortem(container_id) from None
         url = url_of(running, secure=self._ssl is not None) + path
-        ready = asyncio.ensure_future(answers(url, self._ssl))
+        ready = asyncio.ensure_future(answers(url, self._ssl, self._runtime.timings))
         dead = asyncio.ensure_future(self._runtime.watcher.wait_dead(container_id))
         try:
             await asyncio.wait(
@@ -96,7 +90,8 @@ class ReadinessProbe:
         raise self.too_late
 
     def _time_left(self) -> float:
-        margin = min(MARGIN_S, self._seconds / 10)
+        timings = self._runtime.timings
+        margin = min(timings.explain_failure, self._seconds * timings.explain_failure_share)
         return max(0.0, self._deadline - margin - asyncio.get_running_loop().time())
 
     async def _post_mortem(
@@ -115,7 +110,9 @@ def url_of(running: Endpoint, *, secure: bool) -> str:
     return f"{'https' if secure else 'http'}://{host}:{running.port}"
 
 
-async def answers(url: str, ssl_context: ssl.SSLContext | None = None) -> None:
+async def answers(
+    url: str, ssl_context: ssl.SSLContext | None = None, timings: Timings = DEFAULT
+) -> None:
     """Return as soon as something below 500 comes back from ``GET url``.
 
     It waits without end: the caller races it against the container's death and its own deadline.
@@ -123,18 +120,19 @@ async def answers(url: str, ssl_context: ssl.SSLContext | None = None) -> None:
     Args:
         url: absolute http or https URL.
         ssl_context: for https.
+        timings: how often it is asked, and how long one answer may take.
     """
     began = asyncio.get_running_loop().time()
     while True:
         try:
-            status = await within(REQUEST_TIMEOUT_S, _status(url, ssl_context))
+            status = await within(timings.probe_answer, _status(url, ssl_context))
         except (OSError, ValueError, asyncio.TimeoutError):
             # Refused; or Docker's port proxy accepted before the server listens, and hung up.
             status = 599
         if status < 500:
             return
         waited = asyncio.get_running_loop().time() - began
-        await asyncio.sleep(min(max(FIRST_STEP_S, SHARE * waited), LONGEST_STEP_S))
+        await asyncio.sleep(min(max(timings.first_probe, SHARE * waited), timings.longest_probe))
 
 
 async def _status(url: str, ssl_context: ssl.SSLContext | None) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..backends.executor import Containers
+from ..backends.containers import Containers
+from ..backends.executor import Executor
 from ..backends.watcher import Watcher
 from ..desired.network import own_container_id
 from ..engine.client import Connection, Engine
@@ -18,9 +19,8 @@ from ..errors import ConfigError, NotFound
 from ..images import credentials, reference
 from ..images.puller import Puller
 from ..timeouts import ended
+from ..timings import DEFAULT, Timings
 
-#: Networks change rarely; a burst of starts asks for theirs once.
-NETWORK_FACTS_S = 30.0
 LOG = logging.getLogger("dockernamed")
 MOUNTINFO = Path("/proc/self/mountinfo")
 
@@ -31,13 +31,21 @@ _shared = WeakKeyDictionary()
 class Runtime:
     """One Engine as one Hub sees it."""
 
-    def __init__(self, connection: Connection, hub: str, log: logging.Logger, workers: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        hub: str,
+        log: logging.Logger,
+        workers: int,
+        timings: Timings = DEFAULT,
+    ) -> None:
         # As JupyterHub does with tornado's loggers: ours speak in the Hub's log.
         LOG.parent, LOG.propagate = log, True
-        self.engine = Engine(connection, workers=workers)
-        self.watcher = Watcher(self.engine, hub)
+        self.engine = Engine(connection, workers=workers, timings=timings)
+        self.timings = timings
+        self.watcher = Watcher(self.engine, hub, timings)
         self.puller = Puller(self.engine, self.watcher)
-        self.backend = Containers(self.engine, self.watcher, log)
+        self.backend = Executor(Containers(self.engine), self.watcher, log, timings)
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
         self.watcher.start()
@@ -45,7 +53,12 @@ class Runtime:
 
     @classmethod
     def shared(
-        cls, connection: Connection, hub: str, log: logging.Logger, workers: int = 16
+        cls,
+        connection: Connection,
+        hub: str,
+        log: logging.Logger,
+        workers: int = 16,
+        timings: Timings = DEFAULT,
     ) -> Runtime:
         """The one of this event loop, Engine and Hub; made at the first call.
 
@@ -54,11 +67,12 @@ class Runtime:
             hub: the Hub's id.
             log: the Hub's log.
             workers: short calls under way at once; counts at the first call.
+            timings: how long is waited for what; likewise.
         """
         runtimes = _shared.setdefault(asyncio.get_running_loop(), {})
         runtime = runtimes.get((connection, hub))
         if runtime is None:
-            runtime = runtimes[connection, hub] = cls(connection, hub, log, workers)
+            runtime = runtimes[connection, hub] = cls(connection, hub, log, workers, timings)
         return runtime
 
     @property
@@ -73,13 +87,14 @@ class Runtime:
             ConfigError: there is no such network.
         """
         known = self._networks.get(name)
-        if known is None or known[0] < time.monotonic():
+        if known is None or known[0] <= time.monotonic():
             try:
                 info = await self.engine.inspect_network(name)
             except NotFound:
                 hint = f"the Engine has no such network; make it: docker network create {name}"
                 raise ConfigError("network_name", name, hint) from None
-            known = self._networks[name] = (time.monotonic() + NETWORK_FACTS_S, info)
+            # Networks change rarely; a burst of starts asks for theirs once.
+            known = self._networks[name] = (time.monotonic() + self.timings.network_facts, info)
         return known[1]
 
     async def hub_container(self) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from ..callables import evaluated
 from ..errors import ConfigError, EngineError
 from ..images.allowed import AllowedImages, not_an_image
 from ..timeouts import within
+from ..timings import DEFAULT, Timings
 from . import overrides, profile_config
 from .form import Presence, images_of, presence, render
 from .overrides import OVERRIDE, Layer, OverridableSettings
@@ -42,7 +43,6 @@ TEMPLATED = frozenset(
 OF_VOLUMES = frozenset({"mounts", "read_only_volumes", "server_volume", "volumes"})
 #: Settings with texts that programs read: only names of fields are expanded there.
 TEMPLATED_IN_PASSING = frozenset({"extra_create_kwargs", "extra_host_config"})
-LISTING_TIMEOUT = 2.0  # seconds that a form waits to learn which images the Engine has
 
 #: Gives the references of the images on the Engine.
 ListImages = Callable[[], Awaitable[Iterable[str]]]
@@ -69,10 +69,16 @@ class Chooser:
         spawner: its settings, ``user``, ``user_options`` and ``log`` are used; callables among the
             settings get it.
         list_images: asked when a form is made; None: forms don't say which images are there.
+        timings: how long a form waits for that.
     """
 
-    def __init__(self, spawner: Any, list_images: ListImages | None = None) -> None:
-        self._spawner, self._list_images = spawner, list_images
+    def __init__(
+        self,
+        spawner: Any,
+        list_images: ListImages | None = None,
+        timings: Timings = DEFAULT,
+    ) -> None:
+        self._spawner, self._list_images, self._timings = spawner, list_images, timings
 
     async def menu(self) -> Menu:
         """What may be chosen now.
@@ -163,7 +169,7 @@ class Chooser:
         if self._list_images is None:
             return lambda image: None
         try:
-            listed = await within(LISTING_TIMEOUT, self._list_images())
+            listed = await within(self._timings.list_images, self._list_images())
         except (EngineError, asyncio.TimeoutError) as error:
             self._spawner.log.warning("The form cannot say which images are there: %s", error)
             return lambda image: None

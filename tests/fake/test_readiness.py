@@ -12,15 +12,13 @@ from pathlib import Path
 import pytest
 from certipy import Certipy
 
-from dockernamed.lifecycle import readiness
 from dockernamed.lifecycle.readiness import answers
+from dockernamed.timings import Timings
 
 Answer = Callable[[bytes], Awaitable[bytes]]
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "LONGEST_STEP_S", 0.01)
+QUICK = Timings(longest_probe=0.01)
 
 
 class Server:
@@ -28,7 +26,7 @@ class Server:
 
     def __init__(self, *answers: bytes | None) -> None:
         self.answers = list(answers)
-        self.stop_requested: list[bytes] = []
+        self.requests: list[bytes] = []
         self.port = 0
 
     @asynccontextmanager
@@ -44,7 +42,7 @@ class Server:
         if answer is None:  # never; until the other side hangs up
             await reader.read()
         else:
-            self.stop_requested.append(await reader.readuntil(b"\r\n\r\n"))
+            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
             writer.write(answer)
         writer.close()
 
@@ -56,9 +54,9 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 async def test_anything_below_500_counts(status: int) -> None:
     """A server that redirects or refuses is up."""
     async with Server(b"HTTP/1.1 %d X\r\n\r\n" % status).listening() as server:
-        await answers(f"http://127.0.0.1:{server.port}/user/ann/api")
-    assert len(server.stop_requested) == 1
-    assert server.stop_requested[0].startswith(b"GET /user/ann/api HTTP/1.1\r\nHost: 127.0.0.1:")
+        await answers(f"http://127.0.0.1:{server.port}/user/ann/api", timings=QUICK)
+    assert len(server.requests) == 1
+    assert server.requests[0].startswith(b"GET /user/ann/api HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
 @pytest.mark.parametrize(
@@ -78,9 +76,9 @@ async def test_anything_below_500_counts(status: int) -> None:
 async def test_what_is_not_an_answer(first: bytes) -> None:
     """An error of a proxy, a hang-up, another protocol: asked again until the server is up."""
     async with Server(first, first, OK).listening() as server:
-        await answers(f"http://127.0.0.1:{server.port}")
-    assert len(server.stop_requested) == 3
-    assert server.stop_requested[0].startswith(b"GET / HTTP/1.1\r\n")
+        await answers(f"http://127.0.0.1:{server.port}", timings=QUICK)
+    assert len(server.requests) == 3
+    assert server.requests[0].startswith(b"GET / HTTP/1.1\r\n")
 
 
 async def test_nobody_listens_yet() -> None:
@@ -88,7 +86,7 @@ async def test_nobody_listens_yet() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        waiting = asyncio.ensure_future(answers(f"http://127.0.0.1:{port}/"))
+        waiting = asyncio.ensure_future(answers(f"http://127.0.0.1:{port}/", timings=QUICK))
         taken.listen()
         taken.setblocking(False)
         loop = asyncio.get_running_loop()
@@ -98,18 +96,18 @@ async def test_nobody_listens_yet() -> None:
             await asyncio.wait_for(waiting, 30)
 
 
-async def test_a_silent_port(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_port() -> None:
     """One that accepts and says nothing is hung up on, and asked again."""
-    monkeypatch.setattr(readiness, "REQUEST_TIMEOUT_S", 0.05)
     async with Server(None, OK).listening() as server:
-        await answers(f"http://127.0.0.1:{server.port}/")
-    assert len(server.stop_requested) == 1
+        url = f"http://127.0.0.1:{server.port}/"
+        await answers(url, timings=Timings(longest_probe=0.01, probe_answer=0.05))
+    assert len(server.requests) == 1
 
 
 async def test_cancelled() -> None:
     """It waits without end, and can be cancelled at any moment without a word in the log."""
     async with Server(None).listening() as server:
-        waiting = asyncio.ensure_future(answers(f"http://127.0.0.1:{server.port}/"))
+        waiting = asyncio.ensure_future(answers(f"http://127.0.0.1:{server.port}/", timings=QUICK))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -126,8 +124,8 @@ async def test_https(tmp_path: Path) -> None:
     ours = ssl.create_default_context(cafile=files["ca"])
     async with Server(OK).listening(theirs) as server:
         url = f"https://127.0.0.1:{server.port}/"
-        stranger = asyncio.ensure_future(answers(url, ssl.create_default_context()))
-        await asyncio.wait_for(answers(url, ours), 30)
+        stranger = asyncio.ensure_future(answers(url, ssl.create_default_context(), QUICK))
+        await asyncio.wait_for(answers(url, ours, QUICK), 30)
         assert not stranger.done()
         stranger.cancel()
         await asyncio.wait({stranger})

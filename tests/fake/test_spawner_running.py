@@ -6,21 +6,29 @@ import asyncio
 import io
 import logging
 import tarfile
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from jupyterhub import orm
 from support.driving import MakeHub, Told, env_of, message
 from support.fake_engine import FakeEngine
-from support.stage import IMAGE, INSPECT, KILL, REMOVE, STOP, VOLUME_REMOVE, eventually, running
-from support.stub_hub import Hub, of_server, runtime
+from support.stage import (
+    IMAGE,
+    INSPECT,
+    KILL,
+    QUICK,
+    REMOVE,
+    STOP,
+    VOLUME_REMOVE,
+    eventually,
+    running,
+)
+from support.stub_hub import Hub, of_server, runtime, spawners_with
 from tornado import web
 
 from dockernamed import naming, templates
-from dockernamed import spawner as spawner_module
-from dockernamed.backends import executor as containers_module
 from dockernamed.desired import entrypoint
-from dockernamed.timings import Timings
 
 # --- while it runs -----------------------------------------------------------------------------
 
@@ -149,6 +157,11 @@ async def test_restart_unseen(hub: Hub, fake: FakeEngine) -> None:
     assert spawner.server.port == 7
 
 
+async def lost_more_often_than(disconnects: int) -> None:
+    """Wait until the stream is lost once more."""
+    await eventually(lambda: runtime().watcher.disconnects > disconnects)
+
+
 async def test_a_lost_stream_costs_no_question(hub: Hub, fake: FakeEngine) -> None:
     """However many servers there are: the list tells where they are, once it knows them."""
     spawners = [await hub.spawn(f"exp-{number}") for number in range(3)]
@@ -156,9 +169,7 @@ async def test_a_lost_stream_costs_no_question(hub: Hub, fake: FakeEngine) -> No
     for _ in range(2):
         disconnects = runtime().watcher.disconnects
         fake.lose_streams()
-        await eventually(
-            lambda disconnects=disconnects: runtime().watcher.disconnects > disconnects
-        )
+        await lost_more_often_than(disconnects)
         await asyncio.wait_for(runtime().watcher.in_sync(), 30)
         before = fake.count(*INSPECT)
         assert [await spawner.poll() for spawner in spawners] == [None] * 3
@@ -216,6 +227,12 @@ async def test_stop_is_no_death(hub: Hub, fake: FakeEngine) -> None:
     assert not told.status.done()
 
 
+def archives_of(fake: FakeEngine) -> list[tuple[str, bytes]]:
+    """(path, tar archive) of all that was put into the only container after its creation."""
+    (container,) = fake.containers
+    return container.archives or []
+
+
 async def test_kept_container(make_hub: MakeHub, fake: FakeEngine) -> None:
     """With ``remove = False``: the same container again, and a new token in it.
 
@@ -225,12 +242,12 @@ async def test_kept_container(make_hub: MakeHub, fake: FakeEngine) -> None:
     await hub.spawn("exp-1")
     (container,) = fake.containers
     before = env_of(fake)["JUPYTERHUB_API_TOKEN"]
-    assert container.archives is None
+    assert archives_of(fake) == []
     await hub.stop("exp-1")
     assert not container.running
     spawner = await hub.spawn("exp-1")
     assert [one.id for one in running(fake)] == [container.id]
-    ((path, data),) = container.archives
+    ((path, data),) = archives_of(fake)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         (entry,) = archive
         text = archive.extractfile(entry).read().decode()  # type: ignore[union-attr]
@@ -342,14 +359,12 @@ async def test_delete_while_the_engine_stumbles(hub: Hub, fake: FakeEngine) -> N
     assert fake.volumes == {}
 
 
-async def test_delete_before_the_engine_was_ever_there(
-    hub: Hub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_delete_before_the_engine_was_ever_there(hub: Hub, fake: FakeEngine) -> None:
     """The Hub began without its Engine: the files go when that is there, they are not forgotten."""
     await hub.spawn("exp-1")
     await hub.stop("exp-1")
     fake.down()
-    monkeypatch.setattr(containers_module, "PATIENCE_S", 0.01)
+    hub.spawner_class = spawners_with(replace(QUICK, engine_first_seen=0.01))
     await hub.restart()
     deleting = asyncio.ensure_future(hub.delete("exp-1"))
     await asyncio.wait({deleting}, timeout=0.05)
@@ -449,15 +464,14 @@ async def test_rename_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -> Non
     assert "exp-1" in hub.user().orm_spawners
 
 
-async def test_rename_without_an_engine(
-    make_hub: MakeHub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rename_without_an_engine(make_hub: MakeHub, fake: FakeEngine) -> None:
     """Who renames is not kept waiting for an Engine that does not come back."""
-    hub = make_hub(remove=False)
+    hub = make_hub(timings=replace(QUICK, engine_first_seen=0.01), remove=False)
+    spawner = hub.spawner("exp-1")
+    await asyncio.wait_for(spawner.runtime(spawner.key.hub).watcher.in_sync(), 30)
     await hub.spawn("exp-1")
     await hub.stop("exp-1")
     fake.down()
-    monkeypatch.setattr(spawner_module, "DEFAULT", Timings(engine_first_seen=0.01))
     with pytest.raises(web.HTTPError) as caught:
         await hub.rename("exp-1", "keep")
     assert caught.value.status_code == 503

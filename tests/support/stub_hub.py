@@ -16,7 +16,7 @@ from typing import Any
 from jupyterhub import orm, roles
 from jupyterhub.objects import Hub as HubInfo
 from jupyterhub.user import User
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 from traitlets.config import Config
@@ -24,10 +24,16 @@ from traitlets.config import Config
 from dockernamed import DockerNamedSpawner
 from dockernamed.lifecycle.runtime import Runtime, _shared
 from dockernamed.naming import LABEL_SERVER, LABEL_USER
+from dockernamed.timings import Timings
 from support.fake_engine import Container, FakeEngine
+from support.stage import IMAGE, QUICK
 
-IMAGE = "lab:latest"
 SECRET = b"a cookie secret"
+
+
+def spawners_with(timings: Timings) -> type[DockerNamedSpawner]:
+    """Our spawner at another pace."""
+    return type("Spawner", (DockerNamedSpawner,), {"timings": timings})
 
 
 class Hub:
@@ -35,11 +41,13 @@ class Hub:
 
     Args:
         url: of the Engine.
+        timings: of our spawners.
         settings: of DockerNamedSpawner.
     """
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    def __init__(self, url: str, timings: Timings = QUICK, **settings: Any) -> None:
         self.url = url
+        self.spawner_class = spawners_with(timings)
         self.config: Mapping[str, Any] = settings
         self.db = session(copy_of(new_database()))
         self.info = HubInfo(ip="0.0.0.0", port=8081, base_url="/hub/", public_host="")
@@ -58,7 +66,7 @@ class Hub:
             "base_url": "/",
             "allow_named_servers": True,
             "cookie_secret": SECRET,
-            "spawner_class": DockerNamedSpawner,
+            "spawner_class": self.spawner_class,
             "config": config,
             "hub": self.info,
             **self.extra,
@@ -97,7 +105,7 @@ class Hub:
             owner.spawners.pop(server)
             spawner = owner.spawners[server]
         spawner._spawn_pending = True
-        task = asyncio.ensure_future(owner.spawn(server, options=options))
+        task: asyncio.Task[Any] = asyncio.ensure_future(owner.spawn(server, options=options))
         spawner._spawn_future = task
 
         def over(_: object) -> None:
@@ -153,6 +161,7 @@ class Hub:
     def close(self) -> None:
         """Let go of the database."""
         engine = self.db.get_bind()
+        assert isinstance(engine, Engine)
         self.db.close()
         engine.dispose()
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from engine.registries import HangingRegistry, Registry, registry
 from playwright.sync_api import Browser, expect
+from support.engine.registries import HangingRegistry, Registry, registry
 from support.hub.browsing import chromium, visiting
 from support.hub.dockerview import BUSYBOX
 from support.hub.hubproc import Hub, Hubs
