@@ -28,6 +28,7 @@ STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
     (errors.ImageError, 500, "image"),
     (errors.ForeignObject, 409, "foreign"),
     (errors.ServerDied, 500, "died"),
+    (errors.WrongServer, 500, "wrong server"),
     (errors.ServerSilent, 500, "timeout"),
     (errors.EngineUnavailable, 503, "engine"),
     (errors.DockerNamedError, 500, "engine"),
