@@ -31,7 +31,7 @@ from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
-from .hub.http_errors import as_http_error, http_error
+from .hub.http_errors import as_http_error, http_error, hub_advice
 from .hub.ownership import OfOthers, of_others, ports_of_others
 from .hub.sent_options import ask_for_defaults, were_sent
 from .images.prepull import prepull
@@ -47,10 +47,12 @@ from .options.chooser import Chooser
 from .options.overrides import hub_wide, restore
 from .options.user_options import Choice
 from .settings import DockerNamedSettings
-from .timeouts import within
+from .timeouts import ended, within
 from .timings import DEFAULT
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
+#: Lines of the log of a server that does not answer, in which a reason is looked for.
+MAX_LOG_LINES = 50
 
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
@@ -368,7 +370,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         async def until_ready(container_id: str) -> Endpoint:
             self._progress.tell(75, "Waiting for the server to answer")
-            return await probe.first_answer(settings, proof, container_id)
+            silence = asyncio.ensure_future(self._explain_silence(container_id))
+            try:
+                return await probe.first_answer(settings, proof, container_id)
+            finally:
+                await ended(silence)
 
         try:
             endpoint = await self._runtime.backend.start(
@@ -396,6 +402,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._watch()
         self._progress.tell(90, "The server is ready")
         return url_of(endpoint, secure=self.internal_ssl)
+
+    async def _explain_silence(self, container_id: str) -> None:
+        """Say what a server logged that takes long to answer, if that tells why."""
+        await asyncio.sleep(self._runtime.timings.explain_silence)
+        log = await self._runtime.backend.last_words(container_id, MAX_LOG_LINES)
+        if advice := hub_advice(log, self):
+            self.log.warning("%s: %s", self._log_name, advice)
+            self._progress.tell(76, advice)
 
     def _volumes(
         self, settings: ResolvedSettings, image: Mapping[str, Any]

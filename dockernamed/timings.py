@@ -46,6 +46,8 @@ class Timings:
         first_words: of that, for the beginning of the body once the head has come.
         wrong_answers: that a starting server may go on answering as some other one before it is
             given up; a program may answer before all of it is up.
+        explain_silence: after which a server that has not answered yet is looked at: what it
+            logged may tell why.
         connect_to_port: that a port of the Engine's host may stay silent before it counts as free.
         orphans_again: at least between two looks at orphans that could not be dealt with.
         network_facts: for which what the Engine said of a network is used again.
@@ -78,6 +80,7 @@ class Timings:
     probe_answer: float = 5.0
     first_words: float = 0.5
     wrong_answers: float = 10.0
+    explain_silence: float = 15.0
     connect_to_port: float = 1.0
     orphans_again: float = 1.0
     network_facts: float = 30.0
