@@ -51,6 +51,7 @@ class Timings:
         connect_to_port: that a port of the Engine's host may stay silent before it counts as free.
         orphans_again: at least between two looks at orphans that could not be dealt with.
         network_facts: for which what the Engine said of a network is used again.
+        network_exists: that the Hub's start waits to learn whether the servers' network exists.
         list_images: that the options form waits to learn which images the Engine has.
         prepull_again: before each further try to pull an image ahead of need.
     """
@@ -84,6 +85,7 @@ class Timings:
     connect_to_port: float = 1.0
     orphans_again: float = 1.0
     network_facts: float = 30.0
+    network_exists: float = 5.0
     list_images: float = 2.0
     prepull_again: tuple[float, ...] = (10.0, 60.0, 300.0)
 

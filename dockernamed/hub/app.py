@@ -28,8 +28,6 @@ from .ownership import servers_of
 if TYPE_CHECKING:
     from ..spawner import DockerNamedSpawner
 
-NETWORK_S = 5.0  #: seconds that a Hub's start waits to learn whether the servers' network exists
-
 _tasks: set[asyncio.Task[None]] = set()
 
 
@@ -121,7 +119,7 @@ async def _check_network(app: JupyterHub, name: str, runtime: Runtime) -> None:
     if not name or name in NAMELESS_NETWORKS or any(sign in name for sign in "{:"):
         return
     try:
-        await within(NETWORK_S, runtime.network(name))
+        await within(runtime.timings.network_exists, runtime.network(name))
     except (DockerNamedError, asyncio.TimeoutError) as error:
         if isinstance(error, ConfigError) and error.field == "network_name":
             await runtime.close()
