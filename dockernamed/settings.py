@@ -203,7 +203,9 @@ class DockerNamedSettings(Configurable):
         8888,
         min=1,
         max=65535,
-        help="""TCP port that the server listens on inside its container. Example: `8080`.""",
+        help="""TCP port that the server listens on inside its container. With
+        `network_name = "host"` each server gets a port of its own: this one if it is free, or the
+        next free one of the 10,000 from it on. Example: `8080`.""",
     ).tag(config=True)
 
     # --- the process -----------------------------------------------------------------------
@@ -295,6 +297,15 @@ class DockerNamedSettings(Configurable):
         False,
         help="""Keep the container of a server that died at its start, for `docker logs`, until the
         next start. Example: `True`.""",
+    ).tag(config=True)
+
+    readiness = Unicode(
+        "jupyterhub",
+        help="""What shows that a server is ready. `"jupyterhub"`: an answer that only this server
+        gives, as `jupyterhub-singleuser` does. For programs that are no Jupyter server: `"http"`,
+        any HTTP answer below 500; or a path on the server that begins with `/`, for which a status
+        from 200 to 399 counts. Template fields as in `volumes`.
+        Example: `"{base_url}healthz"`.""",
     ).tag(config=True)
 
     stop_timeout = Float(

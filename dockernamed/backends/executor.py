@@ -236,10 +236,11 @@ class Executor:
         except NotFound:
             gone = "(its container was removed by somebody else)"
             return ServerDied(-1 if code is None else code, oom, gone)
-        log = (await self._last_words(container_id, lines)).strip() if lines > 0 else None
+        log = (await self.last_words(container_id, lines)).strip() if lines > 0 else None
         return ServerDied(seen.exit_code if code is None else code, oom or seen.oom, log)
 
-    async def _last_words(self, container_id: str, lines: int) -> str:
+    async def last_words(self, container_id: str, lines: int) -> str:
+        """The last lines of a container's output, or in words why they cannot be read."""
         try:
             return await self._things.logs(container_id, lines)
         except EngineError as error:

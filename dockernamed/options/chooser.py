@@ -35,6 +35,7 @@ TEMPLATED = frozenset(
         "network_name",
         "notebook_dir",
         "read_only_volumes",
+        "readiness",
         "server_volume",
         "volumes",
     }

@@ -90,6 +90,8 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
             "keep_failed": False,
             "stop_timeout": 10.0,
             "delete_volumes": True,
+            "readiness": "jupyterhub",
+            "on_host": False,
         },
     }
     assert await spawner.poll() is None
