@@ -182,7 +182,7 @@ class Executor:
             patience: seconds that an Engine which is gone is waited for; None: for ever.
 
         Raises:
-            EngineError: as of `stop`.
+            EngineError: as for `stop`.
         """
         await self._quiet(server, patience)
 
@@ -236,10 +236,11 @@ class Executor:
         except NotFound:
             gone = "(its container was removed by somebody else)"
             return ServerDied(-1 if code is None else code, oom, gone)
-        log = (await self._last_words(container_id, lines)).strip() if lines > 0 else None
+        log = (await self.last_words(container_id, lines)).strip() if lines > 0 else None
         return ServerDied(seen.exit_code if code is None else code, oom or seen.oom, log)
 
-    async def _last_words(self, container_id: str, lines: int) -> str:
+    async def last_words(self, container_id: str, lines: int) -> str:
+        """The last lines of a container's output, or in words why they cannot be read."""
         try:
             return await self._things.logs(container_id, lines)
         except EngineError as error:
@@ -251,7 +252,7 @@ class Executor:
 
         Args:
             container_id: which.
-            grace: as of `stop`.
+            grace: as for `stop`.
             keep: likewise.
         """
 

@@ -159,10 +159,12 @@ async def test_certificates(
     files = certipy.create_signed_pair("hub", "hub-ca")["files"]
     asked = []
 
-    async def answers(url: str, context: ssl.SSLContext | None, timings: object) -> None:
+    async def proven(
+        url: str, proof: object, context: ssl.SSLContext | None, *pace: object
+    ) -> None:
         asked.append((url, context))
 
-    monkeypatch.setattr(readiness, "answers", answers)
+    monkeypatch.setattr(readiness, "wrong_answer", proven)
     hub = make_hub()
     hub.extra = {
         "internal_ssl": True,
