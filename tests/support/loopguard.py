@@ -72,6 +72,8 @@ def _guard() -> detector.BlockBuster:
         function.can_block_in("logging/__init__.py", {"emit", "handle", "acquire"})
         # JupyterHub renders it in its own loop: the file is ours, the waiting is not.
         function.can_block_in("dockernamed/options/templates/home.html", {"root"})
+        # Before Python 3.12, Hypothesis traces each line of a test and looks up its file.
+        function.can_block_in("hypothesis/internal/escalation.py", {"accept"})
         # What is measured is stopped for a moment whenever coverage changes hands between threads.
         function.can_block_in("coverage/collector.py", {"lock_data", "unlock_data"})
         function.can_block_in("sqlalchemy/engine/default.py", {"do_execute", "do_commit"})
