@@ -45,6 +45,7 @@ class Timings:
         probe_answer: for the answer to one such request.
         orphans_again: at least between two looks at orphans that could not be dealt with.
         network_facts: for which what the Engine said of a network is used again.
+        look_at_homes: that a server which is ready waits to learn whether its user can write.
         list_images: that the options form waits to learn which images the Engine has.
         prepull_again: before each further try to pull an image ahead of need.
     """
@@ -73,6 +74,7 @@ class Timings:
     probe_answer: float = 5.0
     orphans_again: float = 1.0
     network_facts: float = 30.0
+    look_at_homes: float = 2.0
     list_images: float = 2.0
     prepull_again: tuple[float, ...] = (10.0, 60.0, 300.0)
 
