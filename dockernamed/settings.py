@@ -170,7 +170,7 @@ class DockerNamedSettings(Configurable):
         help="""Number of the user that servers run as, and that volumes made for them belong to. A
         callable takes the spawner and returns a number (it may be async). None: the image's user.
         A `user` in `extra_create_kwargs` takes precedence. See docs/host-homes.md.
-        Example: `lambda spawner: pwd.getpwnam(spawner.user.name).pw_uid`.""",
+        Example: `1000`.""",
     ).tag(config=True)
 
     gid = Union(

@@ -166,7 +166,7 @@ BIND = Mount("bind", "/srv/homes/ann", "/home/ann")
 async def notes(stage: Stage, spec: ServerSpec, *homes: str) -> list[str]:
     """What the user is told during a start."""
     told: list[str] = []
-    request = {"homes": homes or ("/home/ann",)}
+    request: dict[str, Any] = {"homes": homes or ("/home/ann",)}
     await stage.start(spec, on_note=told.append, **request)
     return told
 

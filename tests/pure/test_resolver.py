@@ -114,8 +114,9 @@ async def test_a_callable_that_has_nothing_to_add() -> None:
 @pytest.mark.parametrize("value", ["1000", -1, True, 1.5, 2**32])
 async def test_what_is_no_number_of_a_user(setting: str, value: object) -> None:
     """A callable's mistake is told with the setting and an example."""
+    settings: dict[str, Any] = {setting: lambda spawner: value}
     with pytest.raises(ConfigError, match=f"{setting} = .*such as 1000"):
-        await resolved(**{setting: lambda spawner: value})
+        await resolved(**settings)
 
 
 @pytest.mark.parametrize("value", ["2000", 2000, ["2000"]])
