@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """All durations in seconds.
+    """All durations in seconds, but for the one that is called a share.
 
     Attributes:
         connect: for a connection to the Engine.
@@ -38,11 +38,15 @@ class Timings:
             Signals from outside (``docker kill --signal TERM``) look like a stop's, and bring no
             such news.
         restart_goes_on: within which ``docker restart`` goes on from its stop to its start.
-        explain_failure: of a start's time, how much is kept for telling why it failed; at most a
-            tenth of it.
+        explain_failure: of a start's time, how much is kept for telling why it failed.
+        explain_failure_share: at most this share of it (no seconds, but from 0 to 1).
         first_probe: between the first two requests to a server that does not answer yet.
         longest_probe: between two such requests at most.
         probe_answer: for the answer to one such request.
+        first_words: of that, for the beginning of the body once the head has come.
+        wrong_answers: that a starting server may go on answering as some other one before it is
+            given up; a program may answer before all of it is up.
+        connect_to_port: that a port of the Engine's host may stay silent before it counts as free.
         orphans_again: at least between two looks at orphans that could not be dealt with.
         network_facts: for which what the Engine said of a network is used again.
         look_at_homes: that a server which is ready waits to learn whether its user can write.
@@ -69,9 +73,13 @@ class Timings:
     stop_is_over: float = 3.0
     restart_goes_on: float = 0.25
     explain_failure: float = 1.0
+    explain_failure_share: float = 0.1
     first_probe: float = 0.01
     longest_probe: float = 0.5
     probe_answer: float = 5.0
+    first_words: float = 0.5
+    wrong_answers: float = 10.0
+    connect_to_port: float = 1.0
     orphans_again: float = 1.0
     network_facts: float = 30.0
     look_at_homes: float = 2.0

@@ -6,7 +6,7 @@ several runs can share an Engine and still tell whose the leftovers are.
 Environment:
     DOCKERNAMED_ENGINE_OWNED: ``1`` where nobody else uses the Engine: everything on it is
         compared before and after, whatever it is called.
-    DOCKERNAMED_EXPLORE: ``1`` has Hypothesis make up other examples at each run.
+    DOCKERNAMED_EXPLORE: ``1`` has Hypothesis make up other examples at each run, and many more.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import os
 import secrets
+import signal
 import warnings
 from typing import Any
 
@@ -21,21 +22,37 @@ import docker
 import pytest
 from docker.utils import kwargs_from_env
 from hypothesis import HealthCheck, settings
+from support.examples import EXPLORE, examples
+from support.watchdog import EXIT_CODE, RUN, EngineWatchdog
 
 # A busy machine is no reason to fail: time is measured in benchmarks/. And the same code passes or
 # fails again: who looks for new examples says so.
 settings.register_profile(
     "dockernamed",
     deadline=None,
-    derandomize=not os.environ.get("DOCKERNAMED_EXPLORE"),
+    derandomize=not EXPLORE,
+    max_examples=examples(50),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("dockernamed")
 
-#: Begun first: a worker that comes to the longest files last keeps all the others waiting.
-LONGEST = ("test_faults_matrix.py", "test_lives.py", "test_choice.py", "test_killed.py")
+#: Begun first, in this order: a worker that comes to the longest files last keeps all the others
+#: waiting. It counts with pytest-xdist's ``--no-loadscope-reorder`` only.
+LONGEST = (
+    "test_examples.py",
+    "test_lab.py",
+    "test_restart.py",
+    "test_identity.py",
+    "test_engine_faults.py",
+    "test_killed.py",
+    "test_culler.py",
+    "test_profiles_browser.py",
+    "test_faults_matrix.py",
+    "test_volumes.py",
+    "test_profiles.py",
+    "test_lives.py",
+)
 
-RUN = "DOCKERNAMED_TEST_RUN"
 OWNED = "DOCKERNAMED_ENGINE_OWNED"
 _before = pytest.StashKey[set[str]]()
 _leaked = pytest.StashKey[list[str]]()
@@ -48,7 +65,8 @@ def run_name() -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files in front."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def _is_controller(config: pytest.Config) -> bool:
@@ -85,15 +103,20 @@ def _engine_objects_if_any() -> set[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the run before any worker starts, and look at the Engine as it was."""
+    # A shell that runs this in the background has it ignore SIGINT, which all that we start would
+    # inherit. JupyterHub ends its services by that signal, and waits for half a minute.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if _is_controller(config):
         os.environ[RUN] = f"t{secrets.token_hex(3)}"
         config.stash[_before] = _engine_objects_if_any() if os.environ.get(OWNED) == "1" else set()
+        url = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        config.pluginmanager.register(EngineWatchdog(url))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run when it leaves containers, volumes, networks or images behind."""
-    if not _is_controller(session.config):
+    if not _is_controller(session.config) or session.exitstatus == EXIT_CODE:
         return
     after = _engine_objects_if_any()
     leaked = {thing for thing in after if thing.split(" ", 1)[1].startswith(run_name())}

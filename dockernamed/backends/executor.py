@@ -212,7 +212,7 @@ class Executor:
             patience: seconds that an Engine which is gone is waited for; None: for ever.
 
         Raises:
-            EngineError: as of `stop`.
+            EngineError: as for `stop`.
         """
         await self._quiet(server, patience)
 
@@ -281,7 +281,7 @@ class Executor:
 
         Args:
             container_id: which.
-            grace: as of `stop`.
+            grace: as for `stop`.
             keep: likewise.
         """
 

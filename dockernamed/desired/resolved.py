@@ -18,6 +18,7 @@ from .. import naming
 from .entrypoint import process_of, survive_a_shell
 from .mounts import Mount, under
 from .network import Access
+from .proof import AS_JUPYTERHUB
 from .spec import ServerSpec
 from .volumes import RequestedVolumes, VolumePlan
 
@@ -43,11 +44,13 @@ class KeptSettings:
 
     Attributes:
         access: how the Hub gets to it.
-        port: TCP port that it listens on in its container.
+        port: TCP port that it listens on in its container; one of the Engine's host if ``on_host``.
         remove: its container is removed when it stops.
         keep_failed: its container is kept when it dies at its start.
         stop_timeout: seconds between SIGTERM and SIGKILL.
         delete_volumes: its own volumes go when it is deleted for good.
+        readiness: what shows that it is ready: the setting, expanded.
+        on_host: it is in the network of the Engine's host, where others may have its port.
     """
 
     access: Access
@@ -56,6 +59,8 @@ class KeptSettings:
     keep_failed: bool
     stop_timeout: float
     delete_volumes: bool
+    readiness: str = AS_JUPYTERHUB
+    on_host: bool = False
 
     @property
     def keeps_container(self) -> bool:
@@ -71,6 +76,8 @@ class KeptSettings:
             "keep_failed": self.keep_failed,
             "stop_timeout": self.stop_timeout,
             "delete_volumes": self.delete_volumes,
+            "readiness": self.readiness,
+            "on_host": self.on_host,
         }
 
     @classmethod
@@ -168,6 +175,15 @@ class ResolvedSettings:
     groups: tuple[int, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def on_host(self) -> bool:
+        """It runs in the network of the Engine's host, whichever setting says so."""
+        return str(self.host_config.get("NetworkMode") or self.place.network) == "host"
+
+    def at_host_port(self, port: int) -> ResolvedSettings:
+        """The same with a TCP port of the Engine's host."""
+        return replace(self, kept=replace(self.kept, port=port, on_host=True))
 
     def home(self, image: Mapping[str, Any]) -> str:
         """Where a user's files are: notebook_dir, unless the working directory holds it.

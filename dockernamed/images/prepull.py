@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from ..backends.watcher import Watcher
 from ..errors import EngineError, PullFailed
 from ..timeouts import retry
+from ..timings import DEFAULT
 
 #: Pulls at once: few, to leave the Engine's bandwidth to pulls that a user waits for.
 AT_ONCE = 2
-#: Seconds before each further try.
-PAUSES_S = (10.0, 60.0, 300.0)
 
 
 async def prepull(
@@ -21,7 +20,7 @@ async def prepull(
     pull: Callable[[str], Awaitable[object]],
     watcher: Watcher,
     log: logging.Logger,
-    pauses: Sequence[float] = PAUSES_S,
+    pauses: Sequence[float] = DEFAULT.prepull_again,
 ) -> None:
     """Pull images before anybody needs them.
 

@@ -12,14 +12,10 @@ from ..backends.observed import ObservedContainer
 from ..backends.watcher import Watcher
 from ..errors import EngineError
 from ..timeouts import within
+from ..timings import DEFAULT, Timings
 
-LOG = logging.getLogger("dockernamed.vigil")
+LOG = logging.getLogger("dockernamed.monitor")
 
-#: Seconds that the news may take that a stop is over, once the container has ended. Signals from
-#: outside (``docker kill --signal TERM``) look like a stop's, and bring no such news.
-STOP_S = 3.0
-#: Seconds within which ``docker restart`` goes on from its stop to its start.
-START_S = 0.25
 #: (it was asked to end, the Engine was lost from sight about then) → how it ended. An Engine
 #: without live-restore asks all its containers to end before it ends itself.
 _HOW = {
@@ -46,6 +42,7 @@ class ServerMonitor:
         id: of the container.
         ended: called once, when it has ended for good, with how it ended, in words.
         moved: called when it was restarted: published ports are new then.
+        timings: how long the news may take that tells a stop from a restart.
     """
 
     def __init__(
@@ -54,8 +51,10 @@ class ServerMonitor:
         id: str,
         ended: Callable[[ObservedContainer, str], Awaitable[object]],
         moved: Callable[[], Awaitable[object]],
+        timings: Timings = DEFAULT,
     ) -> None:
         self.id = id
+        self._timings = timings
         self._watcher, self._ended, self._moved = watcher, ended, moved
         self._sight = self._glance()
         self._restarting = False
@@ -106,7 +105,7 @@ class ServerMonitor:
             self._sight = self._sight._replace(endpoint_fingerprint=None)
             await self._moved()
         how = _HOW[record.stop_requested, self._watcher.disconnects != disconnects]
-        # Not in this task: what the Hub does about it may well end this vigil.
+        # Not in this task: what the Hub does about it may well end this monitor.
         task = asyncio.ensure_future(self._ended(record, how))
         task.add_done_callback(_report)
 
@@ -129,11 +128,11 @@ class ServerMonitor:
         An Engine that restarts a container answers nothing about it between its stop and its start.
         """
         with contextlib.suppress(asyncio.TimeoutError):
-            await within(
-                STOP_S, self._watcher.until(self.id, lambda now: now.stopped or now.running)
-            )
+            over = self._watcher.until(self.id, lambda now: now.stopped or now.running)
+            await within(self._timings.stop_is_over, over)
         try:
-            await within(START_S, self._watcher.until(self.id, lambda now: now.running))
+            again = self._watcher.until(self.id, lambda now: now.running)
+            await within(self._timings.restart_goes_on, again)
         except asyncio.TimeoutError:
             await self._look()
 

@@ -19,9 +19,7 @@ from ..backends.observed import ObservedContainer
 from ..backends.watcher import Watcher
 from ..desired.resolved import KeptSettings
 from ..errors import DockerNamedError
-
-#: Seconds at least between two looks at what could not be dealt with.
-SOON_S = 1.0
+from ..timings import DEFAULT, Timings
 
 
 @dataclass(frozen=True)
@@ -122,6 +120,7 @@ class OrphanReaper:
         stop_timeout: seconds between SIGTERM and SIGKILL.
         interval: seconds between two rounds.
         log: where to tell.
+        timings: how soon what could not be dealt with is looked at again.
     """
 
     def __init__(
@@ -137,10 +136,12 @@ class OrphanReaper:
         stop_timeout: float,
         interval: float,
         log: logging.Logger,
+        timings: Timings = DEFAULT,
     ) -> None:
         self._hub, self._watcher, self._backend, self._known = hub, watcher, backend, known
         self._keep, self._policy, self._stop_timeout = keep, policy, stop_timeout
         self._grace, self._interval, self._log = grace, interval, log
+        self._again = max(grace, timings.orphans_again)
         self._since: dict[str, float] = {}
         self._refused: set[str] = set()  # ids of what could not be removed, which was told
 
@@ -153,7 +154,7 @@ class OrphanReaper:
             except DockerNamedError as error:
                 self._log.warning("Looking for orphans failed, will try again: %s", error)
                 waiting = True
-            await asyncio.sleep(max(self._grace, SOON_S) if waiting else self._interval)
+            await asyncio.sleep(self._again if waiting else self._interval)
 
     async def round(self) -> bool:
         """Look once. True where something was found that is left for now.

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from .. import naming, templates
 from ..callables import evaluated
 from ..desired.network import Access, own_network
+from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
 from ..desired.volumes import RequestedVolumes, requested_volumes
 from ..engine.sdk_kwargs import create_config, host_config
@@ -93,7 +94,11 @@ class SettingsResolver:
         return Place(network, access, self._publish_ip() if published else None)
 
     def kept(self, place: Place) -> KeptSettings:
-        """What stays with a server at a place."""
+        """What stays with a server at a place.
+
+        Raises:
+            ConfigError: ``readiness`` has none of its forms, or an unknown field (TemplateError).
+        """
         settings = self._settings
         return KeptSettings(
             access=place.access,
@@ -102,6 +107,7 @@ class SettingsResolver:
             keep_failed=settings.keep_failed,
             stop_timeout=settings.stop_timeout,
             delete_volumes=settings.delete_volumes,
+            readiness=checked_readiness(self._expanded("readiness", str(settings.readiness))),
         )
 
     def names(self) -> tuple[str, str]:

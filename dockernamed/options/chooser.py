@@ -1,23 +1,24 @@
 """The choices for one server: a menu made from its settings, and the settings of a choice.
 
-The pure rooms (options, profiles, schema, form) take data; here callables are called, with the
-spawner, and what was chosen is set on it. In order: the setting itself, JupyterHub's
+The pure modules (user_options, profiles, schema, form) take data. Here callables are called with
+the spawner, and what was chosen is set on it. In order: the setting itself, JupyterHub's
 ``group_overrides``, the profile's override, its options', and last the plain key ``image``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from traitlets import TraitError
 
 from ..callables import evaluated
-from ..errors import EngineError
-from ..images.allowed import AllowedImages
+from ..errors import ConfigError, EngineError
+from ..images.allowed import AllowedImages, not_an_image
 from ..timeouts import within
+from ..timings import DEFAULT, Timings
 from . import overrides, profile_config
 from .form import Presence, images_of, presence, render
 from .overrides import OVERRIDE, Layer, OverridableSettings
@@ -34,6 +35,7 @@ TEMPLATED = frozenset(
         "network_name",
         "notebook_dir",
         "read_only_volumes",
+        "readiness",
         "server_volume",
         "volumes",
     }
@@ -42,7 +44,6 @@ TEMPLATED = frozenset(
 OF_VOLUMES = frozenset({"mounts", "read_only_volumes", "server_volume", "volumes"})
 #: Settings with texts that programs read: only names of fields are expanded there.
 TEMPLATED_IN_PASSING = frozenset({"extra_create_kwargs", "extra_host_config"})
-LISTING_TIMEOUT = 2.0  # seconds that a form waits to learn which images the Engine has
 
 #: Gives the references of the images on the Engine.
 ListImages = Callable[[], Awaitable[Iterable[str]]]
@@ -69,10 +70,16 @@ class Chooser:
         spawner: its settings, ``user``, ``user_options`` and ``log`` are used; callables among the
             settings get it.
         list_images: asked when a form is made; None: forms don't say which images are there.
+        timings: how long a form waits for that.
     """
 
-    def __init__(self, spawner: Any, list_images: ListImages | None = None) -> None:
-        self._spawner, self._list_images = spawner, list_images
+    def __init__(
+        self,
+        spawner: Any,
+        list_images: ListImages | None = None,
+        timings: Timings = DEFAULT,
+    ) -> None:
+        self._spawner, self._list_images, self._timings = spawner, list_images, timings
 
     async def menu(self) -> Menu:
         """What may be chosen now.
@@ -163,7 +170,7 @@ class Chooser:
         if self._list_images is None:
             return lambda image: None
         try:
-            listed = await within(LISTING_TIMEOUT, self._list_images())
+            listed = await within(self._timings.list_images, self._list_images())
         except (EngineError, asyncio.TimeoutError) as error:
             self._spawner.log.warning("The form cannot say which images are there: %s", error)
             return lambda image: None
@@ -225,28 +232,57 @@ def images(spawner: Any) -> list[str]:
     return sorted({str(aliases.get(image, image)) for image in named})
 
 
-def check(spawner: Any) -> None:
-    """Check, when the Hub starts, everything that is known by then.
+def problems(
+    spawner: Any, check: Callable[[str, object], object] = lambda name, value: None
+) -> list[ConfigError]:
+    """What cannot work in the settings about choices, as far as known when the Hub starts.
 
     Args:
         spawner: one made of the Hub's configuration, with no user.
+        check: looks at a value of the right type that overrides a setting; raises ConfigError.
 
-    Raises:
-        ConfigError: the profiles or the allowed images cannot work; it says where, and what would.
+    Returns:
+        Errors that say where it is, and what would work.
     """
     traits = spawner.traits()
 
     def accepts(name: str, value: Any) -> None:
+        whole = value
         if isinstance(value, Mapping):
-            value = overrides.merged(getattr(spawner, name), value)
-        traits[name]._validate(spawner, value)
+            whole = overrides.merged(getattr(spawner, name), value)
+        traits[name]._validate(spawner, whole)
+        check(name, value)
 
     known = [
         {} if callable(value) else value for value in (spawner.profile_list, spawner.common_options)
     ]
     overridable = replace(overridable_settings(spawner), check=accepts)
-    profile_config.check(profile_config.read(known[0], known[1], overridable))
+    found = profile_config.problems(known[0], known[1], overridable)
+    found += overrides.problems_of_groups(spawner.group_overrides, overridable)
     if not callable(spawner.allowed_images):
-        profile_config.images_seen(spawner.allowed_images, Requester(""))
-        aliases = profile_config.image_aliases(spawner.allowed_images)
-        AllowedImages(aliases or spawner.allowed_images)
+        try:
+            profile_config.images_seen(spawner.allowed_images, Requester(""))
+            aliases = profile_config.image_aliases(spawner.allowed_images)
+            AllowedImages(aliases or spawner.allowed_images)
+        except ConfigError as error:
+            found.append(error)
+        else:
+            found += [] if found else _image_problems(spawner, known, overridable)
+    return found
+
+
+def _image_problems(
+    spawner: Any, known: Sequence[Any], overridable: OverridableSettings
+) -> list[ConfigError]:
+    """The default image, and those of profiles, that are neither an alias nor a reference."""
+    aliases = profile_config.image_aliases(spawner.allowed_images)
+    catalogue = profile_config.read(known[0], known[1], overridable)
+    named = [("image", spawner.image)]
+    chosen = images_of(Menu(AllowedImages(None), catalogue, overridable))
+    named += [("profile_list", image) for image in sorted(set(chosen))]
+    found = []
+    for setting, image in named:
+        hint = "" if image in aliases else not_an_image(image, [str(one) for one in aliases])
+        if hint:
+            found.append(ConfigError(setting, image, hint))
+    return found

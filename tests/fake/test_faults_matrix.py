@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,6 +35,8 @@ from support.stage import (
 )
 from support.stub_hub import Hub, of_server, runtimes
 from tornado import web
+
+from dockernamed.backends.rollback import StartResources
 
 FAULTS = ["down", "reset", "lost", 500, "garbage", "late", "hung"]
 
@@ -87,7 +90,11 @@ async def quiet(fault: Fault) -> None:
     for rooms in runtimes():
         await asyncio.wait_for(rooms.watcher.in_sync(), 30)
         failed = rooms.backend._rollback._open.values()
-        await eventually(lambda failed=failed: all(m.in_doubt or m.start_in_doubt for m in failed))
+        await eventually(partial(_all_in_doubt, failed))
+
+
+def _all_in_doubt(failed: Iterable[StartResources]) -> bool:
+    return all(made.in_doubt or made.start_in_doubt for made in failed)
 
 
 def arm(kind: str | int, fake: FakeEngine, call: tuple[str, str], patch: Any) -> Fault:

@@ -6,8 +6,8 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from dockernamed.engine.client import Connection
 from dockernamed.errors import ConfigError, EngineFailed, EngineUnavailable
 from dockernamed.lifecycle import runtime as runtime_module
 from dockernamed.lifecycle.runtime import Runtime
+from dockernamed.timings import DEFAULT
 
 LOG = logging.getLogger("hub")
 
@@ -84,16 +85,15 @@ async def test_where_the_engine_is(
 # --- networks ----------------------------------------------------------------------------------
 
 
-async def test_a_burst_of_starts_asks_once(
-    runtime: Runtime, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("known_for", "asked"), [(DEFAULT.network_facts, 1), (0.0, 3)])
+async def test_a_burst_of_starts_asks_once(fake: FakeEngine, known_for: float, asked: int) -> None:
     """What is known of a network is asked again after a while, not at each start."""
+    timings = replace(QUICK, network_facts=known_for)
+    runtime = Runtime.shared(Connection(fake.url), "hub-1", LOG, timings=timings)
     for _ in range(3):
         assert (await runtime.network("bridge"))["Name"] == "bridge"
-    assert fake.count("GET", "/networks/bridge") == 1
-    monkeypatch.setattr(runtime_module, "time", SimpleNamespace(monotonic=lambda: 1e12))
-    await runtime.network("bridge")
-    assert fake.count("GET", "/networks/bridge") == 2
+    assert fake.count("GET", "/networks/bridge") == asked
+    await close_runtimes()
 
 
 async def test_no_such_network(runtime: Runtime, fake: FakeEngine) -> None:

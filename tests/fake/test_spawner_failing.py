@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from support.driving import MakeHub, env_of, message, refused
@@ -13,6 +14,7 @@ from support.stage import (
     IMAGE,
     INSPECT,
     LOGS,
+    QUICK,
     START,
     VOLUME_CREATE,
     eventually,
@@ -23,7 +25,9 @@ from support.stub_hub import Hub, of_server
 from tornado import web
 
 from dockernamed import DockerNamedSpawner
-from dockernamed.lifecycle.readiness import ReadinessProbe
+
+#: A start is over as soon as it waits for the first answer.
+NO_TIME_LEFT = replace(QUICK, explain_failure=3600, explain_failure_share=1.0)
 
 Strike = Callable[[DockerNamedSpawner], None]
 
@@ -31,7 +35,8 @@ Strike = Callable[[DockerNamedSpawner], None]
 @pytest.fixture
 def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[DockerNamedSpawner], None]:
     """Does to a start() under way what JupyterHub does when its time is up."""
-    begin, under_way = DockerNamedSpawner.start, {}
+    begin = DockerNamedSpawner.start
+    under_way: dict[DockerNamedSpawner, asyncio.Task[str]] = {}
 
     async def start(self: DockerNamedSpawner) -> str:
         task = under_way[self] = asyncio.ensure_future(begin(self))
@@ -41,7 +46,11 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[DockerNamedSpawner], No
             raise asyncio.TimeoutError from None
 
     monkeypatch.setattr(DockerNamedSpawner, "start", start)
-    return lambda spawner: under_way[spawner].cancel()
+
+    def cancel(spawner: DockerNamedSpawner) -> None:
+        under_way[spawner].cancel()
+
+    return cancel
 
 
 async def test_death_at_start(hub: Hub, fake: FakeEngine) -> None:
@@ -121,12 +130,10 @@ async def test_keep_failed(make_hub: MakeHub, fake: FakeEngine) -> None:
     assert container.id != failed.id
 
 
-async def test_a_server_that_never_answers(
-    hub: Hub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_never_answers(make_hub: MakeHub, fake: FakeEngine) -> None:
     """The time is up: the URL that was asked, the time it had, and its last lines."""
     fake.behave(Behaviour(serve="refuse", log="listening on the wrong port\n"))
-    monkeypatch.setattr(ReadinessProbe, "_time_left", lambda debut: 0.0)
+    hub = make_hub(timings=NO_TIME_LEFT)
     error = await refused(hub)
     assert "start_timeout = 60 seconds" in message(error)
     assert "/user/ann/exp-1/api" in message(error)
@@ -135,11 +142,11 @@ async def test_a_server_that_never_answers(
 
 
 async def test_a_server_that_never_answers_and_an_engine_that_is_slow(
-    hub: Hub, fake: FakeEngine, strike: Strike, monkeypatch: pytest.MonkeyPatch
+    make_hub: MakeHub, fake: FakeEngine, strike: Strike
 ) -> None:
     """JupyterHub cancels while the last lines are still asked for: the reason is told anyway."""
     fake.behave(Behaviour(serve="refuse"))
-    monkeypatch.setattr(ReadinessProbe, "_time_left", lambda debut: 0.0)
+    hub = make_hub(timings=NO_TIME_LEFT)
     stalled = fake.fault("stall", *LOGS)
     starting = hub.spawning("exp-1")
     await reached(stalled)

@@ -29,8 +29,6 @@ from support.stage import (
 from support.stub_hub import Hub, of_server
 from tornado import web
 
-from dockernamed import spawner as spawner_module
-from dockernamed.hub import http_errors
 from dockernamed.lifecycle import readiness
 
 # --- the Hub restarts --------------------------------------------------------------------------
@@ -161,10 +159,12 @@ async def test_certificates(
     files = certipy.create_signed_pair("hub", "hub-ca")["files"]
     asked = []
 
-    async def answers(url: str, context: ssl.SSLContext | None) -> None:
+    async def proven(
+        url: str, proof: object, context: ssl.SSLContext | None, *pace: object
+    ) -> None:
         asked.append((url, context))
 
-    monkeypatch.setattr(readiness, "answers", answers)
+    monkeypatch.setattr(readiness, "wrong_answer", proven)
     hub = make_hub()
     hub.extra = {
         "internal_ssl": True,
@@ -212,7 +212,7 @@ async def test_the_admins_own_alt_names(hub: Hub, monkeypatch: pytest.MonkeyPatc
     async def create(self: Any) -> Any:
         return self.ssl_alt_names(self)
 
-    monkeypatch.setattr(spawner_module.Spawner, "create_certs", create)
+    monkeypatch.setattr("jupyterhub.spawner.Spawner.create_certs", create)
     assert await spawner.create_certs() == ["DNS:mine"]
 
 
@@ -221,7 +221,7 @@ async def test_the_admins_own_alt_names(hub: Hub, monkeypatch: pytest.MonkeyPatc
 
 async def test_errors_of_older_hubs(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """JupyterHub 5 has no SpawnException: a plain HTTPError says the same."""
-    monkeypatch.delattr(http_errors.spawner, "SpawnException", raising=False)
+    monkeypatch.delattr("jupyterhub.spawner.SpawnException", raising=False)
     hub.info.ip = "127.0.0.1"
     error = await refused(hub)
     assert type(error) is web.HTTPError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from support.driving import MakeHub, Told, env_of, message
-from support.fake_engine import FakeEngine
+from support.fake_engine import Behaviour, FakeEngine
 from support.stage import (
     IMAGE,
     INSPECT,
@@ -121,10 +121,16 @@ class Proxy:
 
     def __init__(self) -> None:
         self.routes: list[tuple[str, str, int]] = []
+        self.removed: list[tuple[str, str]] = []
 
     async def add_user(self, user: Any, server: str) -> None:
         """As of JupyterHub's proxies."""
         self.routes.append((user.name, server, user.spawners[server].server.port))
+
+    async def delete_user(self, user: Any, server: str) -> None:
+        """Likewise."""
+        assert self.routes == []
+        self.removed.append((user.name, server))
 
 
 @pytest.mark.parametrize("with_proxy", [True, False])
@@ -140,8 +146,58 @@ async def test_docker_restart(hub: Hub, fake: FakeEngine, with_proxy: bool) -> N
     assert await spawner.get_url() == spawner.server.url
     await eventually(lambda: not with_proxy or proxy.routes)
     assert proxy.routes == ([("ann", "exp-1", spawner.server.port)] if with_proxy else [])
+    assert proxy.removed == ([("ann", "exp-1")] if with_proxy else [])
     assert await spawner.poll() is None
     assert not told.status.done()
+
+
+async def test_restarted_as_something_else(
+    make_hub: MakeHub, fake: FakeEngine, caplog: Any
+) -> None:
+    """Nothing is led to a restarted container until it answers as this server does.
+
+    Where it was before, somebody else may be by now: the proxy leads there no more.
+    """
+    hub = make_hub(timings=replace(QUICK, wrong_answers=0.0))
+    hub.extra["proxy"] = proxy = Proxy()
+    spawner = await hub.spawn("exp-1")
+    fake.behave(Behaviour(serve="web"))
+    await asyncio.to_thread(fake.restart, spawner.object_id)
+    await eventually(lambda: "answers, but not as a JupyterHub server" in caplog.text)
+    assert (proxy.removed, proxy.routes) == ([("ann", "exp-1")], [])
+    assert await spawner.poll() is None
+    fake.behave(Behaviour())
+    await asyncio.to_thread(fake.restart, spawner.object_id)
+    await eventually(lambda: proxy.routes)
+    assert proxy.routes == [("ann", "exp-1", spawner.server.port)]
+
+
+async def test_ends_while_it_must_prove_itself(hub: Hub, fake: FakeEngine) -> None:
+    """Nothing is led to a server that ended before its proof came."""
+    hub.extra["proxy"] = proxy = Proxy()
+    spawner = await hub.spawn("exp-1")
+    told = Told(spawner)
+    fake.behave(Behaviour(serve="refuse"))
+    await asyncio.to_thread(fake.restart, spawner.object_id)
+    await eventually(lambda: spawner._proving is not None)
+    proving = spawner._proving
+    assert proving is not None
+    fake.die(spawner.object_id)
+    await told.exit_code()
+    await hub.stop("exp-1")
+    await eventually(proving.done)
+    assert proxy.routes == []
+
+
+async def test_a_proxy_that_fails(hub: Hub, fake: FakeEngine, caplog: Any) -> None:
+    """The log says so, the server runs on, and its end is still told."""
+    hub.extra["proxy"] = object()
+    spawner = await hub.spawn("exp-1")
+    told = Told(spawner)
+    await asyncio.to_thread(fake.restart, spawner.object_id)
+    await eventually(lambda: "Could not lead the proxy to ann:exp-1" in caplog.text)
+    fake.die(spawner.object_id, 3)
+    assert await told.exit_code() == 3
 
 
 async def test_restart_unseen(hub: Hub, fake: FakeEngine) -> None:
@@ -157,6 +213,11 @@ async def test_restart_unseen(hub: Hub, fake: FakeEngine) -> None:
     assert spawner.server.port == 7
 
 
+async def lost_more_often_than(disconnects: int) -> None:
+    """Wait until the stream is lost once more."""
+    await eventually(lambda: runtime().watcher.disconnects > disconnects)
+
+
 async def test_a_lost_stream_costs_no_question(hub: Hub, fake: FakeEngine) -> None:
     """However many servers there are: the list tells where they are, once it knows them."""
     spawners = [await hub.spawn(f"exp-{number}") for number in range(3)]
@@ -164,9 +225,7 @@ async def test_a_lost_stream_costs_no_question(hub: Hub, fake: FakeEngine) -> No
     for _ in range(2):
         disconnects = runtime().watcher.disconnects
         fake.lose_streams()
-        await eventually(
-            lambda disconnects=disconnects: runtime().watcher.disconnects > disconnects
-        )
+        await lost_more_often_than(disconnects)
         await asyncio.wait_for(runtime().watcher.in_sync(), 30)
         before = fake.count(*INSPECT)
         assert [await spawner.poll() for spawner in spawners] == [None] * 3
@@ -224,6 +283,12 @@ async def test_stop_is_no_death(hub: Hub, fake: FakeEngine) -> None:
     assert not told.status.done()
 
 
+def archives_of(fake: FakeEngine) -> list[tuple[str, bytes]]:
+    """(path, tar archive) of all that was put into the only container after its creation."""
+    (container,) = fake.containers
+    return container.archives or []
+
+
 async def test_kept_container(make_hub: MakeHub, fake: FakeEngine) -> None:
     """With ``remove = False``: the same container again, and a new token in it.
 
@@ -233,12 +298,12 @@ async def test_kept_container(make_hub: MakeHub, fake: FakeEngine) -> None:
     await hub.spawn("exp-1")
     (container,) = fake.containers
     before = env_of(fake)["JUPYTERHUB_API_TOKEN"]
-    assert container.archives is None
+    assert archives_of(fake) == []
     await hub.stop("exp-1")
     assert not container.running
     spawner = await hub.spawn("exp-1")
     assert [one.id for one in running(fake)] == [container.id]
-    ((path, data),) = container.archives
+    ((path, data),) = archives_of(fake)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         (entry,) = archive
         text = archive.extractfile(entry).read().decode()  # type: ignore[union-attr]
@@ -458,7 +523,8 @@ async def test_rename_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -> Non
 async def test_rename_without_an_engine(make_hub: MakeHub, fake: FakeEngine) -> None:
     """Who renames is not kept waiting for an Engine that does not come back."""
     hub = make_hub(timings=replace(QUICK, engine_first_seen=0.01), remove=False)
-    await asyncio.wait_for(hub.spawner("exp-1")._runtime.watcher.in_sync(), 30)
+    spawner = hub.spawner("exp-1")
+    await asyncio.wait_for(spawner.runtime(spawner.key.hub).watcher.in_sync(), 30)
     await hub.spawn("exp-1")
     await hub.stop("exp-1")
     fake.down()

@@ -15,6 +15,7 @@ from traitlets import Dict, Float, HasTraits, Unicode
 from dockernamed.errors import ConfigError, EngineUnavailable, OptionsError
 from dockernamed.options import chooser
 from dockernamed.options.chooser import Chooser
+from dockernamed.timings import Timings
 
 
 class Settings(HasTraits):
@@ -23,7 +24,7 @@ class Settings(HasTraits):
     image = Unicode("lab").tag(config=True)
     mem_limit = ByteSpecification(None, allow_none=True).tag(config=True)
     cpu_limit = Float(None, allow_none=True).tag(config=True)
-    environment = Dict({"BASE": "1"}).tag(config=True)
+    environment: Any = Dict({"BASE": "1"}).tag(config=True)
     extra_host_config = AnyTrait({}).tag(config=True)
     volumes = Dict({}).tag(config=True)
     allowed_images = AnyTrait({}).tag(config=True)
@@ -250,9 +251,7 @@ async def test_the_form_says_which_images_are_there() -> None:
 
 
 @pytest.mark.parametrize("late", [True, False])
-async def test_the_form_does_without_the_engine(
-    late: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_form_does_without_the_engine(late: bool) -> None:
     """An Engine that is gone or slow takes nothing from the form but those words."""
 
     async def listed() -> list[str]:
@@ -260,8 +259,8 @@ async def test_the_form_does_without_the_engine(
             await asyncio.Event().wait()
         raise EngineUnavailable("list images", "gone")
 
-    monkeypatch.setattr(chooser, "LISTING_TIMEOUT", 0.01)
-    form = await Chooser(Settings(allowed_images=["lab"]), listed).form()
+    settings, timings = Settings(allowed_images=["lab"]), Timings(list_images=0.01)
+    form = await Chooser(settings, listed, timings).form()
     assert "lab" in form
     assert "ready" not in form
     assert "pulled" not in form
@@ -279,6 +278,7 @@ async def test_fields_of_a_form() -> None:
     [
         ({"profile_list": [profile(spawner_override={"mem_limit": "much"})]}, "mem_limit"),
         ({"profile_list": [profile(spawner_override={"environment": "x"})]}, "environment"),
+        ({"common_options": {"o": {"choises": {}}}}, "choises"),
         ({"profile_list": [profile(spawner_override={"node_selector": {}})]}, "client_kwargs"),
         ({"profile_list": [profile(profile_options={"o": {}})]}, "nothing to choose"),
         ({"common_options": {"o": {"choices": {"x": {"default": 1}}}}}, "True or False"),
@@ -289,8 +289,8 @@ async def test_fields_of_a_form() -> None:
 )
 def test_settings_that_cannot_work(settings: dict[str, Any], message: str) -> None:
     """They are refused before anybody asks."""
-    with pytest.raises(ConfigError, match=message):
-        chooser.check(Settings(**settings))
+    (problem,) = chooser.problems(Settings(**settings))
+    assert message in str(problem)
 
 
 def test_settings_that_may_work() -> None:
@@ -301,9 +301,10 @@ def test_settings_that_may_work() -> None:
         common_options=lambda spawner: "?",
         allowed_images=lambda spawner: "?",
     )
-    chooser.check(settings)
+    assert chooser.problems(settings) == []
     assert settings.environment == {"BASE": "1"}
-    chooser.check(Settings(profile_list=lambda spawner: "?", allowed_images="*"))
+    computed = Settings(profile_list=lambda spawner: "?", allowed_images="*")
+    assert chooser.problems(computed) == []
 
 
 def test_images_that_may_be_needed() -> None:

@@ -23,6 +23,7 @@ from traitlets.config import Config, Configurable
 
 from dockernamed import DockerNamedSpawner, __version__, errors, naming, templates
 from dockernamed.desired import network
+from dockernamed.desired.proof import Answer, Proof
 from dockernamed.hub.http_errors import STATUS
 from dockernamed.images.allowed import AllowedImages
 from dockernamed.options.chooser import TEMPLATED, TEMPLATED_IN_PASSING
@@ -394,6 +395,14 @@ def messages() -> dict[str, str]:
     never = errors.ImageMissing(
         "lab", "it is not on the Engine, and with pull_policy = 'never' it must not be pulled"
     )
+    wrong = errors.WrongServer(
+        "http://127.0.0.1:33306/user/ann/api",
+        "404 Not Found from TornadoServer/6.5: Jupyter Server",
+        Proof("jupyterhub", "/user/ann/", "").doubt(Answer(404)),
+        image="lab",
+        cmd=["jupyter", "lab"],
+        port=8888,
+    )
     return {
         "choice": raised(lambda: allowed.resolve("nope")),
         "loopback": raised(lambda: network.check_reachable("127.0.0.1")),
@@ -409,6 +418,7 @@ def messages() -> dict[str, str]:
         "died": str(died).replace("\n", " "),
         "memory": re.findall(r"\(.*\)", str(oom))[0],
         "never": str(never),
+        "wrong": str(wrong),
         "silent": str(errors.ServerSilent("http://127.0.0.1:33306/user/ann/api", 60, "…")).replace(
             "\n", " "
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,8 @@ SAID = [
         "/volumes/x/_data: no such device",
         "mounts = [{'target': '/data'}]: the volume's driver",
     ),
+    ("no answer within 60 s", "An Engine that takes requests and answers nothing"),
+    ("no whole answer within 60 s", "An Engine that takes requests and answers nothing"),
     ("No such image: lab:1", "image = 'lab:1': it is no longer on the Engine"),
     (
         'could not select device driver "" with capabilities: [[gpu]]',
@@ -81,14 +84,19 @@ def test_other_words_stay_alone() -> None:
     assert hint("invalid mount config: path does not exist: /data", VALUES.__getitem__) == ""
 
 
+def message(error: Any) -> str:
+    """What the person who asked reads."""
+    return str(error.jupyterhub_message)
+
+
 def test_refusals_have_hints() -> None:
     """The person who asked gets the Engine's words and the hint; other errors are as they are."""
     error = EngineFailed("create container x", "Minimum memory limit allowed is 6MB", 400)
-    told = http_error(error, SimpleNamespace(**VALUES)).jupyterhub_message
+    told = message(http_error(error, SimpleNamespace(**VALUES)))
     assert told.startswith(f"{error}. mem_limit = 4194304: ")
-    assert http_error(error).jupyterhub_message == str(error)
+    assert message(http_error(error)) == str(error)
     died = ServerDied(1, False, "No such image")
-    assert http_error(died, SimpleNamespace(**VALUES)).jupyterhub_message == str(died)
+    assert message(http_error(died, SimpleNamespace(**VALUES))) == str(died)
 
 
 @pytest.mark.parametrize(
@@ -105,15 +113,15 @@ def test_what_an_end_means(code: int, log: str, words: tuple[str, ...]) -> None:
     """Where the exit code or the log tells, the answer names the setting that would help."""
     settings = SimpleNamespace(image="lab:1", hub_connect_url="http://h:8081")
     found = http_error(ServerDied(code, False, log), settings, ["bash", "-l"])
-    message = str(getattr(found, "jupyterhub_message", ""))
-    assert all(word in message for word in words), message
-    assert message.endswith(log or "Its log is empty")
+    said = message(found)
+    assert all(word in said for word in words), said
+    assert said.endswith(log or "Its log is empty")
 
 
 def test_another_end_gets_no_advice() -> None:
     """What the exit code does not tell is not guessed."""
     found = http_error(ServerDied(3, False, "oh no"), SimpleNamespace(image="lab:1"), ["x"])
-    assert getattr(found, "jupyterhub_message", "") == (
+    assert message(found) == (
         "the server ended before it was ready, with exit code 3. Its last log lines:\noh no"
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from dockernamed.errors import ImageError
 from dockernamed.images.reference import REFERENCE, parse, same_image, slot
@@ -43,7 +44,7 @@ def test_the_pattern_is_the_parser(text: str) -> None:
     assert bool(re.fullmatch(REFERENCE, text)) == is_reference(text)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=examples(20))
 @given(st.from_regex(REFERENCE, fullmatch=True))
 def test_what_the_pattern_makes_is_a_reference(text: str) -> None:
     """Nothing that it matches is beyond the parser."""
@@ -82,7 +83,7 @@ SLOTS = [
 
 
 @pytest.mark.parametrize(("before", "after"), SLOTS)
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=examples(10))
 @given(data=st.data())
 def test_what_fits_a_slot_makes_a_reference(before: str, after: str, data: st.DataObject) -> None:
     """Whatever matches, up to the length, is a reference with the rest around it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from dockernamed.errors import ImageError
 from dockernamed.images.reference import ImageRef, parse
@@ -96,7 +97,7 @@ references = st.builds(
     tag=st.none() | st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", fullmatch=True),
     digest=st.none() | st.just(SHA),
 )
-many = settings(deadline=None, max_examples=100)
+many = settings(max_examples=examples(100))
 
 
 @pytest.mark.parametrize(("text", "name", "tag", "registry", "canonical"), REFERENCES)

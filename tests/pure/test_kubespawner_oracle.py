@@ -13,19 +13,19 @@ import copy
 import random
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 from unittest import mock
 
 import pytest
 from jupyterhub.traitlets import ByteSpecification
+from support.examples import examples
 from traitlets import Dict, Float, HasTraits, Integer, Unicode
 
 from dockernamed.errors import OptionsError
 from dockernamed.options import form, profile_config, user_options
 from dockernamed.options.chooser import Chooser
 from dockernamed.options.overrides import OverridableSettings
-
-kubespawner = pytest.importorskip("kubespawner")
 
 BASE: dict[str, Any] = {
     "image": "base/notebook:1",
@@ -36,6 +36,8 @@ BASE: dict[str, Any] = {
     "start_timeout": 60,
 }
 COMPARED = sorted(BASE)
+#: Each makes a table of its own.
+SEEDS = range(examples(40))
 
 
 class Settings(HasTraits):
@@ -51,13 +53,16 @@ class Settings(HasTraits):
     def __init__(self, profile_list: Any) -> None:
         super().__init__()
         self.profile_list = profile_list
-        self.group_overrides = self.common_options = self.allowed_images = {}
+        self.group_overrides: dict[str, Any] = {}
+        self.common_options: dict[str, Any] = {}
+        self.allowed_images: dict[str, Any] = {}
         self.user = mock.Mock(groups=[])
         self.user.name = "ann"
 
 
 @pytest.fixture
 def _no_kubernetes() -> Iterator[None]:
+    kubespawner()
     with (
         mock.patch("kubespawner.spawner.load_config"),
         mock.patch("kubespawner.spawner.shared_client"),
@@ -68,9 +73,15 @@ def _no_kubernetes() -> Iterator[None]:
 pytestmark = pytest.mark.usefixtures("_no_kubernetes")
 
 
+@cache
+def kubespawner() -> Any:
+    """The package; each worker collects this file, and one of them alone runs it."""
+    return pytest.importorskip("kubespawner")
+
+
 def kube(profile_list: Any) -> Any:
     """A KubeSpawner with these profiles, and no cluster."""
-    spawner = kubespawner.KubeSpawner(_mock=True, profile_list=profile_list)
+    spawner = kubespawner().KubeSpawner(_mock=True, profile_list=profile_list)
     for name, value in BASE.items():
         setattr(spawner, name, copy.deepcopy(value))
     return spawner
@@ -213,7 +224,7 @@ async def listed(profile_list: Any) -> list[dict[str, Any]]:
     return spawner._get_initialized_profile_list(found)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_the_same_choice_means_the_same(seed: int) -> None:
     """Image, limits, environment, URL and timeout are KubeSpawner's, whatever it accepts."""
     maker = Maker(seed)
@@ -224,7 +235,7 @@ async def test_the_same_choice_means_the_same(seed: int) -> None:
         assert await ours(profile_list, chosen) == await theirs(profile_list, chosen)
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_no_choice_means_the_same(seed: int) -> None:
     """The defaults are KubeSpawner's; where it finds none it fails, and we refuse."""
     profile_list = Maker(seed).profiles()
@@ -237,7 +248,7 @@ async def test_no_choice_means_the_same(seed: int) -> None:
         assert await ours(profile_list, {}) == expected
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_slugs_and_defaults_are_the_same(seed: int) -> None:
     """Slugs, generated or given, and which profile and choices are the default."""
     profile_list = Maker(seed).profiles()
@@ -261,7 +272,7 @@ async def test_slugs_and_defaults_are_the_same(seed: int) -> None:
                 assert free.display_name_in_choices == name
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_form_fields_mean_the_same(seed: int) -> None:
     """What KubeSpawner's form sends, with the fields of all profiles, is read as it reads it."""
     maker = Maker(seed)
@@ -288,7 +299,7 @@ async def test_form_fields_mean_the_same(seed: int) -> None:
         assert await ours(profile_list, expected) == await theirs(profile_list, expected)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_kubespawners_own_template_renders_the_same(seed: int) -> None:
     """Its form.html, given our variables, makes the page that it makes of its own."""
     profile_list = Maker(seed).profiles()
@@ -299,7 +310,7 @@ async def test_kubespawners_own_template_renders_the_same(seed: int) -> None:
         for option in profile.get("profile_options", {}).values():
             one_default(option.setdefault("choices", {}).values())  # as its template expects
     menu = await Chooser(Settings(profiles)).menu()
-    folder = kubespawner.__path__[0] + "/templates"
+    folder = kubespawner().__path__[0] + "/templates"
     page = await asyncio.to_thread(form.render, menu, template_paths=[folder])
     expected = kube(profiles)._render_options_form(profiles)
     assert squeezed(page) == squeezed(expected)
@@ -353,13 +364,13 @@ def test_every_setting_of_kubespawner_is_known_or_explained() -> None:
     from dockernamed.spawner import DockerNamedSpawner
 
     known = set(DockerNamedSpawner.class_trait_names(config=True)) | FIXED
-    asked = set(kubespawner.KubeSpawner.class_trait_names(config=True))
+    asked = set(kubespawner().KubeSpawner.class_trait_names(config=True))
     assert asked - known - set(KUBERNETES) == set()
 
 
 def test_the_example_of_kubespawners_help_is_accepted() -> None:
     """The profile list in the help of its setting, but for what Kubernetes alone has."""
-    example = kubespawner.KubeSpawner.profile_list.help
+    example = kubespawner().KubeSpawner.profile_list.help
     text = example.split("c.KubeSpawner.profile_list = ", 1)[1].split("Dict example::", 1)[0]
     kubernetes = '\'extra_resource_guarantees\': {"nvidia.com/gpu": "1"}'
     text = text.replace(kubernetes, "'cpu_limit': 1")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from dockernamed.errors import ConfigError
 SPEC = ServerSpec(key=naming.Key("hub", "ann", "exp-1"), names=("jupyter-ann--exp-1",), image="lab")
 
 
-def test_volumes_become_mounts_and_directories_bind_strings():
+def test_volumes_become_mounts_and_directories_bind_strings() -> None:
     """A name is a volume (labels can be given), a path is a bind string (Docker makes it)."""
     mounts = volume_mounts(
         "volumes",
@@ -29,7 +31,7 @@ def test_volumes_become_mounts_and_directories_bind_strings():
     ]
 
 
-def test_read_only_volumes_are_read_only_unless_their_mode_says_otherwise():
+def test_read_only_volumes_are_read_only_unless_their_mode_says_otherwise() -> None:
     """The setting's default mode is ``ro``."""
     mounts = volume_mounts(
         "read_only_volumes", {"a": "/a", "b": {"bind": "/b", "mode": "rw"}}, read_only=True
@@ -50,14 +52,16 @@ def test_read_only_volumes_are_read_only_unless_their_mode_says_otherwise():
         ({"v": {"bind": "/a", "size": 1}}, "bind"),
     ],
 )
-def test_a_volume_that_docker_could_not_take_is_refused_by_name(volumes, word):
+def test_a_volume_that_docker_could_not_take_is_refused_by_name(
+    volumes: Mapping[str, Any], word: str
+) -> None:
     """The error names the setting and what would have worked."""
     with pytest.raises(ConfigError, match=word) as caught:
         volume_mounts("volumes", volumes)
     assert caught.value.field == "volumes"
 
 
-def test_mounts_take_docker_pys_arguments():
+def test_mounts_take_docker_pys_arguments() -> None:
     """The long form: tmpfs sizes, drivers, bind propagation, read-only."""
     tmpfs = mount_from("mounts", {"type": "tmpfs", "target": "/t", "tmpfs_size": 5}).to_api()
     assert tmpfs["TmpfsOptions"] == {"SizeBytes": 5}
@@ -96,13 +100,13 @@ def test_mounts_take_docker_pys_arguments():
 @pytest.mark.parametrize(
     "mount", [{"target": "/a", "sorce": "v"}, {"type": "nfs", "target": "/a"}, {"source": "v"}]
 )
-def test_a_wrong_mount_is_refused(mount):
+def test_a_wrong_mount_is_refused(mount: Mapping[str, Any]) -> None:
     """Unknown keys and types and a missing target are named."""
     with pytest.raises(ConfigError, match="mounts"):
         mount_from("mounts", mount)
 
 
-def test_two_mounts_at_one_path_are_refused():
+def test_two_mounts_at_one_path_are_refused() -> None:
     """Docker would say so only at create; we name both sources."""
     with pytest.raises(ConfigError, match=r"'a' and 'b'"):
         check_targets([Mount("volume", "a", "/x"), Mount("volume", "b", "/x")])

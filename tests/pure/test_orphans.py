@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pytest
 
 from dockernamed.backends.base import SeenNetwork
 from dockernamed.backends.observed import ObservedContainer, State
 from dockernamed.errors import EngineFailed
-from dockernamed.lifecycle import orphans as keeper_module
 from dockernamed.lifecycle.orphans import KnownServer, OrphanReaper, orphaned_networks, orphans
 
 
-def record(id, user="ann", server="", state=State.RUNNING):
+def record(
+    id: str, user: str = "ann", server: str = "", state: State = State.RUNNING
+) -> ObservedContainer:
     return ObservedContainer(id, f"name-{id}", user, server, "spec", "image", state)
 
 
-def ids(records):
+def ids(records: Iterable[ObservedContainer]) -> list[str]:
     return [one.id for one in records]
 
 
-def test_a_container_of_nobody_is_an_orphan():
+def test_a_container_of_nobody_is_an_orphan() -> None:
     """No such user, or no such server of a known user."""
     records = [record("a", user="zed"), record("b", server="gone"), record("c")]
     assert ids(orphans(records, [KnownServer("ann", "", active=True)], keep=False)) == ["a", "b"]
 
 
-def test_a_container_of_a_stopped_server_is_an_orphan():
+def test_a_container_of_a_stopped_server_is_an_orphan() -> None:
     """The Hub was killed between its own stop and the container's: nobody would stop it."""
     known = [KnownServer("ann", "", active=False)]
     assert ids(orphans([record("a"), record("b", state=State.EXITED)], known, keep=False)) == [
@@ -37,25 +40,25 @@ def test_a_container_of_a_stopped_server_is_an_orphan():
     ]
 
 
-def test_kept_containers_of_known_servers_stay():
+def test_kept_containers_of_known_servers_stay() -> None:
     """With ``remove = False`` a stopped container is there on purpose; a running one is not."""
     known = [KnownServer("ann", "", active=False)]
     found = orphans([record("a", state=State.EXITED), record("b")], known, keep=True)
     assert ids(found) == ["b"]
 
 
-def test_a_running_server_of_a_renamed_user_is_no_orphan():
+def test_a_running_server_of_a_renamed_user_is_no_orphan() -> None:
     """Labels say the old name; the Hub knows the container by its id."""
     known = [KnownServer("bob", "", active=True, object_id="a")]
     assert orphans([record("a", user="ann")], known, keep=False) == []
 
 
-def network(id, user, server):
+def network(id: str, user: str, server: str) -> SeenNetwork:
     labels = {"dockernamed.hub": "h", "dockernamed.user": user, "dockernamed.server": server}
     return SeenNetwork(id, f"name-{id}", labels)
 
 
-def test_networks():
+def test_networks() -> None:
     """Only those of a server that the Hub has no more; not those of the whole Hub, or stopped."""
     networks = [
         network("a", "ann", ""),
@@ -69,50 +72,67 @@ def test_networks():
 
 
 class Backend:
-    def __init__(self, networks=()):
-        self._networks = networks
-        self.removed, self.stopped = [], []
+    """Notes what it is asked for: (container, seconds of grace), or a network."""
 
-    async def discard(self, container_id, *, grace, keep):
+    def __init__(self, networks: Sequence[SeenNetwork] = ()) -> None:
+        self._networks = networks
+        self.removed: list[tuple[str, float] | str] = []
+        self.stopped: list[tuple[str, float] | str] = []
+        self.broken: set[str] = set()
+
+    async def discard(self, container_id: str, *, grace: float, keep: bool) -> None:
+        if container_id in self.broken:
+            raise EngineFailed(f"remove container {container_id}", "device busy", 500)
         (self.stopped if keep else self.removed).append((container_id, grace))
 
-    async def networks(self, hub):
+    async def networks(self, hub: str) -> Sequence[SeenNetwork]:
         return self._networks
 
-    async def discard_network(self, network_id):
+    async def discard_network(self, network_id: str) -> None:
         self.removed.append(network_id)
 
 
 class Watcher:
-    def __init__(self, records):
+    """In sync at once, with these containers."""
+
+    def __init__(self, records: Sequence[ObservedContainer]) -> None:
         self._records = records
 
-    def records(self):
+    def records(self) -> Sequence[ObservedContainer]:
         return self._records
 
-    async def in_sync(self):
+    async def in_sync(self) -> None:
         return
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses end at once, and are noted."""
-    pauses = []
+    pauses: list[float] = []
 
-    async def pause(seconds):
+    async def pause(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) > 2:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr(keeper_module.asyncio, "sleep", pause)
+    monkeypatch.setattr(asyncio, "sleep", pause)
     return pauses
 
 
-def make(records, policy="remove", grace=0.0, known=lambda: [], networks=(), keep=False):
-    backend = Backend(networks)
-    keeper = OrphanReaper(
+def make(
+    records: Sequence[ObservedContainer],
+    policy: str = "remove",
+    grace: float = 0.0,
+    known: Callable[[], Iterable[KnownServer]] = tuple,
+    networks: Sequence[SeenNetwork] = (),
+    keep: bool = False,
+) -> tuple[OrphanReaper, Backend]:
+    """A reaper, and what it has things removed by."""
+    watcher: Any = Watcher(records)
+    backend: Any = Backend(networks)
+    reaper = OrphanReaper(
         "h",
-        Watcher(records),
+        watcher,
         backend,
         known,
         keep=keep,
@@ -120,73 +140,68 @@ def make(records, policy="remove", grace=0.0, known=lambda: [], networks=(), kee
         grace=grace,
         stop_timeout=7.0,
         interval=300.0,
-        log=logging.getLogger("keeper"),
+        log=logging.getLogger("reaper"),
     )
-    return keeper, backend
+    return reaper, backend
 
 
-async def test_an_orphan_is_removed_after_its_grace_period():
+async def test_an_orphan_is_removed_after_its_grace_period() -> None:
     """Not at first sight: a start may be under way that is not in the Hub's database yet."""
-    keeper, backend = make([record("a")], grace=3600.0)
-    assert await keeper.round() is True
+    reaper, backend = make([record("a")], grace=3600.0)
+    assert await reaper.round() is True
     assert backend.removed == []
     networks = [network("n", "zed", "")]
-    keeper, backend = make([record("a")], grace=0.0, networks=networks)
-    assert await keeper.round() is False
+    reaper, backend = make([record("a")], grace=0.0, networks=networks)
+    assert await reaper.round() is False
     assert backend.removed == [("a", 7.0), "n"]
 
 
-async def test_containers_that_are_kept_are_only_stopped():
+async def test_containers_that_are_kept_are_only_stopped() -> None:
     """With ``remove = False`` what is in a container belongs to its server, unless that is gone."""
     records = [record("a"), record("b", server="gone")]
-    keeper, backend = make(records, known=lambda: [KnownServer("ann", "", active=False)], keep=True)
-    assert await keeper.round() is False
+    reaper, backend = make(records, known=lambda: [KnownServer("ann", "", active=False)], keep=True)
+    assert await reaper.round() is False
     assert (backend.stopped, backend.removed) == ([("a", 7.0)], [("b", 7.0)])
 
 
-async def test_one_that_cannot_be_removed(caplog):
+async def test_one_that_cannot_be_removed(caplog: pytest.LogCaptureFixture) -> None:
     """It is told once, and looked at again soon; the others go."""
-    keeper, backend = make([record("a"), record("b")])
-    discard = backend.discard
-
-    async def refuse(container_id, **how):
-        if container_id == "a":
-            raise EngineFailed("remove container a", "device busy", 500)
-        await discard(container_id, **how)
-
-    backend.discard = refuse
-    assert await keeper.round() is True
+    reaper, backend = make([record("a"), record("b")])
+    backend.broken = {"a"}
+    assert await reaper.round() is True
     assert backend.removed == [("b", 7.0)]
     assert "device busy" in caplog.text
     caplog.clear()
-    await keeper.round()
+    await reaper.round()
     assert "name-a" not in caplog.text
-    backend.discard = discard
-    await keeper.round()
+    backend.broken = set()
+    await reaper.round()
     assert ("a", 7.0) in backend.removed
 
 
-async def test_report_only_tells(caplog):
+async def test_report_only_tells(caplog: pytest.LogCaptureFixture) -> None:
     """``orphans = "report"`` touches nothing."""
-    keeper, backend = make([record("a")], policy="report", networks=[network("n", "zed", "")])
-    await keeper.round()
+    reaper, backend = make([record("a")], policy="report", networks=[network("n", "zed", "")])
+    await reaper.round()
     assert backend.removed == []
     assert "container name-a" in caplog.text
     assert "network name-n" in caplog.text
 
 
-async def test_rounds_go_on_after_a_failure(clock, caplog):
+async def test_rounds_go_on_after_a_failure(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     """An Engine that fails once does not end the housekeeping."""
-    known = iter([EngineFailed("list", "broken", 500), [], []])
+    answers = iter([EngineFailed("list", "broken", 500), None, None])
 
-    def ask():
-        answer = next(known)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def ask() -> list[KnownServer]:
+        error = next(answers)
+        if error is not None:
+            raise error
+        return []
 
-    keeper, _ = make([], grace=7.0, known=ask)
+    reaper, _ = make([], grace=7.0, known=ask)
     with pytest.raises(asyncio.CancelledError):
-        await keeper.run()
+        await reaper.run()
     assert clock == [7.0, 300.0, 300.0]
     assert "broken" in caplog.text

@@ -306,7 +306,9 @@ def test_an_unknown_key_of_an_image() -> None:
         profile_config.images_seen({"lab": {"image": "lab", "users": ["ann"]}}, ANN)
 
 
-ODD_NUMBERS = [True, None, "2", [2], float("nan"), float("inf"), 10**400, -(10**400), 1e308, {}]
+ODD_NUMBERS: list[Any] = [
+    True, None, "2", [2], float("nan"), float("inf"), 10**400, -(10**400), 1e308, {},
+]  # fmt: skip
 numbers = st.one_of(
     st.sampled_from(ODD_NUMBERS),
     st.integers(-2, 12),

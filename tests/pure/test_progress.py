@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from dockernamed.lifecycle.progress import StartProgress
 
 
-async def heard(journal):
+async def heard(journal: StartProgress) -> list[dict[str, Any]]:
     return [event async for event in journal.listen()]
 
 
-async def test_every_listener_hears_everything():
+async def test_every_listener_hears_everything() -> None:
     """Early, late and after the end: all listeners get all events, in order."""
     journal = StartProgress()
     early = asyncio.ensure_future(heard(journal))
@@ -25,7 +26,7 @@ async def test_every_listener_hears_everything():
     assert await early == await late == await heard(journal) == expected
 
 
-async def test_progress_never_goes_down():
+async def test_progress_never_goes_down() -> None:
     """A late percent of a pull cannot pull the bar back."""
     journal = StartProgress()
     journal.tell(50, "a")
@@ -34,7 +35,7 @@ async def test_progress_never_goes_down():
     assert [event["progress"] for event in await heard(journal)] == [50, 50]
 
 
-async def test_listeners_cannot_change_what_others_hear():
+async def test_listeners_cannot_change_what_others_hear() -> None:
     """JupyterHub edits the events that it is given."""
     journal = StartProgress()
     journal.tell(1, "a")

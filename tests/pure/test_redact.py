@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
 
-from dockernamed.lifecycle.redact import HIDDEN, hidden, printable
+from dockernamed.lifecycle.redact import HIDDEN, hidden, plain_text, printable
 
 ENV = {
     "JUPYTERHUB_API_TOKEN": "0123456789abcdef",
@@ -18,13 +19,13 @@ ENV = {
 }
 
 
-def test_values_of_secret_names_are_hidden():
+def test_values_of_secret_names_are_hidden() -> None:
     """Tokens and passwords go, the longest first; other values stay."""
     text = "token 0123456789abcdef at /home/jovyan, 0123456789abcdef-and-more"
     assert hidden(text, ENV) == f"token {HIDDEN} at /home/jovyan, {HIDDEN}"
 
 
-def test_short_values_stay():
+def test_short_values_stay() -> None:
     """A secret of a few letters would take ordinary words out of the log."""
     assert hidden("a short word", ENV) == "a short word"
 
@@ -38,14 +39,16 @@ SECRET = 'pa/ss+"w\u00f6rd" of ann?~~'
     [quote(SECRET), quote(SECRET, safe=""), quote_plus(SECRET), json.dumps(SECRET)[1:-1],
      repr(SECRET)[1:-1]],
 )  # fmt: skip
-def test_encoded_values_are_hidden(name, encoded):
+def test_encoded_values_are_hidden(name: str, encoded: str) -> None:
     """Servers print URLs and JSON, too."""
     assert hidden(f"<{encoded}>", {name: SECRET}) == f"<{HIDDEN}>"
 
 
 @pytest.mark.parametrize("around", ["", "a", "ann:", "ab", "ann:x"])
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-def test_nothing_of_a_secret_is_left_in_base64(around, encode):
+def test_nothing_of_a_secret_is_left_in_base64(
+    around: str, encode: Callable[[bytes], bytes]
+) -> None:
     """Wherever it begins among the bytes, as in a login's header: what is left says nothing."""
     text = encode(f"{around}{SECRET}{around}".encode()).decode()
     shown = hidden(f"Basic {text}!", {"TOKEN": SECRET})
@@ -65,6 +68,26 @@ def test_nothing_of_a_secret_is_left_in_base64(around, encode):
         ("na\u00efve \u597d", "na\u00efve \u597d"),
     ],
 )
-def test_what_a_terminal_would_obey_is_left_out(text, shown):
+def test_what_a_terminal_would_obey_is_left_out(text: str, shown: str) -> None:
     """Colours make no sense in JSON and pages; a log must not drive the terminal it is read in."""
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("plain\n text", "plain text"),
+        (
+            "<html><style>p {}</style><p>No <b>such</b> page &amp; more<br>here",
+            "No such page & more here",
+        ),
+        ("<script>if (a < b) {}</script>Hello <!-- hidden -->there", "Hello there"),
+        ("\x1b[31mred\x00", "red"),
+        ("<script>never closed", ""),
+        ('{"message": "Not found"}', '{"message": "Not found"}'),
+        ("", ""),
+    ],
+)
+def test_words_of_a_page(page: str, words: str) -> None:
+    """What a person would read of it, on one line."""
+    assert plain_text(page) == words

@@ -103,7 +103,8 @@ async def test_each_callable_is_called_once(is_async: bool) -> None:
 
 async def test_a_callable_that_has_nothing_to_add() -> None:
     """None is nothing: neither limits nor further arguments."""
-    found = await resolved(**dict.fromkeys(CALLABLES, lambda spawner: None))
+    settings: dict[str, Any] = dict.fromkeys(CALLABLES, lambda spawner: None)
+    found = await resolved(**settings)
     assert (found.mem_limit, found.cpu_limit, found.config, found.host_config) == (
         None, None, {}, {},
     )  # fmt: skip
@@ -187,8 +188,9 @@ async def test_where_it_is_looked_whether_users_can_write(
 @pytest.mark.parametrize("field", ["network_name", "notebook_dir", "server_volume"])
 async def test_an_unknown_field_names_its_setting(field: str) -> None:
     """A mistake in a template is found at the start, and says where it stands."""
+    settings: dict[str, Any] = {field: "{user_nmae}"}
     with pytest.raises(TemplateError, match=field):
-        await resolved(**{field: "{user_nmae}"})
+        await resolved(**settings)
 
 
 BRACES = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from functools import cache
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis_jsonschema import from_schema
+from support.examples import examples
 
 from dockernamed.errors import OptionsError
 from dockernamed.images.allowed import AllowedImages
@@ -116,7 +119,7 @@ def accepted(body: Any, name: str) -> bool:
 
 OPEN = [name for name in SETTINGS if name != "nothing open"]
 each_menu = pytest.mark.parametrize("name", OPEN)
-few = settings(max_examples=30, suppress_health_check=list(HealthCheck), deadline=None)
+few = settings(max_examples=examples(20), suppress_health_check=list(HealthCheck))
 
 
 @each_menu
@@ -175,7 +178,7 @@ def test_mutated_bodies_are_judged_alike(name: str, data: st.DataObject) -> None
 
 @pytest.mark.parametrize("name", SETTINGS)
 @given(body=st.dictionaries(st.sampled_from(KEYS), leaves, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(40))
 def test_any_body_is_judged_alike(name: str, body: Any) -> None:
     """Bodies of our keys with all kinds of values."""
     assert accepted(body, name) == validator(name).is_valid(body), body
@@ -220,3 +223,13 @@ def test_images_by_their_names() -> None:
     """Aliases with the names that pages show."""
     image = schema(menu("aliases"))["properties"]["image"]
     assert image["oneOf"] == [{"const": "lab"}, {"const": "r", "title": "R"}]
+
+
+def test_in_a_script() -> None:
+    """It can be made without JupyterHub, Docker or an Engine."""
+    code = (
+        "import sys; from dockernamed.options import schema, user_options; "
+        "schema.schema(user_options.Menu()); "
+        "sys.exit('jupyterhub' in sys.modules or 'docker' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -466,7 +466,7 @@ def test_from_form(case: str) -> None:
 
 def test_an_own_option_hides_the_common_one_of_its_name() -> None:
     """The common field, which the form has once for all profiles, is not for that profile."""
-    own = {"cpu": {"choices": {"one": {}, "two": {}}}}
+    own: dict[str, Any] = {"cpu": {"choices": {"one": {}, "two": {}}}}
     profiles = [{"display_name": "A", "profile_options": own}]
     fields = {"profile": ["a"], "common-option--cpu": ["2"]}
     assert user_options.from_form(fields, menu(profiles)) == {"profile": "a"}
@@ -474,7 +474,7 @@ def test_an_own_option_hides_the_common_one_of_its_name() -> None:
 
 def test_slugs_that_begin_alike() -> None:
     """The fields of ``a--b`` are not taken for ``a``'s."""
-    x = {"choices": {"x": {}, "y": {}}}
+    x: dict[str, Any] = {"choices": {"x": {}, "y": {}}}
     profiles = [
         {"display_name": "A", "slug": "a", "profile_options": {"o": x}},
         {"display_name": "B", "slug": "a--b", "profile_options": {"o": x}},

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+from typing import Any
+
 import pytest
 
 from dockernamed import naming
-from dockernamed.desired.volumes import OWN, plan_volumes, requested_volumes
+from dockernamed.desired.volumes import OWN, VolumePlan, plan_volumes, requested_volumes
 from dockernamed.errors import ConfigError, TemplateError
 
 KEY = naming.Key("hub", "ann", "exp-1")
@@ -13,14 +16,15 @@ OWN_NAME = "{prefix}-{user_server}.{hub_id}"
 
 
 def plan(
-    key=KEY,
-    prefix="jupyter",
-    home="/home/jovyan",
-    remembered=None,
-    taken=(),
-    elsewhere=(),
-    **settings,
-):
+    key: naming.Key = KEY,
+    prefix: str = "jupyter",
+    home: str = "/home/jovyan",
+    remembered: Mapping[str, str] | None = None,
+    taken: Container[str] = (),
+    elsewhere: Container[str] = (),
+    **settings: Any,
+) -> VolumePlan:
+    """The mounts of a server by some settings about files."""
     namespace = naming.namespace(key, prefix=prefix)
     settings.setdefault("server_volume", OWN_NAME)
     return plan_volumes(
@@ -33,7 +37,7 @@ def plan(
     )
 
 
-def test_a_server_gets_a_volume_of_its_own_at_home():
+def test_a_server_gets_a_volume_of_its_own_at_home() -> None:
     """By default files in the image's working directory survive, labelled as this server's."""
     found = plan()
     (mount,) = found.mounts
@@ -46,24 +50,24 @@ def test_a_server_gets_a_volume_of_its_own_at_home():
 
 
 @pytest.mark.parametrize("home", ["", "/", "//", "/./"])
-def test_never_at_the_root(home):
+def test_never_at_the_root(home: str) -> None:
     """An image without a working directory gets no volume: it would hide the whole image."""
     assert plan(home=home).mounts == ()
 
 
-def test_the_admins_mount_at_home_replaces_it():
+def test_the_admins_mount_at_home_replaces_it() -> None:
     """Where ``volumes`` covers the home already, no second volume is put there."""
     found = plan(volumes={"home-{username}": "/home/jovyan/"})
     assert [mount.source for mount in found.mounts] == ["home-ann"]
 
 
-def test_two_hubs_never_share_a_default_volume():
+def test_two_hubs_never_share_a_default_volume() -> None:
     """The Hub's id is part of the default name."""
     other = plan(naming.Key("other", "ann", "exp-1")).mounts[0].source
     assert other != plan().mounts[0].source
 
 
-def test_a_changed_prefix_keeps_the_files():
+def test_a_changed_prefix_keeps_the_files() -> None:
     """The remembered name wins over the template, and the log says so."""
     first = plan()
     second = plan(prefix="new", remembered=first.remembered)
@@ -71,7 +75,7 @@ def test_a_changed_prefix_keeps_the_files():
     assert "keeping volume" in second.notes[0]
 
 
-def test_a_volume_named_for_all_follows_the_setting():
+def test_a_volume_named_for_all_follows_the_setting() -> None:
     """Without a user in its name a volume is the admin's to change."""
     found = plan(server_volume="", volumes={"course-26": "/c"}, remembered={"/c": "course-25"})
     assert found.mounts[0].source == "course-26"
@@ -79,43 +83,44 @@ def test_a_volume_named_for_all_follows_the_setting():
     assert found.remembered == {}
 
 
-def test_a_users_volume_is_not_one_servers():
+def test_a_users_volume_is_not_one_servers() -> None:
     """A volume named by the user alone is labelled with the user and no server."""
     found = plan(server_volume="", volumes={"home-{username}": "/h"})
     assert found.owners["home-ann"] == {naming.LABEL_HUB: "hub", naming.LABEL_USER: "ann"}
 
 
-def test_a_remembered_volume_may_carry_an_earlier_name_of_its_server():
+def test_a_remembered_volume_may_carry_an_earlier_name_of_its_server() -> None:
     """After a rename the labels say the old name: only the Hub is checked."""
     found = plan(remembered={OWN: "jupyter-ann--old.hub"})
     assert found.mounts[0].source == "jupyter-ann--old.hub"
     assert found.owners == {"jupyter-ann--old.hub": {naming.LABEL_HUB: "hub"}}
 
 
-def test_a_name_that_a_renamed_server_took_along_is_not_given_twice():
+def test_a_name_that_a_renamed_server_took_along_is_not_given_twice() -> None:
     """exp-1 renamed to exp-2 keeps its volume; a new exp-1 gets another one."""
     taken = {"jupyter-ann--exp-1.hub", "jupyter-ann--exp-1.hub.2"}
     assert plan(taken=taken).mounts[0].source == "jupyter-ann--exp-1.hub.3"
 
 
-def test_a_users_volume_is_shared_with_no_user_of_that_name():
+def test_a_users_volume_is_shared_with_no_user_of_that_name() -> None:
     """The user's own servers share it; one that another user has kept from before is not ours."""
     volumes = {"home-{username}": "/h"}
-    for taken, elsewhere, name in (
-        ({"home-ann"}, (), "home-ann"),
+    cases: tuple[tuple[set[str], set[str], str], ...] = (
+        ({"home-ann"}, set(), "home-ann"),
         ({"home-ann"}, {"home-ann"}, "home-ann.2"),
-    ):
+    )
+    for taken, elsewhere, name in cases:
         found = plan(server_volume="", volumes=volumes, taken=taken, elsewhere=elsewhere)
         assert found.mounts[0].source == name
 
 
-def test_unknown_fields_are_named():
+def test_unknown_fields_are_named() -> None:
     """A typing error in a template is an error, not a volume called by it."""
     with pytest.raises(TemplateError, match="usrname"):
         plan(volumes={"home-{usrname}": "/h"})
 
 
-def test_targets_and_modes_are_templates_too():
+def test_targets_and_modes_are_templates_too() -> None:
     """The path in the container may name the user."""
     found = plan(
         volumes={"v": {"bind": "/home/{username}", "mode": "ro"}},
@@ -125,19 +130,19 @@ def test_targets_and_modes_are_templates_too():
     assert all("ro" in mount.flags for mount in found.mounts[1:])
 
 
-def test_a_host_directory_must_tell_servers_apart():
+def test_a_host_directory_must_tell_servers_apart() -> None:
     """Two (user, server) pairs must not meet in one directory: there is no label to check."""
     with pytest.raises(TemplateError, match="user_server"):
         plan(volumes={"/srv/{username}-{servername}": "/h"})
 
 
-def test_a_raw_name_cannot_leave_its_directory():
+def test_a_raw_name_cannot_leave_its_directory() -> None:
     """A user called ``../eve`` does not get another user's directory."""
     with pytest.raises(TemplateError, match="raw_username"):
         plan(naming.Key("hub", "../eve", ""), volumes={"/home/{raw_username}": "/h"})
 
 
-def test_mounts_in_the_long_form():
+def test_mounts_in_the_long_form() -> None:
     """Templates work in ``mounts`` too; a volume there is labelled like any other."""
     found = plan(
         server_volume="",
@@ -152,13 +157,13 @@ def test_mounts_in_the_long_form():
     assert found.mounts[1].labels == {}
 
 
-def test_a_mount_that_is_no_dict_is_refused():
+def test_a_mount_that_is_no_dict_is_refused() -> None:
     """The message says what would have worked."""
     with pytest.raises(ConfigError, match="dict with type"):
         plan(mounts=["v:/m"])
 
 
-def test_two_mounts_at_one_path_are_refused():
+def test_two_mounts_at_one_path_are_refused() -> None:
     """Also when they come from different settings."""
     with pytest.raises(ConfigError, match="mounted there"):
         plan(volumes={"a": "/x"}, read_only_volumes={"b": "/x/"})

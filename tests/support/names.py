@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dockernamed import naming
 from dockernamed.naming import Key, object_name
+from support.examples import examples
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -23,8 +24,8 @@ texts = st.one_of(
     st.text("ab", max_size=3).map(lambda text: object_name(Key("", text, "A"))),
 )
 pairs = st.tuples(texts, texts)
-many = settings(deadline=None, max_examples=60)
-few = settings(deadline=None, max_examples=20)  # where repeated for each template
+many = settings(max_examples=examples(60))
+few = settings(max_examples=examples(20))  # where repeated for each template
 
 
 def key(user: str, server: str, hub: str = "hub") -> Key:

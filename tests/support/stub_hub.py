@@ -16,7 +16,7 @@ from typing import Any
 from jupyterhub import orm, roles
 from jupyterhub.objects import Hub as HubInfo
 from jupyterhub.user import User
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 from traitlets.config import Config
@@ -105,7 +105,7 @@ class Hub:
             owner.spawners.pop(server)
             spawner = owner.spawners[server]
         spawner._spawn_pending = True
-        task = asyncio.ensure_future(owner.spawn(server, options=options))
+        task: asyncio.Task[Any] = asyncio.ensure_future(owner.spawn(server, options=options))
         spawner._spawn_future = task
 
         def over(_: object) -> None:
@@ -161,6 +161,7 @@ class Hub:
     def close(self) -> None:
         """Let go of the database."""
         engine = self.db.get_bind()
+        assert isinstance(engine, Engine)
         self.db.close()
         engine.dispose()
 

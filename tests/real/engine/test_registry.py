@@ -143,7 +143,7 @@ async def test_hanging_registry(real_world: RealWorld, puller: Puller) -> None:
     image = f"{hanging.address}/lab:1"
     pull = asyncio.ensure_future(puller.ensure(image, "always", timeout=60))
     try:
-        await eventually(hanging.stop_requested.is_set)
+        await eventually(hanging.asked.is_set)
         await asyncio.wait_for(engine.inspect_image(IMAGE), 30)
         with pytest.raises(PullFailed, match="pull_timeout"):
             await puller.ensure(image, "always", timeout=0.1)

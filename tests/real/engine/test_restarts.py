@@ -15,17 +15,20 @@ from support.fake_engine import FakeEngine
 from dockernamed.backends.observed import ObservedContainer
 from dockernamed.backends.watcher import Watcher
 from dockernamed.engine.client import Engine
-from dockernamed.lifecycle import monitor as vigil_module
 from dockernamed.lifecycle.monitor import ServerMonitor
+from dockernamed.timings import DEFAULT, Timings
+
+#: News of a stop's end is waited for, however late.
+PATIENT = Timings(stop_is_over=3600.0)
 
 
 class Observer:
-    """A vigil over one container, and what it tells."""
+    """A monitor of one container, and what it tells."""
 
-    def __init__(self, watcher: Watcher, id: str) -> None:
+    def __init__(self, watcher: Watcher, id: str, timings: Timings = DEFAULT) -> None:
         self.moved = 0
         self.ends: asyncio.Queue[str] = asyncio.Queue()
-        self.vigil = ServerMonitor(watcher, id, self._ended, self._moved)
+        self.monitor = ServerMonitor(watcher, id, self._ended, self._moved, timings)
 
     async def _ended(self, record: ObservedContainer, how: str) -> None:
         self.ends.put_nowait(how)
@@ -35,12 +38,14 @@ class Observer:
 
 
 @asynccontextmanager
-async def observed(engine: Engine, hub: str, id: str) -> AsyncIterator[Observer]:
+async def observed(
+    engine: Engine, hub: str, id: str, timings: Timings = DEFAULT
+) -> AsyncIterator[Observer]:
     """Somebody who watches a container that runs."""
     async with watching(engine, hub) as watcher:
-        observer = Observer(watcher, id)
+        observer = Observer(watcher, id, timings)
         yield observer
-        observer.vigil.end()
+        observer.monitor.end()
 
 
 @pytest.fixture
@@ -68,33 +73,29 @@ async def test_a_restart(world: World, engine: Engine, id: str) -> None:
         await asyncio.to_thread(restart, world.url, id)
         await eventually(lambda: observer.moved == 1)
         assert observer.ends.empty()
-        assert not observer.vigil.restarting
+        assert not observer.monitor.restarting
 
 
-async def test_a_stop(
-    world: World, engine: Engine, id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stop(world: World, engine: Engine, id: str) -> None:
     """It is told as soon as the Engine says that it is over, and that it is no restart."""
-    monkeypatch.setattr(vigil_module, "STOP_S", 3600.0)
-    async with observed(engine, world.prefix, id) as observer:
+    async with observed(engine, world.prefix, id, PATIENT) as observer:
         await engine.stop_container(id, 5)
         how = await asyncio.wait_for(observer.ends.get(), 60)
         assert how == "was stopped from outside" or world.podman
         assert observer.moved == 0
 
 
-async def test_a_stop_and_a_removal(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_and_a_removal(fake: FakeEngine) -> None:
     """Who is removed before anything else is heard is not waited for."""
-    monkeypatch.setattr(vigil_module, "STOP_S", 3600.0)
     fake.add_image(IMAGE)
     engine = connect(fake.url)
     async with watching(engine) as watcher:
         id = await run(engine, watcher=watcher)
-        observer = Observer(watcher, id)
+        observer = Observer(watcher, id, PATIENT)
         fake.emit("container", "kill", id, {**LABELS, "signal": "15"})
         fake.die(id, 143)
         await heard(fake, watcher)
-        assert observer.vigil.restarting
+        assert observer.monitor.restarting
         fake.remove(id)
         assert await asyncio.wait_for(observer.ends.get(), 60) == "was stopped from outside"
     await engine.close()

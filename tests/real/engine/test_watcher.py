@@ -183,7 +183,9 @@ async def test_out_of_memory_is_told_late(fake: FakeEngine, engine: Engine) -> N
             await dead(watcher, id)
             fake.emit("container", "oom", id, LABELS)
             await heard(fake, watcher)
-            assert watcher.get(id).oom is (code == 137)
+            record = watcher.get(id)
+            assert record is not None
+            assert record.oom is (code == 137)
 
 
 async def test_killed_child_is_not_the_reason(fake: FakeEngine, engine: Engine) -> None:

@@ -16,16 +16,35 @@ START = (
 )
 
 
+CONFIG = """
+c.DockerNamedSpawner.allowed_images = {{"web": {web!r}, "blue": {blue!r}}}
+c.DockerNamedSpawner.image = "web"
+
+async def images(spawner):
+    vip = {{"blue": {blue!r}}} if spawner.user.name.endswith("-vip") else {{}}
+    return {{"web": {web!r}, **vip}}
+
+BY_USER["each"] = {{"allowed_images": images}}
+"""
+
+
+def config(prefix: str) -> str:
+    """The Hub's settings."""
+    return CONFIG.format(web=BUSYBOX, blue=f"{prefix}-blue:latest")
+
+
 @pytest.fixture(scope="module")
 def hub(hubs: Hubs) -> Iterator[Hub]:
-    """A Hub whose users may choose between two images by alias."""
+    """A Hub whose users may choose between two images by alias, but for some, by their names."""
     prefix = hubs.prefix()
-    config = f"""
-        c.DockerNamedSpawner.allowed_images = {{"web": {BUSYBOX!r}, "blue": "{prefix}-blue:latest"}}
-        c.DockerNamedSpawner.image = "web"
-    """
-    with hubs.running(config, prefix=prefix) as hub:
+    by_user: dict[str, dict[str, Any]] = {
+        "none": {"allowed_images": [], "image": BUSYBOX},
+        "listed": {"allowed_images": [BUSYBOX, f"{prefix}-blue:latest"]},
+        "any": {"allowed_images": "*", "pull_policy": "never"},
+    }
+    with hubs.running(config(prefix), prefix=prefix, by_user=by_user) as hub:
         hub.docker.flavour("blue", "ENV COLOUR=blue")
+        hub.docker.flavour("green", "ENV COLOUR=green")
         yield hub
 
 
@@ -116,33 +135,37 @@ def test_a_body_that_is_no_object_is_refused(hub: Hub, user: str, body: object) 
     hub.docker.nothing_of(user)
 
 
-def test_the_choice_is_remembered(hub: Hub, user: str) -> None:
-    """A start without a choice takes that of the last start, and of before a Hub restart."""
+def test_the_last_good_choice_is_remembered(hub: Hub, user: str) -> None:
+    """A start without a choice takes that of the last start, whatever was refused since."""
     hub.add_user(user)
     hub.spawn(user, "exp", {"image": "blue"})
-    hub.halt(user, "exp")
-    hub.spawn(user, "exp")
-    assert image_of(hub, user) == blue(hub)
-    hub.halt(user, "exp")
-    hub.restart()
-    hub.spawn(user, "exp")
-    assert image_of(hub, user) == blue(hub)
+    for wrong in ([], ["nope", "nope"]):
+        hub.halt(user, "exp")
+        for image in wrong:
+            refused(hub, user, {"image": image})
+        hub.spawn(user, "exp")
+        assert image_of(hub, user) == blue(hub)
 
 
-def test_a_refused_choice_is_not_remembered(hub: Hub, user: str) -> None:
-    """After a 400, a start without a choice takes the last good one, also after a Hub restart."""
-    hub.add_user(user)
-    hub.spawn(user, "exp", {"image": "blue"})
-    hub.halt(user, "exp")
-    for _ in range(2):
-        refused(hub, user, {"image": "nope"})
-    hub.spawn(user, "exp")
-    assert image_of(hub, user) == blue(hub)
-    hub.halt(user, "exp")
-    refused(hub, user, {"image": "nope"})
+def test_choices_from_before_a_hub_restart(hub: Hub, user: str) -> None:
+    """The last good one counts; one that the admin has since withdrawn gets 400, no other image."""
+    refusing, withdrawn = f"{user}-refusing", f"withdrawn-{user}"
+    for name in (user, refusing, withdrawn):
+        hub.add_user(name)
+        hub.spawn(name, "exp", {"image": "blue"})
+        hub.halt(name, "exp")
+    refused(hub, refusing, {"image": "nope"})
+    images = {"web": BUSYBOX}
+    hub.configure(config(hub.prefix) + f'BY_USER["withdrawn"] = {{"allowed_images": {images!r}}}')
     hub.restart()
-    hub.spawn(user, "exp")
-    assert image_of(hub, user) == blue(hub)
+    for name in (user, refusing):
+        hub.spawn(name, "exp")
+        assert image_of(hub, name) == blue(hub)
+    answer = hub.api("POST", f"/users/{withdrawn}/servers/exp")
+    assert (answer.status, "'web'" in answer.message) == (400, True), answer
+    assert hub.docker.containers(withdrawn) == []
+    hub.spawn(withdrawn, "exp", {"image": "web"})
+    assert image_of(hub, withdrawn) == BUSYBOX
 
 
 def test_another_choice_gives_another_container(hub: Hub, user: str) -> None:
@@ -189,81 +212,48 @@ def test_wrapped_options_need_jupyterhub_6(hub: Hub, user: str) -> None:
     hub.docker.nothing_of(user)
 
 
-def test_choice_that_is_no_longer_allowed(hubs: Hubs, user: str) -> None:
-    """A remembered choice that the admin has since withdrawn gets 400, not another image."""
-    prefix = hubs.prefix()
-    images = {"web": BUSYBOX, "blue": f"{prefix}-blue:latest"}
-    with hubs.running(f"c.DockerNamedSpawner.allowed_images = {images!r}", prefix=prefix) as hub:
-        hub.docker.flavour("blue", "ENV COLOUR=blue")
-        hub.add_user(user)
-        hub.spawn(user, "exp", {"image": "blue"})
-        hub.halt(user, "exp")
-        hub.stop()
-        hub.configure(f"c.DockerNamedSpawner.allowed_images = {{'web': {BUSYBOX!r}}}")
-        hub.start()
-        answer = hub.api("POST", f"/users/{user}/servers/exp")
-        assert (answer.status, "'web'" in answer.message) == (400, True), answer
-        assert hub.docker.containers(user) == []
-        hub.spawn(user, "exp", {"image": "web"})
-        assert image_of(hub, user) == BUSYBOX
+def test_a_list(hub: Hub, user: str) -> None:
+    """`allowed_images` as a list of references."""
+    user = f"listed-{user}"
+    hub.add_user(user)
+    hub.spawn(user, "exp", {"image": blue(hub)})
+    assert image_of(hub, user) == blue(hub)
+    hub.halt(user, "exp")
+    message = refused(hub, user, {"image": f"{hub.prefix}-green:latest"})
+    assert blue(hub) in message
 
 
-def test_list_and_any(hubs: Hubs, user: str) -> None:
-    """`allowed_images` as a list of references, then as "*" for any image."""
-    prefix = hubs.prefix()
-    listed = [BUSYBOX, f"{prefix}-blue:latest"]
-    with hubs.running(f"c.DockerNamedSpawner.allowed_images = {listed!r}", prefix=prefix) as hub:
-        hub.docker.flavour("blue", "ENV COLOUR=blue")
-        hub.docker.flavour("green", "ENV COLOUR=green")
-        hub.add_user(user)
-        hub.spawn(user, "exp", {"image": blue(hub)})
-        assert image_of(hub, user) == blue(hub)
-        hub.halt(user, "exp")
-        message = refused(hub, user, {"image": f"{prefix}-green:latest"})
-        assert blue(hub) in message
-        hub.stop()
-        hub.configure(
-            'c.DockerNamedSpawner.allowed_images = "*"\nc.DockerNamedSpawner.pull_policy = "never"'
-        )
-        hub.start()
-        hub.spawn(user, "exp", {"image": f"{prefix}-green"})
-        assert hub.docker.environment(hub.docker.one(user, "exp"))["COLOUR"] == "green"
-        hub.halt(user, "exp")
-        missing = hub.api("POST", f"/users/{user}/servers/exp", {"image": f"{prefix}-no:1"})
-        assert missing.status >= 400
-        assert f"{prefix}-no:1" in missing.message
-        assert hub.docker.containers(user) == []
+def test_any_image(hub: Hub, user: str) -> None:
+    """`allowed_images = "*"`: whatever the Engine has; what it has not is named."""
+    user = f"any-{user}"
+    hub.add_user(user)
+    hub.spawn(user, "exp", {"image": f"{hub.prefix}-green"})
+    assert hub.docker.environment(hub.docker.one(user, "exp"))["COLOUR"] == "green"
+    hub.halt(user, "exp")
+    missing = hub.api("POST", f"/users/{user}/servers/exp", {"image": f"{hub.prefix}-no:1"})
+    assert missing.status >= 400
+    assert f"{hub.prefix}-no:1" in missing.message
+    assert hub.docker.containers(user) == []
 
 
-def test_choices_made_by_a_callable(hubs: Hubs, user: str) -> None:
+def test_choices_made_by_a_callable(hub: Hub, user: str) -> None:
     """`allowed_images` as a callable gives each user their own list, also an async one."""
-    prefix = hubs.prefix()
-    config = f"""
-        async def images(spawner):
-            allowed = {{"web": {BUSYBOX!r}}}
-            if spawner.user.name.endswith("-vip"):
-                allowed["blue"] = "{prefix}-blue:latest"
-            return allowed
-
-        c.DockerNamedSpawner.allowed_images = images
-    """
-    with hubs.running(config, prefix=prefix) as hub:
-        hub.docker.flavour("blue", "ENV COLOUR=blue")
-        hub.add_user(user)
-        hub.add_user(f"{user}-vip")
-        hub.spawn(f"{user}-vip", "exp", {"image": "blue"})
-        assert image_of(hub, f"{user}-vip") == blue(hub)
-        message = refused(hub, user, {"image": "blue"})
-        assert "'web'" in message
-        assert f"{prefix}-blue" not in message
-        hub.spawn(user, "exp", {"image": "web"})
+    user, vip = f"each-{user}", f"each-{user}-vip"
+    hub.add_user(user)
+    hub.add_user(vip)
+    hub.spawn(vip, "exp", {"image": "blue"})
+    assert image_of(hub, vip) == blue(hub)
+    message = refused(hub, user, {"image": "blue"})
+    assert "'web'" in message
+    assert blue(hub).removesuffix(":latest") not in message
+    hub.spawn(user, "exp", {"image": "web"})
 
 
-def test_without_a_list_there_is_no_choice(hubs: Hubs, user: str) -> None:
+def test_without_a_list_there_is_no_choice(hub: Hub, user: str) -> None:
     """Where the admin allows no images, any choice is refused and a plain start works."""
-    with hubs.running() as hub:
-        hub.add_user(user)
-        assert "image" in refused(hub, user, {"image": BUSYBOX})
-        hub.docker.nothing_of(user)
-        hub.spawn(user, "exp")
-        assert image_of(hub, user) == BUSYBOX
+    user = f"none-{user}"
+    hub.add_user(user)
+    assert "image" in refused(hub, user, {"image": BUSYBOX})
+    hub.docker.nothing_of(user)
+    hub.spawn(user, "exp")
+    assert image_of(hub, user) == BUSYBOX

@@ -8,13 +8,13 @@ are the other suites', over the fake Engine.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle
 from typing import Any
 
 import pytest
-from support.hub.client import server_path
-from support.hub.engineproxy import EngineProxy
+from support.hub.client import Answer, server_path
+from support.hub.engineproxy import EngineFault, EngineProxy
 from support.hub.hubproc import Hub, Hubs
 from support.hub.manyservers import HUB_ID, STARTS, ManyServers
 from support.hub.waiting import eventually
@@ -38,7 +38,7 @@ def the_hub(hubs: Hubs, proxy: EngineProxy) -> Iterator[Hub]:
         c.DockerNamedSpawner.hub_id = {HUB_ID!r}
         c.DockerNamedSpawner.stop_timeout = 1
         # As long as a stalled call keeps a test waiting; no other call takes nearly so long.
-        c.DockerNamedSpawner.client_kwargs = {{"timeout": 6}}
+        c.DockerNamedSpawner.client_kwargs = {{"timeout": 4}}
     """
     kept = {"kept": {"remove": False}}
     with hubs.running(config, env={"DOCKER_HOST": proxy.url}, by_user=kept) as hub:
@@ -76,7 +76,8 @@ def test_one_fault_at_each_call(
         many.make_files(server)
     many.each([*STOPS, *DELETIONS], hub.spawn)
     files = many.files()
-    faults, answers = {}, {}
+    faults: dict[str, EngineFault] = {}
+    answers: dict[str, Future[Answer]] = {}
     with ThreadPoolExecutor(len(CALLS)) as pool:
         for (server, (method, path)), kind in zip(CALLS.items(), cycle(kinds), strict=False):
             if server == "list":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ from support.hub.waiting import eventually, free_port
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
-def works(hub: Client, user: str, server: str, options: Any, image: str) -> Any:
-    """A server is started by curl, answers by curl with the same token; its container."""
+def started(hub: Client, user: str, server: str, options: str = "") -> None:
+    """A server is started by curl."""
     start = 'curl -X POST -H "Authorization: token $TOKEN" "$API/users/$NAME/servers/$SERVER"'
     chosen = f"{start} -d '{options}'" if options else start
     assert hub.curl(chosen, NAME=user, SERVER=server).status in (201, 202)
+
+
+def works(hub: Client, user: str, server: str, image: str) -> Any:
+    """A server is ready, and answers by curl with the token that started it; its container."""
     hub.ready(user, server)
     line = 'curl -H "Authorization: token $TOKEN" "$URL/user/$NAME/$SERVER/api/status"'
     status = hub.curl(line, NAME=user, SERVER=server)
@@ -34,7 +39,7 @@ def works(hub: Client, user: str, server: str, options: Any, image: str) -> Any:
 
 
 def test_quickstart(hubs: Hubs, lab_images: tuple[str, str], user: str) -> None:
-    """examples/quickstart: two servers from two images by alias, stopped, files kept."""
+    """examples/quickstart: two servers at once, from two images by alias."""
     lab, green = lab_images
     token = secrets.token_hex(32)
     template = EXAMPLE_CONFIG.replace("EXAMPLE", str(EXAMPLES / "quickstart"))
@@ -46,10 +51,11 @@ def test_quickstart(hubs: Hubs, lab_images: tuple[str, str], user: str) -> None:
         hub.token = token
         line = 'curl -X POST -H "Authorization: token $TOKEN" "$API/users/$NAME"'
         assert hub.curl(line, NAME=user).status == 201
-        works(hub, user, "exp-1", '{"image": "lab"}', LAB)
-        works(hub, user, "exp-2", '{"image": "scipy"}', LAB2)
-        hub.halt(user, "exp-1")
-        works(hub, user, "exp-1", None, LAB)
+        with ThreadPoolExecutor() as pool:
+            for server, choice in (("exp-1", '{"image": "lab"}'), ("exp-2", '{"image": "scipy"}')):
+                pool.submit(started, hub, user, server, choice)
+        works(hub, user, "exp-1", LAB)
+        works(hub, user, "exp-2", LAB2)
 
 
 class HubContainer(Client):
@@ -131,7 +137,8 @@ def inside(
 def test_hub_in_a_container(inside: HubContainer, user: str) -> None:
     """The Hub and its servers find each other by name on their network, and after a new Hub."""
     inside.api("POST", f"/users/{user}")
-    container = works(inside, user, "exp-1", None, LAB)
+    started(inside, user, "exp-1")
+    container = works(inside, user, "exp-1", LAB)
     assert list(container["NetworkSettings"]["Networks"]) == [inside.network]
     assert not any(container["NetworkSettings"]["Ports"].values())
     url = inside.docker.environment(container)["JUPYTERHUB_API_URL"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -41,8 +42,10 @@ def test_names_from_before_jupyterhub_6(hub: Hub, user: str) -> None:
     """`A` and `a`, spaces, 200 characters, other scripts: each its own container and files."""
     hub.add_user(user)
     make_old_servers(hub, user, OLD_NAMES)
+    with ThreadPoolExecutor(len(OLD_NAMES)) as pool:
+        list(pool.map(lambda name: hub.spawn(user, name), OLD_NAMES))
     for name in OLD_NAMES:
-        container = hub.spawn(user, name)
+        container = hub.docker.one(user, name)
         assert container["Config"]["Labels"][SERVER] == name
         hub.docker.write(container, "/work/name.txt", name)
     containers = hub.docker.containers(user)

@@ -110,7 +110,7 @@ def test_kill_9_at_every_call(hub: Hub, proxy: EngineProxy, user: str) -> None:
         many.make_files(server)
     many.each({one.server for one in MOMENTS if one.operation != "start"}, hub.spawn)
     files = many.files()
-    faults = {}
+    faults: dict[Moment, EngineFault] = {}
     with ThreadPoolExecutor(len(MOMENTS)) as pool:
         for moment in MOMENTS:
             if moment.call == "list":

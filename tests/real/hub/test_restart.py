@@ -26,7 +26,7 @@ def the_hub(hubs: Hubs) -> Iterator[Hub]:
         c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
         c.DockerNamedSpawner.allowed_images = {{"web": {BUSYBOX!r}, "slow": "{prefix}-slow:latest"}}
         c.DockerNamedSpawner.image = "web"
-        c.Spawner.http_timeout = 15
+        c.Spawner.http_timeout = 8
     """
     with hubs.running(config, prefix=prefix) as hub:
         hub.docker.flavour("slow", SLOW)

@@ -44,6 +44,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "nonet": {"network_name": "no-such-network-anywhere"},
     "notebook": {"notebook_dir": "/work/nb", "default_url": "/lab/tree/{username}.ipynb"},
     "open": {"host_ip": "0.0.0.0"},
+    "elsewhere": {"client_kwargs": {}},
     "never": {"image": "dockernamed-test/there-is-none:1", "pull_policy": "never"},
 }
 
@@ -59,11 +60,14 @@ def hub(hubs: Hubs) -> Iterator[Hub]:
         "default": {"network_name": network},
         "published": {"network_name": network, "use_internal_ip": False},
     }
-    config = """
-        c.DockerNamedSpawner.environment = {"COMMON": "yes", "WHO": lambda me: me.user.name}
-        c.DockerNamedSpawner.name_template = "{prefix}-nb-{user_server}"
+    here = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    config = f"""
+        c.DockerNamedSpawner.environment = {{"COMMON": "yes", "WHO": lambda me: me.user.name}}
+        c.DockerNamedSpawner.name_template = "{{prefix}}-nb-{{user_server}}"
+        c.DockerNamedSpawner.client_kwargs = {{"base_url": {here!r}}}
     """
-    with hubs.running(config, prefix=prefix, by_user=settings) as hub:
+    nowhere = {"DOCKER_HOST": "unix:///no/such.sock"}
+    with hubs.running(config, prefix=prefix, by_user=settings, env=nowhere) as hub:
         hub.docker.network("net")
         yield hub
 
@@ -195,21 +199,14 @@ def test_name_template(hub: Hub, user: str) -> None:
     assert spawned(hub, user, "plain")["Name"] == f"/{hub.prefix}-nb-plain-{user}--exp"
 
 
-def test_which_engine(hubs: Hubs, user: str) -> None:
+def test_which_engine(hub: Hub, user: str) -> None:
     """`client_kwargs` wins over DOCKER_HOST, which counts otherwise; an Engine that isn't there
     is named in the answer.
     """
-    here = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    nowhere = {"DOCKER_HOST": "unix:///no/such.sock"}
-    config = f'c.DockerNamedSpawner.client_kwargs = {{"base_url": {here!r}}}'
-    with hubs.running(config, env=nowhere) as hub:
-        hub.add_user(user)
-        hub.spawn(user)
-        hub.halt(user)
-        hub.stop()
-        hub.configure("")
-        hub.start()
-        answer = hub.api("POST", f"/users/{user}/server")
-        assert answer.status >= 400
-        assert "/no/such.sock" in answer.message
-        assert hub.docker.containers(user) == []
+    spawned(hub, user, "plain")
+    name = f"elsewhere-{user}"
+    hub.add_user(name)
+    answer = hub.api("POST", f"/users/{name}/server")
+    assert answer.status >= 400
+    assert "/no/such.sock" in answer.message
+    assert hub.docker.containers(name) == []

@@ -36,6 +36,10 @@ def hub(hubs: Hubs, course: Path) -> Iterator[Hub]:
         "notemplate": {"server_volume": "", "volumes": {}},
         "root": {"extra_create_kwargs": {"working_dir": "/"}, "volumes": {}},
         "notebooks": {"notebook_dir": "/home/{username}/nb"},
+        "kept": {
+            **{"remove": False, "server_volume": "", "allowed_images": "*"},
+            **{"volumes": {}, "read_only_volumes": {}, "mounts": []},
+        },
     }
     config = f"""
         c.DockerNamedSpawner.volumes = {SHARED!r}
@@ -148,46 +152,40 @@ def token_of(hub: Hub, container: Any) -> str:
     return env["JUPYTERHUB_API_TOKEN"]
 
 
-def test_kept_container(hubs: Hubs, user: str) -> None:
+def test_kept_container(hub: Hub, user: str) -> None:
     """`remove = False`: the container is used again, with a new token, but for no other image."""
-    prefix = hubs.prefix()
-    config = """
-        c.DockerNamedSpawner.remove = False
-        c.DockerNamedSpawner.allowed_images = "*"
-        c.DockerNamedSpawner.server_volume = ""
-    """
-    with hubs.running(config, prefix=prefix, leaves=[user]) as hub:
-        blue = hub.docker.flavour("blue", "ENV COLOUR=blue")
-        hub.add_user(user)
-        first = hub.spawn(user, "exp")
-        tokens = [token_of(hub, first)]
-        hub.docker.write(first, "/etc/x", "in the container itself")
-        hub.halt(user, "exp")
-        kept = hub.docker.one(user, "exp")
-        assert (kept["Id"], kept["State"]["Status"]) == (first["Id"], "exited")
-        again = hub.spawn(user, "exp")
-        assert again["Id"] == first["Id"]
-        assert hub.docker.read(again, "/etc/x") == "in the container itself"
-        tokens.append(token_of(hub, again))
-        statuses = [hub.api("GET", "/user", token=token).status for token in tokens]
-        assert statuses == [403, 200]
-        assert hub.api("GET", f"/users/{user}").json()["servers"]["exp"]["ready"]
-        hub.halt(user, "exp")
-        other = hub.spawn(user, "exp", {"image": blue})
-        assert other["Id"] != first["Id"]
-        assert hub.docker.environment(other)["COLOUR"] == "blue"
-        hub.halt(user, "exp")
-        hub.forget(user, "exp")
-        hub.docker.gone(user, "exp")
+    user = f"kept-{user}"
+    blue = hub.docker.flavour("blue", "ENV COLOUR=blue")
+    hub.add_user(user)
+    first = hub.spawn(user, "exp")
+    tokens = [token_of(hub, first)]
+    hub.docker.write(first, "/etc/x", "in the container itself")
+    hub.halt(user, "exp")
+    kept = hub.docker.one(user, "exp")
+    assert (kept["Id"], kept["State"]["Status"]) == (first["Id"], "exited")
+    again = hub.spawn(user, "exp")
+    assert again["Id"] == first["Id"]
+    assert hub.docker.read(again, "/etc/x") == "in the container itself"
+    tokens.append(token_of(hub, again))
+    statuses = [hub.api("GET", "/user", token=token).status for token in tokens]
+    assert statuses == [403, 200]
+    assert hub.api("GET", f"/users/{user}").json()["servers"]["exp"]["ready"]
+    hub.halt(user, "exp")
+    other = hub.spawn(user, "exp", {"image": blue})
+    assert other["Id"] != first["Id"]
+    assert hub.docker.environment(other)["COLOUR"] == "blue"
+    hub.halt(user, "exp")
+    hub.forget(user, "exp")
+    hub.docker.gone(user, "exp")
 
 
-def test_files_survive_a_hub_restart(hubs: Hubs, user: str) -> None:
+def test_files_survive_a_hub_restart(hub: Hub, user: str) -> None:
     """The default: the Hub stops and removes its containers, and files are there afterwards."""
-    with hubs.running() as hub:
-        hub.add_user(user)
-        hub.docker.write(hub.spawn(user, "exp"), "/work/x", "kept")
-        hub.stop()
-        assert hub.docker.containers() == []
-        hub.start()
-        assert hub.servers(user) == {}
-        assert hub.docker.read(hub.spawn(user, "exp"), "/work/x") == "kept"
+    user = f"plain-{user}"
+    hub.add_user(user)
+    hub.docker.write(hub.spawn(user, "exp"), "/work/x", "kept")
+    hub.stop()
+    assert hub.docker.containers() == []
+    hub.start()
+    assert hub.servers(user) == {}
+    assert hub.docker.read(hub.spawn(user, "exp"), "/work/x") == "kept"

@@ -117,7 +117,7 @@ class HangingRegistry:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.open: list[socket.socket] = []
-        self.stop_requested = threading.Event()
+        self.asked = threading.Event()
         self.left = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -137,7 +137,7 @@ class HangingRegistry:
     def _hang(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while connection.recv(1000):
-                self.stop_requested.set()
+                self.asked.set()
         self.left.set()
 
 

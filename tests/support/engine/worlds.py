@@ -73,7 +73,7 @@ class World(ABC):
         """Create a network with these labels; returns its id."""
         client = docker.APIClient(self.url, version="1.41")
         with contextlib.closing(client):
-            made = client.create_network(name, labels=dict(labels))  # type: ignore[no-untyped-call]
+            made = client.create_network(name, labels=dict(labels))
         return str(made["Id"])
 
     async def create(
@@ -107,7 +107,7 @@ class RealWorld(World):
         parts = client.version().get("Components") or []
         self.podman = any("podman" in str(part.get("Name", "")).lower() for part in parts)
         try:
-            client.inspect_image(IMAGE)  # type: ignore[no-untyped-call]
+            client.inspect_image(IMAGE)
         except ImageNotFound:
             _import_busybox(client)
 

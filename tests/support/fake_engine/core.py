@@ -173,8 +173,10 @@ class Core:
         published = self._published(container)
         if behaviour.exit_code is None:
             try:
+                host = container.network == "host"
+                address = "127.0.0.1" if host else container.address
                 container.ports = await self.servers.start(
-                    container.id, behaviour.serve, container.address, exposed, published
+                    container.id, behaviour.serve, address, exposed, {} if host else published
                 )
             except OSError as error:
                 raise ApiError(

@@ -60,7 +60,7 @@ def visiting(browser: Browser, hub: Hub, user: str, *, scripts: bool = True) -> 
     page = context.new_page()
     page.goto(f"{hub.url}/hub/login")
     xsrf = page.locator("input[name=_xsrf]").first.get_attribute("value")
-    fields = {"username": user, "password": "", "_xsrf": xsrf or ""}
+    fields: dict[str, str | float | bool] = {"username": user, "password": "", "_xsrf": xsrf or ""}
     answer = context.request.post(f"{hub.url}/hub/login", form=fields, max_redirects=0)
     assert answer.status == 302, answer.text()
     yield page

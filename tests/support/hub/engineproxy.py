@@ -84,6 +84,7 @@ class EngineProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="engine-proxy", daemon=True)
         self._ready = threading.Event()
+        self._site: web.UnixSite | None = None
 
     @classmethod
     def of_this_engine(cls) -> EngineProxy:
@@ -171,7 +172,6 @@ class EngineProxy:
         # What a Hub asked for is done even if the Hub is killed meanwhile, as an Engine does.
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        self._site: web.UnixSite | None = None
         await self._come_up()
 
     async def _end(self) -> None:

@@ -27,6 +27,8 @@ from support.hub.waiting import eventually, free_port
 
 HUB6 = int(jupyterhub.__version__.split(".")[0]) >= 6
 
+#: Goes before all else that the Hub imports from: what it starts faster without.
+SLIM = Path(__file__).parents[1] / "slim"
 #: What the log of a healthy Hub never has, whatever a test does to it.
 COMPLAINTS = re.compile(
     r"exception was never retrieved|was never awaited|Task was destroyed but it is pending"
@@ -157,7 +159,8 @@ class Hub(Client):
     def environment(self) -> dict[str, str]:
         """The environment of the Hub's process."""
         env = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTERHUB_", "PYTEST_"))}
-        return {**env, **self._env}
+        path = os.pathsep.join(filter(None, (str(SLIM), env.get("PYTHONPATH"))))
+        return {**env, "PYTHONPATH": path, **self._env}
 
     def log(self) -> str:
         """All that the Hub and its proxy have said."""
@@ -266,7 +269,7 @@ class Hubs:
         """Fail a test whose images are not there."""
         for image in images:
             try:
-                self.client.inspect_image(image)  # type: ignore[no-untyped-call]
+                self.client.inspect_image(image)
             except docker.errors.ImageNotFound:
                 pytest.fail(
                     f"the Engine has no image {image}; scripts/images builds the tests' images",
