@@ -164,6 +164,33 @@ class DockerNamedSettings(Configurable):
         Example: `[{"type": "tmpfs", "target": "/scratch", "tmpfs_size": 1073741824}]`.""",
     ).tag(config=True)
 
+    uid = Union(
+        [Callable(), Integer(None, allow_none=True)],
+        default_value=None,
+        allow_none=True,
+        help="""Number of the user that servers run as, and that volumes made for them belong to. A
+        callable takes the spawner and returns a number (it may be async). None: the image's user.
+        A `user` in `extra_create_kwargs` takes precedence. See docs/host-homes.md.
+        Example: `1000`.""",
+    ).tag(config=True)
+
+    gid = Union(
+        [Callable(), Integer(None, allow_none=True)],
+        default_value=None,
+        allow_none=True,
+        help="""Number of the group that servers run as. A callable takes the spawner and returns a
+        number (it may be async). None: the image's, or with `uid` the group that the image's
+        `/etc/passwd` has for that user, or else 0. Example: `100`.""",
+    ).tag(config=True)
+
+    supplemental_gids = Union(
+        [Callable(), List(Integer())],
+        default_value=[],
+        help="""Numbers of further groups that servers run with: a list, or a callable that takes
+        the spawner and returns one (it may be async).
+        Example: `[2000]`, for a directory that a group shares.""",
+    ).tag(config=True)
+
     # --- network ---------------------------------------------------------------------------
 
     network_name = Unicode(

@@ -363,6 +363,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env = probe.env = await self._env()
         volumes, others = self._volumes(settings, attempt.image)
         spec = settings.spec(attempt.image, volumes, env)
+        homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
         self._note_before_start(settings, volumes.remembered)
@@ -385,9 +386,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
                     files=attempt.files,
                     volume_owners=volumes.owners,
                     keep_failed=settings.kept.keep_failed,
+                    homes=homes,
                 ),
                 until_ready=until_ready,
                 on_step=self._progress.step,
+                on_note=partial(self._progress.tell, 75),
             )
         except errors.ServerDied:
             attempt.container_kept = settings.kept.keep_failed

@@ -52,6 +52,7 @@ class Timings:
         orphans_again: at least between two looks at orphans that could not be dealt with.
         network_facts: for which what the Engine said of a network is used again.
         network_exists: that the Hub's start waits to learn whether the servers' network exists.
+        look_at_homes: that a server which is ready waits to learn whether its user can write.
         list_images: that the options form waits to learn which images the Engine has.
         prepull_again: before each further try to pull an image ahead of need.
     """
@@ -86,6 +87,7 @@ class Timings:
     orphans_again: float = 1.0
     network_facts: float = 30.0
     network_exists: float = 5.0
+    look_at_homes: float = 2.0
     list_images: float = 2.0
     prepull_again: tuple[float, ...] = (10.0, 60.0, 300.0)
 

@@ -9,12 +9,14 @@ started before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import posixpath
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import naming
 from .entrypoint import process_of, survive_a_shell
+from .mounts import Mount, under
 from .network import Access
 from .proof import AS_JUPYTERHUB
 from .spec import ServerSpec
@@ -148,6 +150,8 @@ class ResolvedSettings:
         volumes: the mounts that are asked for, names and paths expanded.
         mem_limit: bytes; ``mem_guarantee`` likewise; None: no limit.
         cpu_limit: CPUs, may be a fraction; ``cpu_guarantee`` likewise; None: no limit.
+        uid: whom the server runs as; ``gid`` likewise; None: whom the image says.
+        groups: further groups of the server's processes.
         config: further keys of the create call, in the Engine API's spelling.
         host_config: further keys of its HostConfig, likewise.
         kept: what stays with the server.
@@ -166,6 +170,9 @@ class ResolvedSettings:
     mem_guarantee: int | None = None
     cpu_limit: float | None = None
     cpu_guarantee: float | None = None
+    uid: int | None = None
+    gid: int | None = None
+    groups: tuple[int, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -194,6 +201,26 @@ class ResolvedSettings:
         )
         return work if inside or not self.notebook_dir.startswith("/") else self.notebook_dir
 
+    def homes(
+        self, image: Mapping[str, Any], mounts: Sequence[Mount], known: Container[str]
+    ) -> tuple[str, ...]:
+        """Where users keep files in a directory that may be anybody's.
+
+        That is any directory of the host, and a volume that this server has not had before.
+
+        Args:
+            image: as for `home`.
+            mounts: of the server.
+            known: names of the volumes that the server has had.
+        """
+        written = [path for path in (self.home(image), self.notebook_dir) if path]
+        paths = {path: under(mounts, path) for path in map(posixpath.normpath, written)}
+        return tuple(
+            path
+            for path, mount in paths.items()
+            if mount is not None and mount.kind != "tmpfs" and mount.source not in known
+        )
+
     def spec(
         self, image: Mapping[str, Any], volumes: VolumePlan, env: Mapping[str, str]
     ) -> ServerSpec:
@@ -219,9 +246,19 @@ class ResolvedSettings:
             mem_guarantee=self.mem_guarantee,
             cpu_limit=self.cpu_limit,
             cpu_guarantee=self.cpu_guarantee,
+            user=self._user(image),
+            image_user=_user_of(image),
+            groups=self.groups,
             config=self.config,
             host_config=self.host_config,
         )
+
+    def _user(self, image: Mapping[str, Any]) -> str:
+        """Whom the container runs as; "" keeps the image's own user."""
+        if self.uid is None and self.gid is None:
+            return ""
+        user = _user_of(image).partition(":")[0] or "0" if self.uid is None else str(self.uid)
+        return user if self.gid is None else f"{user}:{self.gid}"
 
     def _command(self, image: Mapping[str, Any]) -> tuple[str, ...] | None:
         """CMD of the container; None keeps the image's own."""
@@ -242,3 +279,7 @@ class ResolvedSettings:
     def command_line(self, image: Mapping[str, Any]) -> tuple[str, ...]:
         """What the container runs, ENTRYPOINT and CMD in one; ``image`` is as for `home`."""
         return process_of(self.config, image.get("Config") or {}, self._command(image))
+
+
+def _user_of(image: Mapping[str, Any]) -> str:
+    return str((image.get("Config") or {}).get("User") or "")

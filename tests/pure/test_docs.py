@@ -37,7 +37,14 @@ SETTINGS_PAGE = DOCS / "settings.md"
 DESIGN = DOCS / "design.md"
 TROUBLESHOOTING = DOCS / "troubleshooting.md"
 FROM_DOCKERSPAWNER = DOCS / "from-dockerspawner.md"
-CONFIGURING = (README, REST, TROUBLESHOOTING, FROM_DOCKERSPAWNER, DOCS / "deployment.md")
+CONFIGURING = (
+    README,
+    REST,
+    TROUBLESHOOTING,
+    FROM_DOCKERSPAWNER,
+    DOCS / "deployment.md",
+    DOCS / "host-homes.md",
+)
 FOLDERS = ("docs", "examples", "benchmarks", "tests", "scripts", "dockernamed", ".ci", ".github")
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]

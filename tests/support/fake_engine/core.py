@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from support.fake_engine.filesystem import Filesystem
 from support.fake_engine.objects import (
     NAME,
     Behaviour,
@@ -77,6 +78,7 @@ class Core:
         self.subscribers: set[Subscriber] = set()
         self.backlog: deque[dict[str, Any]] = deque(maxlen=BACKLOG)
         self.files = {"/bin/sh"}  # that all images have
+        self.filesystem = Filesystem()
         self.events_lost = False
         self.frozen_list: list[dict[str, Any]] | None = None
         self.held_events: list[dict[str, Any]] | None = None
@@ -148,6 +150,7 @@ class Core:
         }
         for volume in container.volumes():
             self.add_volume(volume, labels.get(volume, {}))
+        self.filesystem.mount(container)
         self.tell(container, "create")
         return container
 
@@ -348,6 +351,7 @@ class Core:
         if users:
             raise ApiError(409, f"remove {name}: volume is in use - [{', '.join(users)}]")
         del self.volumes[name]
+        self.filesystem.volumes.pop(name, None)
 
     def add_network(self, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Create it."""

@@ -20,6 +20,7 @@ from aiohttp import web
 from support.fake_engine.api import Pulls, make_app
 from support.fake_engine.core import Core
 from support.fake_engine.faults import Fault, Gate
+from support.fake_engine.filesystem import Filesystem
 from support.fake_engine.objects import Behaviour, Container, RemoteImage, full_reference, new_id
 from support.fake_engine.serving import hang_up
 
@@ -270,6 +271,11 @@ class FakeEngine:
     def emit(self, kind: str, action: str, id: str, attributes: Mapping[str, str]) -> None:
         """An event out of the blue."""
         self._call(lambda: self._core.emit(kind, action, id, attributes))
+
+    @property
+    def filesystem(self) -> Filesystem:
+        """Whose directories are; to be changed before they are asked for."""
+        return self._core.filesystem
 
     # --- images, volumes, networks ---------------------------------------------------------
 
