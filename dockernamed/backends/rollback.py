@@ -31,7 +31,7 @@ from ..timings import DEFAULT, Timings
 from .base import Seen, Things
 from .watcher import ObservedContainer, Watcher
 
-LOG = logging.getLogger("dockernamed.leftovers")
+LOG = logging.getLogger("dockernamed.rollback")
 
 #: What trying again may help against.
 TRANSIENT = (EngineUnavailable, EngineTimeout, EngineFailed)
@@ -129,7 +129,7 @@ class Rollback:
     async def retry(
         self, work: Callable[[], Awaitable[None]], patience: float | None = None
     ) -> None:
-        """As of `retry_transient`, at our pace."""
+        """`retry_transient` with the pauses of our timings."""
         await retry_transient(work, self._watcher, self._timings.retry_after, patience)
 
     async def _undo_later(self, made: StartResources) -> None:

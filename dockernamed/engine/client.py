@@ -19,7 +19,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import math
+import tarfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -30,12 +32,14 @@ from urllib.parse import quote
 from ..errors import Conflict, EngineFailed, EngineTimeout, EngineUnavailable, NotFound
 from ..timeouts import ended, retry, within
 from ..timings import DEFAULT, Timings
+from .archive import first_entry
 from .call import Call, demultiplex, parse_items, parse_nothing, parse_object
 from .connection import Connection, encode_auth, registry_auth
 from .transport import Transport
 
 __all__ = ["Connection", "Engine"]
 
+LOG = logging.getLogger("dockernamed.engine")
 T = TypeVar("T")
 
 #: Seconds between two looks at what somebody else removes.
@@ -89,6 +93,7 @@ class Engine:
     ) -> None:
         self.connection = connection
         self.timeout = connection.deadline
+        self._silent = False
         self._transport = Transport(connection, timings.connect)
         self._short, self._slow = asyncio.Semaphore(workers), asyncio.Semaphore(stops)
         self._pulls = asyncio.Semaphore(pulls)
@@ -263,6 +268,26 @@ class Engine:
         action, target = f"copy into container {_short(id)}", f"/containers/{_q(id)}/archive"
         call = self._call(action, "PUT", target, {"path": path}, data, repeat=True)
         parse_nothing(call, await self._ask(call))
+
+    async def get_archive(self, id: str, path: str) -> bytes:
+        """A tar archive of what is at a path in a container, running or not."""
+        return await self._ask(self._from_container(id, path))
+
+    async def first_of_archive(self, id: str, path: str) -> tarfile.TarInfo:
+        """What is at a path in a container, without what is in it, as `get_archive` has it."""
+        call = self._from_container(id, path)
+        async with self._short:
+            entry = await self._transport.beginning(call, first_entry)
+        if entry is None:
+            raise EngineFailed(call.action, f"no archive of {path}")
+        return entry
+
+    def _from_container(self, id: str, path: str) -> Call:
+        action, target = (
+            f"look at {path} in container {_short(id)}",
+            f"/containers/{_q(id)}/archive",
+        )
+        return self._call(action, "GET", target, {"path": path}, repeat=True)
 
     async def has_file(self, id: str, path: str) -> bool:
         """Whether there is something at a path in a container, running or not."""
@@ -442,7 +467,13 @@ class Engine:
 
         async def ask() -> bytes:
             async with slots or self._short:
-                return await self._transport.fetch(call)
+                try:
+                    answer = await self._transport.fetch(call)
+                except EngineTimeout as error:
+                    self._note_silence(error)
+                    raise
+            self._silent = False
+            return answer
 
         async def unless_closed(error: EngineUnavailable, pause: float) -> None:
             nonlocal call
@@ -454,6 +485,16 @@ class Engine:
         if not call.repeat:
             return await ask()
         return await retry(ask, self._repeat_after, on=EngineUnavailable, wait=unless_closed)
+
+    def _note_silence(self, error: EngineTimeout) -> None:
+        """Tell once, until it answers again, what an Engine may be that answers nothing."""
+        if not self._silent:
+            LOG.warning(
+                "%s. An Engine that takes requests and answers nothing may be deadlocked, as "
+                "Docker before 23 can be while many containers are removed: restart it",
+                error,
+            )
+        self._silent = True
 
     async def _until_gone(self, id: str, error: Conflict) -> None:
         """Somebody else's removal is under way: wait for its end, at most the usual deadline."""

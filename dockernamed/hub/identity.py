@@ -43,15 +43,6 @@ def hub_id_of(cookie_secret: bytes) -> str:
     return _ids[cookie_secret]
 
 
-def check(app: JupyterHub) -> None:
-    """See that the file can be used, if there is one.
-
-    Raises:
-        ConfigError: see `hub_id_of`.
-    """
-    _read(_secret_file(app).with_name(FILE))
-
-
 def _kept(app: Any, cookie_secret: bytes) -> str:
     """The id in the file, which is made where the secret stands in one too; else ""."""
     secret_file = _secret_file(app)
