@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from support.hub.client import server_path
 from support.hub.dockerview import BUSYBOX, CONTAINER, HUB, SERVER, USER
 from support.hub.hubproc import Hub, Hubs
@@ -97,15 +98,11 @@ def test_a_file_with_no_id(hubs: Hubs) -> None:
     """A Hub that cannot know who it is does not start, and names the file."""
     hub = hubs.make()
     (hub.directory / "dockernamed_hub_id").write_text("two words\n")
-    try:
+    with pytest.raises(AssertionError, match="the Hub ended with 1"):
         hub.start()
-    except AssertionError as error:
-        assert "dockernamed_hub_id" in str(error)
-        assert "Traceback" not in str(error)
-    else:
-        raise AssertionError("the Hub started")
-    finally:
-        hub.close()
+    assert "dockernamed_hub_id" in hub.log()
+    assert "Traceback" not in hub.log()
+    hub.close()
 
 
 def test_a_user_whose_servers_run(hubs: Hubs, user: str) -> None:
