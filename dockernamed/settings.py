@@ -24,7 +24,7 @@ _HUB_LINE = ".".join(jupyterhub.__version__.split(".")[:2])
 
 _TEMPLATES = (
     "Template fields: {username}, {servername}, {user_server}, {raw_username}, {raw_servername}, "
-    "{prefix}, {hub_id}, {imagename} and {base_url}; any other is an error at the server's start."
+    "{prefix}, {hub_id}, {imagename} and {base_url}; any other is an error."
 )
 
 
@@ -92,6 +92,7 @@ class DockerNamedSettings(Configurable):
 
     pull_timeout = Float(
         1800.0,
+        min=0,
         help="""Seconds that a pull may take. They do not count against `start_timeout`.
         Example: `3600.0`.""",
     ).tag(config=True)
@@ -200,6 +201,8 @@ class DockerNamedSettings(Configurable):
 
     port = Integer(
         8888,
+        min=1,
+        max=65535,
         help="""TCP port that the server listens on inside its container. With
         `network_name = "host"` each server gets a port of its own: this one if it is free, or the
         next free one of the 10,000 from it on. Example: `8080`.""",
@@ -307,6 +310,7 @@ class DockerNamedSettings(Configurable):
 
     stop_timeout = Float(
         10.0,
+        min=0,
         help="""Seconds between SIGTERM and SIGKILL when a server is stopped. Example: `30.0`.""",
     ).tag(config=True)
 
@@ -323,19 +327,31 @@ class DockerNamedSettings(Configurable):
 
     orphan_grace = Float(
         10.0,
+        min=0,
         help="""Seconds for which something must have been an orphan before it is removed.
         Example: `60.0`.""",
     ).tag(config=True)
 
     orphan_interval = Float(
         300.0,
+        min=0,
         help="""Seconds between two searches for orphans. Example: `3600.0`.""",
     ).tag(config=True)
 
     crash_log_lines = Integer(
         10,
+        min=0,
         help="""How many of its last log lines the user sees when a server dies at its start, in
         4,000 characters at most; 0: none. Example: `50`.""",
+    ).tag(config=True)
+
+    # --- the configuration -----------------------------------------------------------------
+
+    strict_config = Bool(
+        False,
+        help="""End the Hub at its start if the configuration has lines that nobody reads, such as
+        `c.DockerSpawner.image = …` or a misspelt setting, instead of warning of them in the log.
+        Example: `True`.""",
     ).tag(config=True)
 
     # --- the Engine ------------------------------------------------------------------------

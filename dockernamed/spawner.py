@@ -7,7 +7,8 @@ import hashlib
 import hmac
 import inspect
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -43,6 +44,7 @@ from .lifecycle.resolver import SettingsResolver
 from .lifecycle.runtime import Runtime
 from .options import chooser
 from .options.chooser import Chooser
+from .options.overrides import hub_wide, restore
 from .options.user_options import Choice
 from .settings import DockerNamedSettings
 from .timeouts import within
@@ -94,7 +96,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """A Hub's id from what persists with it; the secret cannot be told from it."""
         return hmac.new(cookie_secret, b"dockernamed hub id", hashlib.sha256).hexdigest()[:12]
 
-    def _connection(self) -> Connection:
+    def connection(self) -> Connection:
+        """Where the Engine is, as the settings have it."""
         return Connection(
             options=tuple(self.client_kwargs.items()), tls=tuple(self.tls_config.items())
         )
@@ -102,7 +105,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def runtime(self, hub_id: str) -> Runtime:
         """The Engine as this Hub sees it, shared by all its spawners."""
         return Runtime.shared(
-            self._connection(), hub_id, self.log, self.max_parallel_calls, self.timings
+            self.connection(), hub_id, self.log, self.max_parallel_calls, self.timings
         )
 
     @cached_property
@@ -230,13 +233,35 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     # --- before the start's clock runs -----------------------------------------------------
 
+    async def run_auth_state_hook(self, auth_state: Any) -> None:
+        """The admin's hook."""
+        with self._hub_wide_settings_kept("auth_state_hook"):
+            await super().run_auth_state_hook(auth_state)
+
+    async def apply_group_overrides(self) -> None:
+        """The overrides of the user's groups, where they can differ between servers."""
+        with self._hub_wide_settings_kept("group_overrides"):
+            await super().apply_group_overrides()
+
     async def run_pre_spawn_hook(self) -> None:
         """The admin's hook, then everything that may take its time: the pull."""
         attempt = self._attempt = StartAttempt()
-        result = super().run_pre_spawn_hook()
-        if inspect.isawaitable(result):
-            await result
+        with self._hub_wide_settings_kept("pre_spawn_hook"):
+            result = super().run_pre_spawn_hook()
+            if inspect.isawaitable(result):
+                await result
         await as_http_error(self._prepare(attempt))
+
+    @contextmanager
+    def _hub_wide_settings_kept(self, hook: str) -> Iterator[None]:
+        """Refuse a hook that changes what cannot differ between the servers of one Hub."""
+        before = hub_wide(self)
+        try:
+            yield
+        finally:
+            error = restore(self, before, hook)
+        if error is not None:
+            raise http_error(error)
 
     async def _prepare(self, attempt: StartAttempt) -> None:
         resolver = self._resolver

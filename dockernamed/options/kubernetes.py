@@ -8,7 +8,7 @@ from types import MappingProxyType
 _DEVICES = "extra_host_config = {'device_requests': [...]} for GPUs, or {'devices': [...]}"
 _SECURITY = "extra_host_config = {'cap_drop': [...], 'security_opt': [...]}"
 _USER = "extra_create_kwargs = {'user': 'uid:gid'}"
-_PLACE = "client_kwargs = {'base_url': ...}, where the Engine to run on is chosen"
+_PLACE = "c.DockerNamedSpawner.client_kwargs = {'base_url': ...}, the Engine of all servers"
 _LABELS = "extra_create_kwargs = {'labels': {...}}"
 _VOLUMES = "volumes = {'name-or-directory': '/path'} or mounts = [...]"
 _DRIVER = "mounts = [{'type': 'volume', 'driver_config': {...}, ...}]"

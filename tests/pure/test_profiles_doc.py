@@ -14,7 +14,7 @@ from traitlets.config import Config
 from dockernamed import DockerNamedSpawner
 from dockernamed.errors import OptionsError
 from dockernamed.options import profile_config
-from dockernamed.options.chooser import Chooser, check
+from dockernamed.options.chooser import Chooser, problems
 
 DOC = Path(__file__).parents[2] / "docs" / "profiles.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -43,7 +43,7 @@ def spawner_of(config: str, user: str = "ann") -> Any:
     c = Config()
     exec(compile(config, DOC.name, "exec"), {"c": c})
     spawner = DockerNamedSpawner(config=c)
-    check(spawner)
+    assert problems(spawner) == []
     spawner.user = mock.Mock(groups=[])
     spawner.user.name = user
     return spawner
