@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from .. import naming
 from ..desired.network import Access, Endpoint, reached_at
 from ..desired.plan import Op, plan_delete, plan_stop
+from ..desired.provenance import of_another_hub, other_hub
 from ..errors import ConfigError, Conflict, EngineError, EngineUnavailable, NotFound, ServerDied
 from ..timeouts import ended, within
 from ..timings import DEFAULT, Timings
@@ -30,7 +31,7 @@ from .base import (
 )
 from .owners import Owners
 from .rollback import Rollback, force_remove
-from .start import Start, containers_of, instances_of, of_another_hub, other_hub, say
+from .start import Start, containers_of, instances_of, say
 from .watcher import ObservedContainer, Watcher
 
 T = TypeVar("T")

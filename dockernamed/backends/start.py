@@ -27,9 +27,9 @@ from ..desired.plan import (
     no_shell,
     plan_start,
 )
-from ..desired.provenance import Provenance
+from ..desired.provenance import Provenance, of_another_hub
 from ..desired.spec import LABEL_START, ServerSpec, container_labels, spec_hash, volumes_of
-from ..errors import EngineError, ForeignObject, NameTaken, NotFound
+from ..errors import EngineError, NameTaken, NotFound
 from .base import AskForHub, Can, Incomplete, ServerRef, StartRequest, Things
 from .owners import Owners
 from .rollback import TRANSIENT, Rollback, force_remove
@@ -292,21 +292,6 @@ class Start:
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         return await asyncio.shield(task)
-
-
-def other_hub(api_url: str) -> str:
-    """The Hub that another Hub's container says it belongs to, in words."""
-    return f"another Hub that has this Hub's id and answers at {api_url}"
-
-
-def of_another_hub(name: str, api_url: str, hub: str) -> ForeignObject:
-    """The refusal of a start that would take a container from a Hub that lives."""
-    return ForeignObject("container", name, other_hub(api_url), own_id(hub))
-
-
-def own_id(hub: str) -> str:
-    """What to do about two Hubs of one id."""
-    return f"give one of the two an id of its own, such as c.DockerNamedSpawner.hub_id = '{hub}-2'"
 
 
 def containers_of(watcher: Watcher, server: ServerRef) -> list[ObservedContainer]:
