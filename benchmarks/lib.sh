@@ -12,7 +12,7 @@ trap 'trap "" INT TERM HUP; engine_done' EXIT
 benchmark() {
   local module=$1 code=0
   shift
-  venv bench -e "$ROOT[test]" "jupyterhub==6.1.*" "dockerspawner==14.*"
+  venv bench -e "${ROOT}[test]" "jupyterhub==6.1.*" "dockerspawner==14.*"
   proxy
   engine_ready
   images busybox lab

@@ -19,12 +19,14 @@ from tornado import web
 from traitlets import default, observe
 
 from . import errors, naming, templates
+from .backends.base import ServerRef, StartRequest
 from .backends.watcher import ObservedContainer
 from .callables import evaluated
+from .desired.environment import split
 from .desired.network import Endpoint, check_reachable, hub_host
 from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
-from .engine.archive import CERTS_DIR, certificates, pack
+from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error
 from .hub.ownership import OfOthers, of_others
@@ -329,14 +331,16 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         try:
             endpoint = await self._runtime.backend.start(
-                spec,
-                env,
-                volume_owners=volumes.owners,
+                StartRequest(
+                    server=ServerRef(settings.key, others=others.containers),
+                    spec=spec,
+                    env=split(env),
+                    files=attempt.files,
+                    volume_owners=volumes.owners,
+                    keep_failed=settings.kept.keep_failed,
+                ),
                 until_ready=until_ready,
-                before_start=partial(self._put, attempt.files) if attempt.files else None,
                 on_step=self._progress.step,
-                keep_failed=settings.kept.keep_failed,
-                others=others.containers,
             )
         except errors.ServerDied:
             attempt.container_kept = settings.kept.keep_failed
@@ -368,6 +372,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             elsewhere=others.volumes_of_other_users,
         )
         return plan, others
+
+    @property
+    def _server_ref(self) -> ServerRef:
+        """Whose containers are ours, whatever we and others were called before."""
+        return ServerRef(self.key, self.object_id, self._of_others().containers)
 
     def _of_others(self, *mentions: str) -> OfOthers:
         """What other servers of the Hub have of some names, and of this server's containers."""
@@ -426,8 +435,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if record is None:
             if self.object_id and not runtime.watcher.connected:
                 return None
-            others = self._of_others().containers
-            found = await runtime.backend.running_id(self.user.name, self.name, others)
+            found = await runtime.backend.running_id(self._server_ref)
             if found is None:
                 return 0
             # A Hub that was killed in the middle of a start left no id, but labels.
@@ -509,7 +517,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             resolver = self._resolver
             kept = resolver.kept(await resolver.place())
         backend = self._runtime.backend
-        endpoint = await backend.address(self.object_id, kept.port, kept.access)
+        endpoint = await backend.endpoint(self.object_id, kept.port, kept.access)
         return url_of(endpoint, secure=self.internal_ssl)
 
     def report_progress(self, message: str, progress: int = 0) -> None:
@@ -535,12 +543,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return
         settings = self._kept or self
         await self._runtime.backend.stop(
-            self.user.name,
-            self.name,
+            self._server_ref,
             grace=0.0 if now else settings.stop_timeout,
             keep=not settings.remove,
-            own=self.object_id,
-            others=self._of_others().containers,
         )
 
     async def run_post_stop_hook(self) -> None:
@@ -558,8 +563,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         The Hub forgets the server whatever we raise, so an Engine that is away is waited for.
         """
         backend = self._runtime.backend
-        others = self._of_others().containers
-        await backend.delete(self.user.name, self.name, others=others)
+        await backend.delete(self._server_ref)
         if not (self._kept or self).delete_volumes:
             return
 
@@ -578,9 +582,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        others = self._of_others().containers
+        old = replace(self._server_ref, key=replace(self.key, server=old_name))
         backend, patience = self._runtime.backend, self._runtime.timings.engine_first_seen
-        await as_http_error(backend.delete(self.user.name, old_name, patience, others))
+        await as_http_error(backend.delete(old, patience))
 
     # --- certificates ----------------------------------------------------------------------
 
@@ -599,6 +603,3 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         assert self._attempt is not None, "JupyterHub makes certificates for a start"
         self._attempt.files = certificates(paths)
         return {name: f"{CERTS_DIR}/{name}" for name in paths}
-
-    async def _put(self, files: Mapping[str, bytes], container_id: str) -> None:
-        await self._runtime.engine.put_archive(container_id, "/", pack(files))

@@ -135,7 +135,7 @@ def expand_all(
 
     Args:
         obj: what the strings are in.
-        namespace: as of `expand`; likewise ``field`` and ``distinct``.
+        namespace: as for `expand`; likewise ``field`` and ``distinct``.
         field: see above.
         distinct: see above.
         in_passing: by `expand_in_passing` instead.

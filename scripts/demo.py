@@ -17,24 +17,18 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import docker
+import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("DOCKERNAMED_CACHE") or ROOT / ".cache")
-LABEL = "dockernamed.hub"
-
-
-class Stopped(Exception):
-    """The person at the terminal, or the system, wants an end."""
-
 
 # ------------------------------------------------------------------------------- the lines
 
@@ -46,17 +40,14 @@ class Line:
     Attributes:
         command: for a shell that has TOKEN, API and URL.
         codes: HTTP codes that are right.
-        check: given the body, whether it is right as well.
         about: printed as a comment above it; "" where the line goes with the one before.
+        check: given the body, whether it is right as well.
     """
 
     command: str
-    codes: tuple[int, ...]
+    codes: tuple[int, ...] = (200,)
     about: str = ""
-    check: Callable[[str], bool] = field(default=lambda body: True)
-
-
-AUTH = '-H "Authorization: token $TOKEN"'
+    check: Callable[[str], bool] = lambda body: True
 
 
 def model(test: Callable[[Any], bool]) -> Callable[[str], bool]:
@@ -64,39 +55,40 @@ def model(test: Callable[[Any], bool]) -> Callable[[str], bool]:
     return lambda body: test(json.loads(body))
 
 
-def _both_ready(user: Any) -> bool:
+def both_ready(user: Any) -> bool:
+    """Whether a user has the two servers, and both are ready."""
     servers = user["servers"]
     return set(servers) == {"exp-1", "exp-2"} and all(s["ready"] for s in servers.values())
 
 
+def became_ready(body: str) -> bool:
+    """Whether a stream of progress came to its good end."""
+    return '"ready": true' in body
+
+
+AUTH = '-H "Authorization: token $TOKEN"'
+SERVERS = "$API/users/ada/servers"
+START, STOP = (201, 202), (202, 204)
+
 LINES = (
     Line(f"curl -X POST {AUTH} $API/users/ada", (201, 409), "a user"),
     Line(
-        f"""curl -X POST {AUTH} $API/users/ada/servers/exp-1 -d '{{"image": "lab"}}'""",
-        (201, 202),
+        f"""curl -X POST {AUTH} {SERVERS}/exp-1 -d '{{"image": "lab"}}'""",
+        START,
         "two servers at once, each from its own image",
     ),
+    Line(f"""curl -X POST {AUTH} {SERVERS}/exp-2 -d '{{"image": "lab-green"}}'""", START),
     Line(
-        f"""curl -X POST {AUTH} $API/users/ada/servers/exp-2 -d '{{"image": "lab-green"}}'""",
-        (201, 202),
+        f"curl -N {AUTH} {SERVERS}/exp-1/progress",
+        about="watch them become ready",
+        check=became_ready,
     ),
-    Line(
-        f"curl -N {AUTH} $API/users/ada/servers/exp-1/progress",
-        (200,),
-        "watch them become ready",
-        lambda body: '"ready": true' in body,
-    ),
-    Line(
-        f"curl -N {AUTH} $API/users/ada/servers/exp-2/progress",
-        (200,),
-        check=lambda body: '"ready": true' in body,
-    ),
-    Line(f"curl {AUTH} $API/users/ada", (200,), "what runs", model(_both_ready)),
+    Line(f"curl -N {AUTH} {SERVERS}/exp-2/progress", check=became_ready),
+    Line(f"curl {AUTH} $API/users/ada", about="what runs", check=model(both_ready)),
     Line(
         f"curl {AUTH} $URL/user/ada/exp-1/api/status",
-        (200,),
-        "the same token works on a server's own REST API",
-        model(lambda status: "started" in status),
+        about="the same token works on a server's own REST API",
+        check=model(lambda status: "started" in status),
     ),
     Line(
         f"curl -X PUT {AUTH} $URL/user/ada/exp-1/api/contents/hello.txt "
@@ -105,37 +97,31 @@ LINES = (
     ),
     Line(
         f'curl {AUTH} "$URL/user/ada/exp-2/api/contents/Welcome.ipynb?content=0"',
-        (200,),
         check=model(lambda file: file["name"] == "Welcome.ipynb"),
     ),
     Line(
-        f"""curl -X POST {AUTH} $API/users/ada/servers/exp-3 -d '{{"image": "other"}}'""",
+        f"""curl -X POST {AUTH} {SERVERS}/exp-3 -d '{{"image": "other"}}'""",
         (400,),
         "an image that is not allowed",
         lambda body: "lab-green" in body,
     ),
     Line(
-        f"curl -X DELETE {AUTH} $API/users/ada/servers/exp-1",
-        (202, 204),
+        f"curl -X DELETE {AUTH} {SERVERS}/exp-1",
+        STOP,
         "stop a server, and start it again: its files are still there",
     ),
-    Line(f"curl -X POST {AUTH} $API/users/ada/servers/exp-1", (201, 202)),
-    Line(
-        f"curl -N {AUTH} $API/users/ada/servers/exp-1/progress",
-        (200,),
-        check=lambda body: '"ready": true' in body,
-    ),
+    Line(f"curl -X POST {AUTH} {SERVERS}/exp-1", START),
+    Line(f"curl -N {AUTH} {SERVERS}/exp-1/progress", check=became_ready),
     Line(
         f"curl {AUTH} $URL/user/ada/exp-1/api/contents/hello.txt",
-        (200,),
         check=model(lambda file: file["content"] == "hello"),
     ),
     Line(
-        f"""curl -X DELETE {AUTH} $API/users/ada/servers/exp-2 -d '{{"remove": true}}'""",
-        (202, 204),
+        f"""curl -X DELETE {AUTH} {SERVERS}/exp-2 -d '{{"remove": true}}'""",
+        STOP,
         "remove a server for good, and then the user with all the rest",
     ),
-    Line(f"curl -X DELETE {AUTH} $API/users/ada/servers/exp-1", (202, 204)),
+    Line(f"curl -X DELETE {AUTH} {SERVERS}/exp-1", STOP),
     Line(f"curl -X DELETE {AUTH} $API/users/ada", (204,)),
 )
 
@@ -147,64 +133,54 @@ class Demo:
     """One Hub with its state in a folder.
 
     Args:
-        folder: its working directory: database, cookie secret, log.
+        folder: its working directory: database, cookie secret, token, log.
         name: the Hub's id, which begins the names of all its containers and volumes.
-        port: where the proxy listens; the Hub itself takes the one 81 above, and the proxy's own
-            API the one above it.
+        port: where the proxy listens. Its own API takes the next port, the Hub the one 81 above.
     """
 
     def __init__(self, folder: Path, name: str, port: int) -> None:
         self.folder, self.name, self.port = folder, name, port
         self.url = f"http://127.0.0.1:{port}"
         self.api = f"{self.url}/hub/api"
-        self.token = self._token()
         self.log = folder / "hub.log"
+        # The same token at each run, so that lines once pasted go on working.
+        token = folder / "token"
+        if not token.exists():
+            token.touch(mode=0o600)
+            token.write_text(secrets.token_hex(32))
+        self.token = token.read_text()
         self._hub: subprocess.Popen[bytes] | None = None
-        # Without the machine's proxy settings: all of this is about 127.0.0.1.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._http = requests.Session()
+        self._http.trust_env = False  # all of this is about 127.0.0.1: no proxy of the machine's
+        self._http.headers["Authorization"] = f"token {self.token}"
 
-    def _token(self) -> str:
-        """The same token at each run, so that lines once pasted go on working."""
-        file = self.folder / "token"
-        if not file.exists():
-            file.touch(mode=0o600)
-            file.write_text(secrets.token_hex(32))
-        return file.read_text()
-
-    def require_ports(self) -> None:
-        """End with a clear message where a port is taken."""
-        for port, address in (
-            (self.port, "127.0.0.1"),
-            (self.port + 1, "127.0.0.1"),
-            (self.port + 81, "0.0.0.0"),
-        ):
+    def taken_ports(self) -> list[int]:
+        """Those of the demo's ports at which something listens."""
+        taken = []
+        for host, port in (("127.0.0.1", 0), ("127.0.0.1", 1), ("0.0.0.0", 81)):
             with socket.socket() as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    sock.bind((address, port))
-                except OSError as error:
-                    raise SystemExit(
-                        f"demo: port {port} is taken ({error.strerror}). The demo needs "
-                        f"{self.port}, {self.port + 1} and {self.port + 81}; choose others with "
-                        "scripts/demo --port 9000"
-                    ) from error
+                    sock.bind((host, self.port + port))
+                except OSError:
+                    taken.append(self.port + port)
+        return taken
 
     def start(self) -> None:
         """Start the Hub and wait until its API answers through the proxy."""
-        self.require_ports()
+        if taken := self.taken_ports():
+            raise SystemExit(
+                f"demo: port {taken[0]} is taken. The demo needs {self.port}, {self.port + 1} and "
+                f"{self.port + 81}; choose others with scripts/demo --port 9000"
+            )
         require_own_name()
-        environment = {
-            **os.environ,
-            "ADMIN_TOKEN": self.token,
-            "DEMO_ID": self.name,
-            "DEMO_PORT": str(self.port),
-        }
+        settings = {"ADMIN_TOKEN": self.token, "DEMO_ID": self.name, "DEMO_PORT": str(self.port)}
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C reaches this program, which stops it in good order.
             self._hub = subprocess.Popen(
                 [sys.executable, "-m", "jupyterhub", "-f", str(ROOT / "scripts/demo_config.py")],
                 cwd=self.folder,
-                env=environment,
+                env={**os.environ, **settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -217,23 +193,18 @@ class Demo:
             time.sleep(0.1)
 
     def _answers(self) -> bool:
-        try:
-            with self._opener.open(f"{self.api}/", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        with suppress(requests.RequestException):
+            return self._http.get(f"{self.api}/", timeout=5).ok
+        return False
 
     def settle(self) -> None:
         """Wait until no server of the demo's user is on its way; a 202 says that one is."""
-        request = urllib.request.Request(
-            f"{self.api}/users/ada", headers={"Authorization": f"token {self.token}"}
-        )
         deadline = time.monotonic() + 60
         pending = True
         while pending and time.monotonic() < deadline:
             time.sleep(0.1)
-            with self._opener.open(request, timeout=10) as answer:
-                pending = any(s["pending"] for s in json.load(answer)["servers"].values())
+            servers = self._http.get(f"{self.api}/users/ada", timeout=10).json()["servers"]
+            pending = any(server["pending"] for server in servers.values())
 
     def tail(self, lines: int = 40) -> str:
         """The end of the Hub's log."""
@@ -242,58 +213,38 @@ class Demo:
     def wait(self) -> None:
         """Wait for the end of the Hub, which is an error."""
         assert self._hub is not None
-        code = self._hub.wait()
-        raise SystemExit(f"demo: the Hub ended with {code}:\n{self.tail()}")
+        raise SystemExit(f"demo: the Hub ended with {self._hub.wait()}:\n{self.tail()}")
 
     def stop(self) -> None:
-        """Stop the Hub, which stops its servers and its proxy; then make sure of all three."""
+        """Stop the Hub, which stops its servers and its proxy; then make sure of the two."""
         if self._hub is None:
             return
-        if self._hub.poll() is None:
-            self._hub.terminate()
+        self._hub.terminate()
         try:
             self._hub.wait(60)
         except subprocess.TimeoutExpired:
             print(f"demo: the Hub did not stop within 60 s:\n{self.tail()}", file=sys.stderr)
-        # Whatever else is in its session, such as the proxy of a Hub that crashed.
-        for sent in (signal.SIGTERM, signal.SIGKILL):
-            for _ in range(50):
-                left = self.processes()
-                if not left:
-                    return
-                for pid in left:
-                    _send(pid, sent)
-                time.sleep(0.1)
-
-    def processes(self) -> list[int]:
-        """The processes of the Hub's session that still run."""
-        assert self._hub is not None
-        listing = subprocess.run(
-            ["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True
-        ).stdout
-        rows = [line.split() for line in listing.splitlines()]
-        session = str(self._hub.pid)
-        return [int(row[0]) for row in rows if row[1] == session and row[2][0] != "Z"]
-
-    # --- the Engine
-
-    def leftovers(self) -> list[tuple[str, Any]]:
-        """Containers, volumes and networks of this Hub that are still there."""
-        client = docker.from_env()
-        mine = {"label": f"{LABEL}={self.name}"}
-        found: list[tuple[str, Any]] = [
-            (f"container {c.name}", c) for c in client.containers.list(all=True, filters=dict(mine))
-        ]
-        found += [(f"volume {v.name}", v) for v in client.volumes.list(filters=mine)]
-        found += [(f"network {n.name}", n) for n in client.networks.list(filters=dict(mine))]
-        return found
+            self._hub.kill()
+            self._hub.wait()
+        self._hub = None
+        # The file is gone where the Hub has stopped its proxy.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int((self.folder / "proxy.pid").read_text()), signal.SIGKILL)
 
     def remove_leftovers(self) -> list[str]:
-        """Remove them all, and tell what there was."""
+        """Remove the containers, volumes and networks of this Hub; tell which there were."""
+        client = docker.from_env()
+        mine: Any = {"label": f"dockernamed.hub={self.name}"}
         names = []
-        for name, thing in self.leftovers():
-            names.append(name)
-            thing.remove(**({"force": True} if name.startswith(("container", "volume")) else {}))
+        for container in client.containers.list(all=True, filters=mine):
+            names.append(f"container {container.name}")
+            container.remove(force=True)
+        for volume in client.volumes.list(filters=mine):
+            names.append(f"volume {volume.name}")
+            volume.remove(force=True)
+        for network in client.networks.list(filters=mine):
+            names.append(f"network {network.name}")
+            network.remove()
         return names
 
 
@@ -307,13 +258,6 @@ def require_own_name() -> None:
             f"demo: this machine's name, {name}, is not known to it, so that JupyterHub's proxy "
             f"cannot find its Hub; add the line '127.0.1.1 {name}' to /etc/hosts"
         ) from error
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
 
 
 # -------------------------------------------------------------------------------- the runs
@@ -334,28 +278,18 @@ def show(demo: Demo) -> None:
 
 
 def check(demo: Demo) -> list[str]:
-    """Run the lines as they are printed.
-
-    Returns:
-        What went wrong, one text for each line that failed.
-    """
+    """Run the lines as they are printed; tell what went wrong, one text for each that failed."""
     # curl is told by its own config file to add the code, so that the lines stay as they are.
     (demo.folder / ".curlrc").write_text(
         'silent\nshow-error\nnoproxy = "*"\nmax-time = 120\nwrite-out = "\\n%{http_code}"\n'
     )
-    environment = {
-        **os.environ,
-        "CURL_HOME": str(demo.folder),
-        "URL": demo.url,
-        "API": demo.api,
-        "TOKEN": demo.token,
-    }
+    places = {"URL": demo.url, "API": demo.api, "TOKEN": demo.token, "CURL_HOME": str(demo.folder)}
     wrong = []
     for line in LINES:
         begun = time.monotonic()
         done = subprocess.run(
             ["bash", "-c", line.command],
-            env=environment,
+            env={**os.environ, **places},
             capture_output=True,
             text=True,
             timeout=150,
@@ -366,8 +300,9 @@ def check(demo: Demo) -> list[str]:
         if code == "202" and "-X DELETE" in line.command:
             demo.settle()
         took = time.monotonic() - begun
-        word = "ok" if right else "WRONG"
-        print(f"    {word:5} {code} {took:5.1f} s  {line.command}", flush=True)
+        print(
+            f"    {'ok' if right else 'WRONG':5} {code} {took:5.1f} s  {line.command}", flush=True
+        )
         if not right:
             wrong.append(f"{line.command}\n-> {code}, expected {line.codes}: {body} {done.stderr}")
     return wrong
@@ -377,7 +312,6 @@ def run_check(port: int) -> None:
     """Start a Hub with fresh state, run the lines, take all down, and see that nothing is left."""
     folder = Path(tempfile.mkdtemp(prefix="demo-check-", dir=CACHE))
     demo = Demo(folder, f"demo-{secrets.token_hex(4)}", port)
-    wrong: list[str] = []
     try:
         demo.start()
         show(demo)
@@ -385,7 +319,7 @@ def run_check(port: int) -> None:
         wrong = check(demo)
         demo.stop()
         wrong += [f"left behind: {name}" for name in demo.remove_leftovers()]
-        wrong += [f"still running: process {pid}" for pid in demo.processes()]
+        wrong += [f"still listening: port {taken}" for taken in demo.taken_ports()]
         if wrong:
             print(f"\nThe Hub's log:\n{demo.tail(80)}", file=sys.stderr)
             raise SystemExit("\n".join(["demo: wrong:", *wrong]))
@@ -416,17 +350,11 @@ def run_demo(port: int) -> None:
             demo.stop()
 
 
-def stop_on_signals() -> None:
-    """Make the first SIGINT, SIGTERM or SIGHUP raise `Stopped`; later ones do nothing."""
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) == 1:
-            raise Stopped
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Have the first signal end the demo, and later ones do nothing."""
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main() -> None:
@@ -435,10 +363,11 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="run the lines, check the answers")
     parser.add_argument("--port", type=int, default=8000, help="of the proxy (default: 8000)")
     options = parser.parse_args()
-    stop_on_signals()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
     try:
         (run_check if options.check else run_demo)(options.port)
-    except Stopped:
+    except KeyboardInterrupt:
         if options.check:
             raise SystemExit("demo: interrupted") from None
 

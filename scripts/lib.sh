@@ -39,42 +39,14 @@ quietly() {
 # can_apt: may this run install Debian packages? DOCKERNAMED_NO_APT=1 forbids it.
 can_apt() { is_root && have apt-get && [[ -z ${DOCKERNAMED_NO_APT:-} ]]; }
 
-# apt_lists: package lists are there (a fresh container image has none).
-apt_lists() {
-  compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || quietly apt-update apt-get update
-}
-
-# apt_need PACKAGE...: install those that are missing. Services that come with them are not
-# started: this script starts what it needs, and stops it again.
+# apt_need PACKAGE...: see debian.sh, which takes this function's place.
 apt_need() {
-  local missing=() package policy=/usr/sbin/policy-rc.d made=''
-  for package in "$@"; do
-    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
-  done
-  ((${#missing[@]})) || return 0
-  step "Installing Debian packages: ${missing[*]}"
-  if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    made=1
-  fi
-  # Lists may be older than the archive: a package that is gone there is a reason to update.
-  if ! apt_install "${missing[@]}"; then
-    quietly apt-update apt-get update
-    apt_install "${missing[@]}" || {
-      [[ -z $made ]] || rm -f "$policy"
-      tail -n 30 "$CACHE/log/apt-install.log" >&2
-      die "apt-get could not install ${missing[*]}"
-    }
-  fi
-  [[ -z $made ]] || rm -f "$policy"
+  debian
+  apt_need "$@"
 }
 
-apt_install() {
-  apt_lists
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" \
-    >"$CACHE/log/apt-install.log" 2>&1 </dev/null
-}
+# debian: what only root on a bare Debian needs.
+debian() { source "$ROOT/scripts/debian.sh"; }
 
 # need COMMAND PACKAGE: the command is there, or its package gets installed.
 need() {
@@ -95,28 +67,43 @@ python3_ready() {
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "Python 3.10 or newer is needed"
 }
 
-# venv NAME REQUIREMENT...: a virtual environment in the cache. It is made again when the
-# requirements, pyproject.toml or Python itself changed. Sets VENV to its path.
+# venv NAME ARGUMENT OF PIP...: a virtual environment in the cache, of $PYTHON (default: python3). It
+# is made again when the arguments, pyproject.toml or Python itself changed. Sets VENV to its path.
 venv() {
-  local name=$1 key
+  local name=$1 key python=${PYTHON:-python3}
   shift
   python3_ready
   VENV=$CACHE/venv-$name
-  key=$({ printf '%s\n' "$ROOT" "$CACHE" "$@"; python3 -VV; cat "$ROOT/pyproject.toml"; } | sha256sum | cut -c1-16)
+  key=$({ printf '%s\n' "$ROOT" "$CACHE" "$@"; "$python" -VV; cat "$ROOT/pyproject.toml"; } | sha256sum | cut -c1-16)
   # One script at a time makes it; a second one waits and then finds it made.
   (
     if have flock; then flock 9; fi
     [[ $(cat "$VENV/.key" 2>/dev/null) != "$key" ]] || exit 0
     step "Making the Python environment ${VENV#"$ROOT"/}"
     rm -rf "$VENV"
-    quietly "venv-$name" python3 -m venv "$VENV"
+    quietly "venv-$name" "$python" -m venv "$VENV"
     quietly "venv-$name" "$VENV/bin/python" -m pip install "$@"
     printf '%s\n' "$key" >"$VENV/.key"
   ) 9>"$CACHE/.lock-$name"
 }
 
-# venv_hub LINE: the checkout, editable, with its test tools and this line of JupyterHub (6.1, 5.5).
+# venv_hub LINE: the checkout, editable, with its test tools and this line of JupyterHub (6.1).
 venv_hub() { venv "hub-$1" -e "${ROOT}[test]" "jupyterhub==$1.*"; }
+
+# venv_oldest VERSION: likewise, with the oldest versions of all that pyproject.toml allows, and with
+# Python VERSION where one is to be had.
+venv_oldest() {
+  local PYTHON='' candidate bounds=$CACHE/lower-bounds.txt
+  for candidate in "python$1" "$HOME/.pyenv/versions/$1".*/bin/python; do
+    if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
+      PYTHON=$candidate
+      break
+    fi
+  done
+  [[ -n $PYTHON ]] || note "there is no Python $1: the lower bounds are tested with $(python3 -V)"
+  python3 "$ROOT/scripts/lower_bounds.py" >"$bounds"
+  venv hub-oldest -e "${ROOT}[test]" --constraint "$bounds"
+}
 
 # -------------------------------------------------------------------------------- proxy
 
@@ -196,12 +183,18 @@ engine_done() {
   "$ROOT/scripts/engine" stop
 }
 
-# images NAME...: see scripts/images.py.
+# images NAME...: see scripts/images.py. Root on Debian needs no image registry for them.
 images() {
-  if can_apt; then
-    apt_need mmdebstrap busybox-static python3-venv ca-certificates
-    apt_lists
-  fi
+  rootfs
   step "Images: $*"
-  "$VENV/bin/python" "$ROOT/scripts/images.py" "$@"
+  DOCKERNAMED_ROOTFS=$ROOTFS "$VENV/bin/python" "$ROOT/scripts/images.py" "$@"
+}
+
+# rootfs: set ROOTFS to the tarball that the images are built on, made if need be; "" where the
+# images' bases are pulled.
+rootfs() {
+  ROOTFS=''
+  can_apt && grep -qsx 'ID=debian' /etc/os-release || return 0
+  debian
+  debian_rootfs
 }

@@ -23,6 +23,7 @@ import pytest
 from docker.utils import kwargs_from_env
 from hypothesis import HealthCheck, settings
 from support.examples import EXPLORE, examples
+from support.watchdog import EXIT_CODE, RUN, EngineWatchdog
 
 # A busy machine is no reason to fail: time is measured in benchmarks/. And the same code passes or
 # fails again: who looks for new examples says so.
@@ -52,7 +53,6 @@ LONGEST = (
     "test_lives.py",
 )
 
-RUN = "DOCKERNAMED_TEST_RUN"
 OWNED = "DOCKERNAMED_ENGINE_OWNED"
 _before = pytest.StashKey[set[str]]()
 _leaked = pytest.StashKey[list[str]]()
@@ -109,12 +109,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if _is_controller(config):
         os.environ[RUN] = f"t{secrets.token_hex(3)}"
         config.stash[_before] = _engine_objects_if_any() if os.environ.get(OWNED) == "1" else set()
+        url = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        config.pluginmanager.register(EngineWatchdog(url))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run when it leaves containers, volumes, networks or images behind."""
-    if not _is_controller(session.config):
+    if not _is_controller(session.config) or session.exitstatus == EXIT_CODE:
         return
     after = _engine_objects_if_any()
     leaked = {thing for thing in after if thing.split(" ", 1)[1].startswith(run_name())}

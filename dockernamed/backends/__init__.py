@@ -1,5 +1,6 @@
 """Doing it: plans carried out on an Engine, what exists there observed, failures rolled back.
 
-`executor` carries out, `watcher` observes, `rollback` takes back what a failed start made.
+`base` says what a backend is, and `containers` is the first one; `executor` carries plans out over
+any, `start` those of a start, and `rollback` takes back what a failed one made; `watcher` observes.
 Entered by `lifecycle` and `spawner`; enters `engine` and `desired`.
 """

@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import naming
 from ..desired.spec import LABEL_START
-from ..engine.client import Engine
 from ..errors import (
     Conflict,
     DockerNamedError,
@@ -28,18 +27,16 @@ from ..errors import (
     NotFound,
 )
 from ..timeouts import retry, within
+from ..timings import DEFAULT, Timings
+from .base import Seen, Things
 from .watcher import ObservedContainer, Watcher
 
-LOG = logging.getLogger("dockernamed.leftovers")
+LOG = logging.getLogger("dockernamed.rollback")
 
 #: What trying again may help against.
 TRANSIENT = (EngineUnavailable, EngineTimeout, EngineFailed)
-#: Seconds before each further try of something that has to be done, once the Engine is back.
-PAUSES_S = (0.1, 0.3, 1.0, 3.0)
 #: Failed starts remembered for what a call without an answer may still bring.
 MAX_DOUBTFUL = 1000
-#: Seconds for which a start call without an answer may still be done.
-LATE_S = 600.0
 
 
 @dataclass(eq=False)
@@ -72,8 +69,15 @@ class StartResources:
 class Rollback:
     """The starts of one Hub on one Engine that are under way, or not taken back yet."""
 
-    def __init__(self, engine: Engine, watcher: Watcher, log: logging.Logger) -> None:
-        self._engine, self._watcher, self._log = engine, watcher, log
+    def __init__(
+        self,
+        things: Things,
+        watcher: Watcher,
+        log: logging.Logger,
+        timings: Timings = DEFAULT,
+    ) -> None:
+        self._things, self._watcher, self._log = things, watcher, log
+        self._timings = timings
         self._open: dict[str, StartResources] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -122,10 +126,16 @@ class Rollback:
         task.add_done_callback(self._background.discard)
         return task
 
+    async def retry(
+        self, work: Callable[[], Awaitable[None]], patience: float | None = None
+    ) -> None:
+        """`retry_transient` with the pauses of our timings."""
+        await retry_transient(work, self._watcher, self._timings.retry_after, patience)
+
     async def _undo_later(self, made: StartResources) -> None:
         await self._watcher.in_sync()
         try:
-            await retry_transient(lambda: self._take_back(made), self._watcher)
+            await self.retry(lambda: self._take_back(made))
         except DockerNamedError as error:
             self._give_up(made, error)
 
@@ -135,8 +145,9 @@ class Rollback:
 
     async def _undo_late_start(self, made: StartResources) -> None:
         try:
-            await within(LATE_S, self._watcher.until(made.reused, lambda record: record.running))
-            await retry_transient(lambda: self._halt(made), self._watcher)
+            started = self._watcher.until(made.reused, lambda record: record.running)
+            await within(self._timings.late_start, started)
+            await self.retry(lambda: self._halt(made))
         except asyncio.TimeoutError:
             self._log.debug("Container %s was not started late", made.reused[:12])
         except DockerNamedError as error:
@@ -156,11 +167,11 @@ class Rollback:
         """Newest first: a volume is free only when its container is gone."""
         await self._halt(made)
         if made.in_doubt:
-            label = f"{LABEL_START}={made.id}"
-            made.containers |= {one["Id"] for one in await self._engine.list_containers([label])}
+            found = await self._things.list({LABEL_START: made.id})
+            made.containers |= {one.id for one in found}
             made.in_doubt = not made.containers
         for container_id in list(made.containers):
-            await force_remove(self._engine, self._watcher, container_id)
+            await force_remove(self._things, self._watcher, container_id)
         for volume in sorted(made.volumes):
             removal = self._removals[volume] = self.spawn(self._remove_volume(made, volume))
             try:
@@ -172,17 +183,17 @@ class Rollback:
         if not made.reused:
             return
         try:
-            await self._engine.kill_container(made.reused)
+            await self._things.kill(made.reused)
         except (NotFound, Conflict) as error:
             self._log.debug("A kept container does not run: %s", error)
 
     async def _remove_volume(self, made: StartResources, name: str) -> None:
         try:
-            volume = await self._engine.inspect_volume(name)
-            ours = (volume.get("Labels") or {}).get(LABEL_START) == made.id
+            volume = await self._things.inspect_volume(name)
+            ours = volume.labels.get(LABEL_START) == made.id
             # A plugin's volume may be older than its first mention on this Engine.
-            if ours and volume.get("Driver", "local") == "local" and name in made.volumes:
-                await self._engine.remove_volume(name)
+            if ours and volume.driver == "local" and name in made.volumes:
+                await self._things.remove_volume(name)
         except (NotFound, Conflict) as error:
             self._log.debug("A new volume is gone, or in use by now: %s", error)
 
@@ -199,7 +210,7 @@ class Rollback:
                 self.spawn(self.undo(made))
 
 
-async def force_remove(engine: Engine, watcher: Watcher, container_id: str) -> bool:
+async def force_remove(things: Things, watcher: Watcher, container_id: str) -> bool:
     """Remove a container, whether it runs or not.
 
     Returns:
@@ -210,34 +221,38 @@ async def force_remove(engine: Engine, watcher: Watcher, container_id: str) -> b
         EngineError: it could not be removed.
     """
     try:
-        await engine.remove_container(container_id, force=True, volumes=True)
+        await things.remove(container_id)
     except (EngineFailed, EngineTimeout) as error:
-        state = await _state_of(engine, container_id)
-        if state in ("dead", "removing"):
+        seen = await _look_at(things, container_id)
+        if seen is not None and seen.dead:
             LOG.warning("Container %s is dead and stays for now: %s", container_id[:12], error)
             return False
-        if state:
+        if seen is not None:
             raise
     watcher.note_removed(container_id)
     return True
 
 
-async def _state_of(engine: Engine, container_id: str) -> str:
-    """The Engine's word for it; "" when it is gone."""
+async def _look_at(things: Things, container_id: str) -> Seen | None:
+    """A container as it is; None when it is gone."""
     try:
-        return str((await engine.inspect_container(container_id))["State"]["Status"])
+        return await things.inspect(container_id)
     except NotFound:
-        return ""
+        return None
 
 
 async def retry_transient(
-    work: Callable[[], Awaitable[None]], watcher: Watcher, patience: float | None = None
+    work: Callable[[], Awaitable[None]],
+    watcher: Watcher,
+    pauses: Sequence[float],
+    patience: float | None = None,
 ) -> None:
     """Do something that has to be done, however the Engine comes and goes meanwhile.
 
     Args:
         work: done again from its beginning when it failed in a way that may pass.
         watcher: tells when the Engine is back.
+        pauses: seconds before each further try, once the Engine is back.
         patience: seconds that an Engine which is gone is waited for; None: for ever.
 
     Raises:
@@ -252,4 +267,4 @@ async def retry_transient(
         except asyncio.TimeoutError:
             raise error from None
 
-    await retry(work, PAUSES_S, on=TRANSIENT, wait=wait)
+    await retry(work, pauses, on=TRANSIENT, wait=wait)

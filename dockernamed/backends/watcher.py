@@ -12,8 +12,8 @@ nothing else: `Watcher.get` reads the table. How the table stays true:
 - A lost stream is taken up again after a growing, random pause. What ended meanwhile is found by
   the new list, and told as any death. Until then the table says what it last knew, and
   `Watcher.connected` is False.
-- Every ``resync`` seconds stream and list are begun anew even if nothing seems wrong: that finds
-  what a silently stalled stream did not tell.
+- Every `Timings.resync` seconds stream and list are begun anew even if nothing seems wrong: that
+  finds what a silently stalled stream did not tell.
 
 Memory is bounded by the number of containers, not of events.
 """
@@ -34,6 +34,7 @@ from ..engine.client import Engine
 from ..errors import EngineError, EngineUnavailable, NotFound
 from ..naming import LABEL_HUB, key_of
 from ..timeouts import during, ended, retry
+from ..timings import DEFAULT, Timings
 from . import observed
 from .observed import ObservedContainer, State
 
@@ -41,11 +42,7 @@ __all__ = ["ObservedContainer", "State", "Watcher"]
 
 LOG = logging.getLogger("dockernamed.watcher")
 
-OPEN_PATIENCE = 2.0  # seconds for an Engine to begin its answer; Podman may wait for an event
-OOM_SECONDS = 10.0  # an end so soon after the kernel killed in the container is laid to that
 MAX_GONE = 10_000  # ids remembered, of removed containers that late events may still speak of
-STARTING_SECONDS = 60.0  # at most, between note_starting and what comes of it
-LOOK_SECONDS = 0.5  # between two looks at a container of an Engine that is ending
 _CHUNK = 500  # table rows handled between two looks at the event loop
 DeathCallback = Callable[[ObservedContainer], None]
 ImageCallback = Callable[[Mapping[str, Any] | None], None]
@@ -57,25 +54,11 @@ class Watcher:
     Args:
         engine: whose containers.
         hub: value of the label that ours have.
-        resync: seconds after which stream and list are begun anew.
-        confirm: seconds after each first list of a stream until the second.
-        backoff: seconds of the first pause after a loss; it doubles up to ``max_backoff``.
-        max_backoff: longest pause.
+        timings: when stream and list are begun anew, and how long is waited for what.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        hub: str,
-        *,
-        resync: float = 300.0,
-        confirm: float = 2.0,
-        backoff: float = 0.1,
-        max_backoff: float = 5.0,
-    ) -> None:
-        self._engine, self._hub = engine, hub
-        self._resync, self._confirm = resync, confirm
-        self._backoff, self._max_backoff = backoff, max_backoff
+    def __init__(self, engine: Engine, hub: str, timings: Timings = DEFAULT) -> None:
+        self._engine, self._hub, self._timings = engine, hub, timings
         self._table: dict[str, ObservedContainer] = {}
         self._by_server: dict[tuple[str, str], tuple[str, ...]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
@@ -231,7 +214,8 @@ class Watcher:
             ):
                 self._change(id, **found)
 
-        await retry(look, itertools.repeat(LOOK_SECONDS), on=EngineUnavailable)
+        pauses = itertools.repeat(self._timings.look_again)
+        await retry(look, pauses, on=EngineUnavailable)
 
     # --- images ----------------------------------------------------------------------------
 
@@ -258,7 +242,7 @@ class Watcher:
         """We are about to start a container: how it ended before no longer counts."""
         self._hear(id)
         if id in self._table:
-            self._starting[id] = asyncio.get_running_loop().time() + STARTING_SECONDS
+            self._starting[id] = asyncio.get_running_loop().time() + self._timings.starting
             self._change(id, State.CREATED)
 
     def note_started(self, id: str) -> None:
@@ -291,16 +275,18 @@ class Watcher:
                     LOG.warning("Lost sight of the Engine, will try again: %s", error)
                 self._in_sync.clear()
                 self.disconnects += 1
-                if asyncio.get_running_loop().time() - started > self._max_backoff:
+                longest = self._timings.reconnect_at_most
+                if asyncio.get_running_loop().time() - started > longest:
                     failures = 0
-                pause = min(self._max_backoff, self._backoff * 2 ** min(failures, 20))
+                pause = min(longest, self._timings.reconnect * 2 ** min(failures, 20))
                 failures += 1
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
 
     async def _session(self) -> None:
         """One stream and one list; returns when it is time for the next, raises on a loss."""
         forgettable = set(self._gone)  # the stream to come tells nothing of these
-        async with self._engine.events(self._is_ours, patience=OPEN_PATIENCE) as batches:
+        patience = self._timings.stream_opens
+        async with self._engine.events(self._is_ours, patience=patience) as batches:
             self._tell_images(None)  # events from before this stream are lost
             following = asyncio.ensure_future(self._follow(batches))
             try:
@@ -309,9 +295,9 @@ class Watcher:
                     LOG.info("Watching %d containers", len(self._table))
                 self._in_sync.set()
                 self._synced.set()
-                await during(following, asyncio.sleep(self._confirm))
+                await during(following, asyncio.sleep(self._timings.confirm))
                 await during(following, self._read_list(set()))
-                await during(following, asyncio.sleep(self._resync))
+                await during(following, asyncio.sleep(self._timings.resync))
             finally:
                 await ended(following)
 
@@ -422,7 +408,8 @@ class Watcher:
         code, oom = None, False
         if state is State.EXITED:
             code = observed.exit_code_of(attributes)
-            oom = time - self._oom_times.pop(id, -OOM_SECONDS) < OOM_SECONDS and code != 0
+            before = self._timings.oom_before_end
+            oom = time - self._oom_times.pop(id, -before) < before and code != 0
         self._change(id, state, code, oom)
         self._starting.pop(id, None)
 

@@ -1,4 +1,4 @@
-"""Gives a container that is used again the tokens of its new start. Pure.
+"""Gives a container that is used again the personal environment of its new start. Pure.
 
 The Engine fixes a container's environment when it creates the container. A container that a later
 start may use again is therefore run by a shell, which reads a file of variables that is put in
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-#: Environment that is new at every start: no drift, and handed over where a container is kept.
-VOLATILE_ENV = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
+from .environment import PERSONAL
+
 #: The shell that an image must have for that.
 SHELL = "/bin/sh"
 #: The file of variables in the container.
 ENV_FILE = "/etc/dockernamed-env"
 
-# The first start has no such file: the container was created with its tokens.
+# The first start has no such file: the container was created with its whole environment.
 _TAKE_UP = f'[ ! -r {ENV_FILE} ] || . {ENV_FILE}; exec "$@"'
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -51,10 +51,15 @@ def survive_a_shell(names: Iterable[str]) -> bool:
     return all(_NAME.fullmatch(name) for name in names)
 
 
-def variables(env: Mapping[str, str]) -> str:
-    """What `ENV_FILE` says: the volatile part of an environment."""
-    return "".join(
-        f"export {name}={shlex.quote(value)}\n"
-        for name, value in sorted(env.items())
-        if name in VOLATILE_ENV
-    )
+def variables(personal: Mapping[str, str], fixed: Collection[str] = ()) -> str:
+    """The content of `ENV_FILE`: a start's personal environment, without what is gone from it.
+
+    Args:
+        personal: name → value.
+        fixed: names that the admin sets for every container: these stay as they were created.
+    """
+    lines = {
+        **{name: f"unset {name}\n" for name in PERSONAL},
+        **{name: f"export {name}={shlex.quote(value)}\n" for name, value in personal.items()},
+    }
+    return "".join(line for name, line in sorted(lines.items()) if name not in fixed)

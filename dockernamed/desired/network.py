@@ -9,10 +9,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ConfigError, ServerDied
+from ..errors import ConfigError
 
 #: Networks in which Docker's DNS does not resolve container names.
 NAMELESS_NETWORKS = frozenset({"bridge", "podman", "default", "host", "none"})
@@ -31,6 +31,23 @@ class Access:
 
     by: str
     engine_host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a container can be reached, whichever way is taken.
+
+    Attributes:
+        mode: its network mode, in the Engine's words: ``bridge``, ``host``, a network's name, …
+        addresses: its IP addresses, the best first.
+        ports: TCP ports that are published: port in the container → host IP and port there.
+        networks: that it is connected to: name → id, "" where that is not told.
+    """
+
+    mode: str
+    addresses: tuple[str, ...] = ()
+    ports: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,42 +181,30 @@ def _gateway(network: str, network_info: Mapping[str, Any]) -> str:
     )
 
 
-def endpoint_from(info: Mapping[str, Any], port: int, access: Access) -> Endpoint:
-    """Read an address out of ``GET /containers/{id}/json``.
+def reached_at(place: Location, name: str, port: int, access: Access) -> tuple[str, int]:
+    """Host and TCP port at which a server in a running container is reached.
+
+    Args:
+        place: of the container.
+        name: of the container.
+        port: of the server in its container.
+        access: how the Hub gets there.
 
     Raises:
-        ServerDied: the container does not run, and so has no address.
-        ConfigError: it has none though it runs, as in the network ``none``.
+        ConfigError: it cannot be reached though it runs, as in the network ``none``.
     """
-    state = info["State"]
-    if not state["Running"]:
-        raise ServerDied(int(state["ExitCode"]), bool(state.get("OOMKilled")), "")
-    name = str(info["Name"]).lstrip("/")
-    host, at_port = name, port
-    settings = info["NetworkSettings"]
-    if info["HostConfig"].get("NetworkMode") == "host":
-        host = access.engine_host
-    elif access.by == "ip":
-        host = _ip(settings)
-    elif access.by == "published":
-        host, at_port = _published(settings, port, access.engine_host)
-    if not host:
-        mode = info["HostConfig"].get("NetworkMode")
-        lack = "no published ports" if access.by == "published" else "no IP address of their own"
-        raise ConfigError("network_name", mode, f"containers have {lack} there")
-    return Endpoint(str(info["Id"]), name, host, at_port)
-
-
-def _published(settings: Mapping[str, Any], port: int, engine_host: str) -> tuple[str, int]:
-    """Host and port at which a port is published; "" where it is not: never guess who is there."""
-    bindings = (settings.get("Ports") or {}).get(f"{port}/tcp") or [{}]
-    host, at_port = bindings[0].get("HostIp") or engine_host, bindings[0].get("HostPort")
-    if not at_port:
-        return "", port
-    return engine_host if host in ("0.0.0.0", "::") else host, int(at_port)
-
-
-def _ip(settings: Mapping[str, Any]) -> str:
-    places = [*(settings.get("Networks") or {}).values(), settings]
-    found = [place.get(key) for key in ("IPAddress", "GlobalIPv6Address") for place in places]
-    return next((str(ip) for ip in found if ip), "")
+    if place.mode == "host":
+        return access.engine_host, port
+    if access.by == "name":
+        return name, port
+    if access.by == "ip":
+        if place.addresses:
+            return place.addresses[0], port
+        lack = "no IP address of their own"
+    else:
+        # Never guess who answers where nothing is published.
+        host, at_port = place.ports.get(port, ("", 0))
+        if at_port:
+            return (access.engine_host if host in ("", "0.0.0.0", "::") else host), at_port
+        lack = "no published ports"
+    raise ConfigError("network_name", place.mode, f"containers have {lack} there")

@@ -1,21 +1,33 @@
-"""What to do, and why: observed state against a wish, in, steps out. Pure decisions, no calls.
+"""What to do, and why: what is wanted and what is observed in, a plan out. Pure, no calls.
 
-An executor carries the steps out in their order, one Engine call each, and logs each with its
-cause.
+An executor carries a plan out in its order and logs each step with its cause. Where a step teaches
+it something that the plan could not know (whose the holder of a name is, that a kept container is
+of no use), it adds that to what is observed and asks for the next plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
+from .. import naming
+from ..errors import ForeignObject
+from .entrypoint import SHELL
 from .spec import drift
+
+#: Modes of Docker and Podman in which a container need not be in a network.
+UNPLUGGED = ("host", "none", "slirp4netns", "pasta")
+#: Networks that are always there, and whose id is another whenever the Engine starts.
+BUILT_IN = ("bridge", "podman", *UNPLUGGED)
 
 
 class Op(str, Enum):
     """What one step does."""
 
+    CLAIM_VOLUME = "claim volume"
+    LOOK_AT_VOLUME = "look at volume"
+    LOOK_AT_NETWORKS = "look at networks of"
     REMOVE = "remove"
     CREATE = "create"
     START = "start"
@@ -23,9 +35,42 @@ class Op(str, Enum):
     REUSE = "reuse"
 
 
+#: Steps that come before all others, and after which there is something new to plan with.
+LOOKS = frozenset({Op.CLAIM_VOLUME, Op.LOOK_AT_VOLUME, Op.LOOK_AT_NETWORKS})
+
+
 @dataclass(frozen=True)
-class Observed:
-    """One container that carries our labels for this very server.
+class ServerRef:
+    """Whose containers are meant: a server, and what is known beyond the containers' labels.
+
+    Users and servers are renamed, labels are not: the ids that the Hub keeps decide first.
+
+    Attributes:
+        key: the server, as it is called now.
+        own_id: id in the Hub's state: this server's container, whatever its labels say.
+        others: ids that the Hub keeps for other servers: theirs, whatever their labels say.
+    """
+
+    key: naming.Key
+    own_id: str = ""
+    others: Container[str] = ()
+
+    def has(self, id: str, key: naming.Key | None) -> bool:
+        """Whether a container is this server's: the one place where that is decided.
+
+        Labels are believed here, which an image can carry and ``docker commit`` hands on. Where
+        more is to be asked of a container that the Hub has no id of, it is asked here.
+
+        Args:
+            id: the container's.
+            key: whose it is by its labels.
+        """
+        return (bool(id) and id == self.own_id) or (key == self.key and id not in self.others)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One container of the very server.
 
     Attributes:
         id: the Engine's id.
@@ -39,70 +84,257 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """Who was found to have a name that we wanted.
+
+    Attributes:
+        id: the container's; "" where by now nobody has the name any more.
+        labels: of that container.
+    """
+
+    id: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Connections:
+    """The networks that a container is to come back to.
+
+    Attributes:
+        mode: its network mode, in the Engine's words.
+        networks: those that it is connected to, by name → whether they are still there.
+    """
+
+    mode: str
+    networks: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What a start is to bring about.
+
+    Attributes:
+        server: whose start.
+        names: names for a new container, in the order of preference.
+        spec: hash of what is wanted.
+        image: reference of the image, for causes.
+        keep: a container may serve one start after another (``remove = False``).
+        volumes: volumes to mount, which are made if they are missing → labels that they must not
+            contradict where they exist.
+        past_us: likewise, of volumes that ``extra_host_config`` mounts: not ours to make.
+    """
+
+    server: ServerRef
+    names: Sequence[str]
+    spec: str
+    image: str = ""
+    keep: bool = False
+    volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    past_us: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known so far, at some moment of a start.
+
+    Attributes:
+        instances: every container of the server, in any state.
+        volumes: labels of the volumes that were claimed or looked at; of one that does not exist
+            and is not ours to make, none.
+        holders: who had a name when it was tried.
+        connections: of kept containers that were looked at, by id.
+        useless: containers that cannot serve this start, by id → why.
+        stuck: ids of containers that the Engine itself cannot remove.
+        shell: the image has what a container needs to be used again; True until proven wrong.
+        replaced: this start has removed a container.
+    """
+
+    instances: Sequence[Instance] = ()
+    volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    holders: Mapping[str, Holder] = field(default_factory=dict)
+    connections: Mapping[str, Connections] = field(default_factory=dict)
+    useless: Mapping[str, str] = field(default_factory=dict)
+    stuck: frozenset[str] = frozenset()
+    shell: bool = True
+    replaced: bool = False
+
+
+@dataclass(frozen=True)
 class Step:
     """One thing to do.
 
     Attributes:
         op: what.
-        target: a container's id; "" for the one of the CREATE or REUSE before it.
+        target: name of the container to create, id of any other, name of a volume; "" in a START
+            for the one of the CREATE or REUSE before it.
         cause: why, for the log.
+        once: of a CREATE: for one start only, whatever was wanted.
+        notable: something is not as it should be: a warning in the log.
     """
 
     op: Op
     target: str
     cause: str
+    once: bool = False
+    notable: bool = False
+
+    def __str__(self) -> str:
+        what = f"{self.op.value} {self.target}".rstrip()
+        return f"{what}{' for one start' if self.once else ''}: {self.cause}"
 
 
-def plan_start(wanted: str, observed: Sequence[Observed], *, keep: bool) -> list[Step]:
-    """Steps to one running container of the wanted spec.
+@dataclass(frozen=True)
+class Plan:
+    """Steps in their order; as text, one line a step."""
 
-    Args:
-        wanted: spec hash of the server to start.
-        observed: every container of this server, in any state.
-        keep: a container may serve one start after another (``remove = False``).
+    steps: tuple[Step, ...] = ()
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.steps))
+
+
+# --- starting ----------------------------------------------------------------------------------
+
+
+def plan_start(desired: Desired, observed: Observed) -> Plan:
+    """Steps to one running container of the wanted spec, as far as is known by now.
 
     Returns:
-        Removals first, then either REUSE or CREATE, then START. At most one container of this
-        server is left.
+        What has to be looked at first; then removals; then either REUSE or CREATE; then START. At
+        most one container of this server is left, besides what the Engine cannot remove.
+
+    Raises:
+        ForeignObject: a volume, or all names, belong to somebody else.
     """
-    steps: list[Step] = []
-    reused: Observed | None = None
-    for container in observed:
-        cause = _why_not_reuse(container, wanted, keep=keep)
-        if cause is None and reused is None:
-            reused = container
+    for wanted in (desired.volumes, desired.past_us):
+        for volume, owner in wanted.items():
+            _refuse_strangers(volume, observed.volumes.get(volume, {}), owner)
+    looks = [
+        Step(op, volume, cause)
+        for op, wanted, cause in (
+            (Op.CLAIM_VOLUME, desired.volumes, "it may be missing, or somebody else's"),
+            (Op.LOOK_AT_VOLUME, desired.past_us, "it may be another Hub's"),
+        )
+        for volume in wanted
+        if volume not in observed.volumes
+        and (op is Op.CLAIM_VOLUME or volume not in desired.volumes)
+    ]
+    removals, kept = [], None
+    for one in observed.instances:
+        if one.id in observed.stuck:
+            continue
+        cause, notable = _why_not_reuse(one, desired, observed)
+        if not cause and kept is None:
+            kept = one
         else:
-            steps.append(Step(Op.REMOVE, container.id, cause or "a second one of the same server"))
-    if reused is None:
-        steps.append(Step(Op.CREATE, "", "replaced" if observed else "none exists"))
-        steps.append(Step(Op.START, "", "requested"))
+            cause = cause or "a second one of the same server"
+            removals.append(Step(Op.REMOVE, one.id, cause, notable=notable))
+    if kept is None:
+        replaced = observed.replaced or bool(removals)
+        last = _create(desired, observed, "replaced" if replaced else "none exists")
     else:
-        steps.append(Step(Op.REUSE, reused.id, "kept from the last run and still as wanted"))
-        steps.append(Step(Op.START, "", "requested"))
-    return steps
+        if kept.id not in observed.connections:
+            looks.append(Step(Op.LOOK_AT_NETWORKS, kept.id, "they may be gone since it ran"))
+        last = [Step(Op.REUSE, kept.id, "kept from the last run and still as wanted")]
+    return Plan((*looks, *removals, *last, Step(Op.START, "", "requested")))
 
 
-def _why_not_reuse(container: Observed, wanted: str, *, keep: bool) -> str | None:
-    if container.running:
-        return "left running by a start that the Hub does not know of"
-    if not keep:
-        return "left over from an earlier run, and not made to be used again"
-    if container.spec != wanted:
-        return f"not as wanted any more: {', '.join(drift(container.spec, wanted))}"
-    return None
+def _why_not_reuse(one: Instance, desired: Desired, observed: Observed) -> tuple[str, bool]:
+    """Why a container cannot serve this start, "" if it can; and whether that is notable."""
+    if one.running:
+        return "left running by a start that the Hub does not know of", False
+    if not desired.keep:
+        return "left over from an earlier run, and not made to be used again", False
+    if one.id in observed.useless:
+        return observed.useless[one.id], True
+    if one.spec != desired.spec:
+        return f"not as wanted any more: {', '.join(drift(one.spec, desired.spec))}", False
+    connections = observed.connections.get(one.id)
+    return (cut_off(connections), True) if connections else ("", False)
 
 
-def plan_stop(observed: Sequence[Observed], *, keep: bool) -> list[Step]:
+def cut_off(connections: Connections) -> str:
+    """Why a kept container would not be reached in its networks any more; "" if it would.
+
+    Its start would be refused, or nobody could get to its server, this time and ever after.
+    """
+    mode = connections.mode
+    if not connections.networks and mode not in UNPLUGGED and not mode.startswith("container:"):
+        return "it was disconnected from its network"
+    gone = [name for name, there in connections.networks.items() if not there]
+    return f"its network {gone[0]} was removed since" if gone else ""
+
+
+def _create(desired: Desired, observed: Observed, cause: str) -> list[Step]:
+    """Make a container under the first name that is free, or can be made free."""
+    once = desired.keep and not observed.shell
+    if once:
+        cause = no_shell(desired.image)
+    notable, owner = False, ""
+    for name in desired.names:
+        holder = observed.holders.get(name)
+        if holder is None or not holder.id:
+            return [Step(Op.CREATE, name, cause, once, notable)]
+        ours = desired.server.has(holder.id, naming.key_of(holder.labels))
+        if ours and holder.id not in observed.stuck:
+            unknown = Step(Op.REMOVE, holder.id, "ours, and unknown until now", notable=True)
+            return [unknown, Step(Op.CREATE, name, "replaced", once)]
+        owner = describe_owner(holder.labels)
+        cause, notable = f"the container name {name} is in use by {owner}", True
+    hint = "set another c.DockerNamedSpawner.prefix"
+    raise ForeignObject("container", desired.names[-1], owner, hint)
+
+
+def no_shell(image: str) -> str:
+    """Why a container of this image is for one start, where it was to be kept."""
+    return f"for one start only: {image} has no {SHELL}"
+
+
+# --- ending ------------------------------------------------------------------------------------
+
+
+def plan_stop(instances: Sequence[Instance], *, keep: bool) -> Plan:
     """Steps to no running container, and to none at all unless they are kept."""
     steps: list[Step] = []
-    for container in observed:
-        if container.running:
-            steps.append(Step(Op.STOP, container.id, "requested"))
+    for one in instances:
+        if one.running:
+            steps.append(Step(Op.STOP, one.id, "requested"))
         if not keep:
-            steps.append(Step(Op.REMOVE, container.id, "containers are not kept"))
-    return steps
+            steps.append(Step(Op.REMOVE, one.id, "containers are not kept"))
+    return Plan(tuple(steps))
 
 
-def plan_delete(observed: Sequence[Observed]) -> list[Step]:
+def plan_delete(instances: Sequence[Instance]) -> Plan:
     """Steps to no container of this server, whatever state it is in."""
-    return [Step(Op.REMOVE, container.id, "the server is deleted") for container in observed]
+    return Plan(tuple(Step(Op.REMOVE, one.id, "the server is deleted") for one in instances))
+
+
+# --- whose -------------------------------------------------------------------------------------
+
+
+def describe_owner(labels: Mapping[str, str]) -> str:
+    """Whose object this is, in words, from its labels."""
+    key = naming.key_of(labels)
+    if key is None:
+        hub = labels.get(naming.LABEL_HUB)
+        return f"the Hub {hub!r}" if hub else "somebody else (it has no labels of ours)"
+    return f"server {key.server!r} of user {key.user!r} of the Hub {key.hub!r}"
+
+
+def _refuse_strangers(name: str, labels: Mapping[str, str], owner: Mapping[str, str]) -> None:
+    for label, value in owner.items():
+        if labels.get(label, value) != value:
+            hint = _volume_hint(label, labels[label])
+            raise ForeignObject("volume", name, describe_owner(labels), hint)
+
+
+def _volume_hint(label: str, value: str) -> str:
+    if label == naming.LABEL_HUB:
+        return (
+            f"if that Hub is this one, set c.DockerNamedSpawner.hub_id = {value!r}; if not, set "
+            "another c.DockerNamedSpawner.prefix"
+        )
+    return "use {user_server} in its name, which is never the same for two servers"

@@ -1,9 +1,9 @@
 """The desired container of one server, as a value and as bodies for the Docker Engine API.
 
 A :class:`ServerSpec` says everything that does not change from one start to the next. What does
-change, the environment with its tokens, is handed over beside it, so that a backend may deliver it
-in another way than at create. :func:`spec_hash` is equal for two starts exactly when a container
-made for one of them can serve the other.
+change, the environment, is handed over beside it in two parts, so that a backend may deliver the
+personal one in another way than at create. :func:`spec_hash` is equal for two starts exactly when
+a container made for one of them can serve the other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import naming
-from .entrypoint import VOLATILE_ENV, shell_line
+from .entrypoint import shell_line
+from .environment import Environment
 from .merging import merged
 from .mounts import Mount
 
@@ -38,7 +39,7 @@ class ServerSpec:
         image: the reference to create from; ``image_id`` is what it referred to at that moment.
         command: overrides the image's CMD; None keeps it.
         process: the whole command line, ENTRYPOINT and CMD, of a container that a later start may
-            use again with new tokens, see `entrypoint`; empty for a container for one start.
+            use again with another environment, see `entrypoint`; empty: for one start.
         port: the TCP port the server listens on in the container.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
         network: name of the network, or the API's ``bridge``, ``host``, …
@@ -66,14 +67,12 @@ class ServerSpec:
     host_config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def container_config(
-    spec: ServerSpec, env: Mapping[str, str], *, start_id: str = ""
-) -> dict[str, Any]:
+def container_config(spec: ServerSpec, env: Environment, *, start_id: str = "") -> dict[str, Any]:
     """The body of ``POST /containers/create`` for a spec.
 
     Args:
         spec: what is wanted.
-        env: the whole environment, name → value.
+        env: the environment, all of which is in the body.
         start_id: random text for this start, written into a label; "" omits the label.
 
     Returns:
@@ -87,7 +86,7 @@ def container_config(
     )
     body: dict[str, Any] = {
         "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in env.items()],
+        "Env": [f"{name}={value}" for name, value in env.all.items()],
         "Labels": {**naming.labels(spec.key), naming.LABEL_SPEC: spec_hash(spec, env)},
         "ExposedPorts": {port: {}},
         "HostConfig": _host_config(replace(spec, mounts=mounts), port),
@@ -105,11 +104,11 @@ def container_config(
     return merged(body, extra)
 
 
-def spec_hash(spec: ServerSpec, env: Mapping[str, str]) -> str:
+def spec_hash(spec: ServerSpec, env: Environment) -> str:
     """Short digests of everything that matters for using a container again.
 
-    Tokens and the container's name are left out, the image's id stands in for its reference: a
-    moved tag is drift, a renamed container is not.
+    The personal environment and the container's name are left out, the image's id stands in for its
+    reference: a moved tag is drift, a renamed container is not.
 
     Returns:
         ``part:digest`` for each part that `drift` may name, joined by commas; ten hexadecimal
@@ -119,7 +118,7 @@ def spec_hash(spec: ServerSpec, env: Mapping[str, str]) -> str:
     parts = {
         "image": spec.image_id or spec.image,
         "command": [spec.command, spec.process, spec.port],
-        "environment": {name: env[name] for name in env if name not in VOLATILE_ENV},
+        "environment": dict(env.common),
         "mounts": [host.pop(key, None) for key in ("Binds", "Mounts")],
         "network": [host.pop(key, None) for key in ("NetworkMode", "PortBindings")],
         "limits": [host.pop(key, None) for key in _LIMITS],

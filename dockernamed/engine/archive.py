@@ -25,7 +25,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
     Args:
         files: absolute path in the container → content. They are readable for every user of the
-            container, which is the server's own: whom it runs as is the image's choice.
+            container, which is the server's own: the image decides which user that is.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ from .transport import Transport
 
 __all__ = ["Connection", "Engine"]
 
+LOG = logging.getLogger("dockernamed.engine")
 T = TypeVar("T")
 
 #: Seconds between two looks at what somebody else removes.
@@ -89,6 +91,7 @@ class Engine:
     ) -> None:
         self.connection = connection
         self.timeout = connection.deadline
+        self._silent = False
         self._transport = Transport(connection, timings.connect)
         self._short, self._slow = asyncio.Semaphore(workers), asyncio.Semaphore(stops)
         self._pulls = asyncio.Semaphore(pulls)
@@ -442,7 +445,13 @@ class Engine:
 
         async def ask() -> bytes:
             async with slots or self._short:
-                return await self._transport.fetch(call)
+                try:
+                    answer = await self._transport.fetch(call)
+                except EngineTimeout as error:
+                    self._note_silence(error)
+                    raise
+            self._silent = False
+            return answer
 
         async def unless_closed(error: EngineUnavailable, pause: float) -> None:
             nonlocal call
@@ -454,6 +463,16 @@ class Engine:
         if not call.repeat:
             return await ask()
         return await retry(ask, self._repeat_after, on=EngineUnavailable, wait=unless_closed)
+
+    def _note_silence(self, error: EngineTimeout) -> None:
+        """Tell once, until it answers again, what an Engine may be that answers nothing."""
+        if not self._silent:
+            LOG.warning(
+                "%s. An Engine that takes requests and answers nothing may be deadlocked, as "
+                "Docker before 23 can be while many containers are removed: restart it",
+                error,
+            )
+        self._silent = True
 
     async def _until_gone(self, id: str, error: Conflict) -> None:
         """Somebody else's removal is under way: wait for its end, at most the usual deadline."""

@@ -98,6 +98,12 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         '["jupyterhub-singleuser"], or None for the image\'s own',
     ),
     (
+        r"no (whole )?answer within",
+        "",
+        "An Engine that takes requests and answers nothing may be deadlocked, as Docker before 23 "
+        "can be while many containers are removed: restart it (docs/troubleshooting.md)",
+    ),
+    (
         r"No such image|image not known",
         "image",
         "it is no longer on the Engine; start again, and the image is pulled if pull_policy "
@@ -148,7 +154,7 @@ def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[s
 
     Args:
         error: what went wrong.
-        settings: as of `http_error`.
+        settings: as for `http_error`.
         command: likewise.
     """
     if settings is None:

@@ -99,7 +99,7 @@ class Puller:
             image: reference, such as ``registry:5000/lab:1.2`` or ``lab@sha256:…``.
             policy: ``always``, ``ifnotpresent``, ``never`` or ``skip``.
             timeout: seconds that the pull may take, from now on for this caller.
-            credentials: for the registry, as of `Engine.pull`.
+            credentials: for the registry, as for `Engine.pull`.
             on_progress: called in the event loop, at once when the pull is under way already.
 
         Returns:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from .. import naming
-from ..backends.executor import Containers
+from ..backends.base import SeenNetwork
+from ..backends.executor import Executor
 from ..backends.observed import ObservedContainer
 from ..backends.watcher import Watcher
 from ..desired.resolved import KeptSettings
@@ -89,16 +89,16 @@ def keeps_container(server: KnownServer, default: bool) -> bool:
 
 
 def orphaned_networks(
-    networks: Iterable[Mapping[str, Any]], known: Iterable[KnownServer]
-) -> list[tuple[Mapping[str, Any], naming.Key]]:
+    networks: Iterable[SeenNetwork], known: Iterable[KnownServer]
+) -> list[tuple[SeenNetwork, naming.Key]]:
     """The networks whose labels name a server that is not there, and that server.
 
     Args:
-        networks: of this Hub, as of ``GET /networks``.
+        networks: of this Hub.
         known: all servers of the Hub, running or not.
     """
     servers = {(one.user, one.server) for one in known}
-    labelled = ((network, naming.key_of(network.get("Labels"))) for network in networks)
+    labelled = ((network, naming.key_of(network.labels)) for network in networks)
     return [
         (network, key)
         for network, key in labelled
@@ -127,7 +127,7 @@ class OrphanReaper:
         self,
         hub: str,
         watcher: Watcher,
-        backend: Containers,
+        backend: Executor,
         known: Callable[[], Iterable[KnownServer]],
         *,
         keep: bool,
@@ -200,10 +200,10 @@ class OrphanReaper:
         ]
         return containers, [
             Orphan(
-                str(network["Id"]),
-                f"network {network['Name']} ({network['Id'][:12]})",
+                network.id,
+                f"network {network.name} ({network.id[:12]})",
                 f"the Hub has no server {key.server!r} of user {key.user!r}",
-                partial(self._backend.discard_network, str(network["Id"])),
+                partial(self._backend.discard_network, network.id),
             )
             for network, key in orphaned_networks(networks, known)
         ]

@@ -65,7 +65,7 @@ class ReadinessProbe:
             ServerSilent: the time is up.
         """
         try:
-            running = await self._runtime.backend.address(container_id, port, access)
+            running = await self._runtime.backend.endpoint(container_id, port, access)
         except (ServerDied, NotFound):
             raise await self._post_mortem(container_id) from None
         url = url_of(running, secure=self._ssl is not None) + path

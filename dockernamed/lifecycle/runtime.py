@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..backends.executor import Containers
+from ..backends.containers import Containers
+from ..backends.executor import Executor
 from ..backends.watcher import Watcher
 from ..desired.network import own_container_id
 from ..engine.client import Connection, Engine
@@ -42,9 +43,9 @@ class Runtime:
         LOG.parent, LOG.propagate = log, True
         self.engine = Engine(connection, workers=workers, timings=timings)
         self.timings = timings
-        self.watcher = Watcher(self.engine, hub)
+        self.watcher = Watcher(self.engine, hub, timings)
         self.puller = Puller(self.engine, self.watcher)
-        self.backend = Containers(self.engine, self.watcher, log)
+        self.backend = Executor(Containers(self.engine), self.watcher, log, timings)
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
         self.watcher.start()

@@ -1,7 +1,7 @@
 """The choices for one server: a menu made from its settings, and the settings of a choice.
 
-The pure rooms (options, profiles, schema, form) take data; here callables are called, with the
-spawner, and what was chosen is set on it. In order: the setting itself, JupyterHub's
+The pure modules (user_options, profiles, schema, form) take data. Here callables are called with
+the spawner, and what was chosen is set on it. In order: the setting itself, JupyterHub's
 ``group_overrides``, the profile's override, its options', and last the plain key ``image``.
 """
 

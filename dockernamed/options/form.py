@@ -98,6 +98,11 @@ def images_of(menu: Menu) -> Iterator[str]:
             yield from _image(selection.override)
 
 
+def _first(choices: Mapping[str, str], image: str) -> str:
+    """The first choice that stands for an image; "" if none does."""
+    return next((choice for choice, one in choices.items() if one == image), "")
+
+
 def presence(references: Iterable[str]) -> Presence:
     """A `Presence` made of the references that the Engine lists: ``lab:1``, ``lab@sha256:…``."""
     have = {_canonical(reference) for reference in references}
@@ -148,7 +153,8 @@ class _View:
         if number:
             asked = chosen.get(key, number.default)
             value = plain(asked) if isinstance(asked, (int, float)) else ""
-            about = f"{about} {number.range.capitalize()}.".lstrip()
+            bounds = number.range[:1].upper() + number.range[1:]
+            about = f"{about} {bounds}.".lstrip()
             return Question(field, option.display_name, [], None, "", number, value, about)
         default = option.default
         first = chosen.get(key, default.key if default else None)
@@ -178,14 +184,19 @@ class _View:
         menu = self._menu
         if not menu.offers_image:
             return None
-        labels = menu.image_labels
+        labels, value = menu.image_labels, self._chosen.get(IMAGE, "")
+        choices = dict(menu.images.images)
+        # Without profiles the default and the choice of the same image are one entry.
+        default = "" if self._profiles else _first(choices, default_image)
+        choices.pop(default, None)
+        name = labels.get(default) or default or default_image
         return {
             "pattern": REFERENCE if menu.images.wildcard else "",
-            "value": self._chosen.get(IMAGE, ""),
-            "default": self._words(default_image, {"image": default_image}),
+            "value": "" if value == default else value,
+            "default": self._words(name, {"image": default_image}),
             "choices": [
                 (choice, self._words(labels.get(choice) or choice, {"image": image}), image)
-                for choice, image in menu.images.images.items()
+                for choice, image in choices.items()
             ],
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -11,10 +10,6 @@ from support import loopguard
 from support.fake_engine import FakeEngine
 from support.stage import IMAGE, Stage
 from support.stub_hub import Hub, close_runtimes
-
-from dockernamed.backends import rollback
-from dockernamed.backends.watcher import Watcher
-from dockernamed.lifecycle import runtime
 
 
 @pytest.fixture(autouse=True)
@@ -34,22 +29,14 @@ def fake() -> Iterator[FakeEngine]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried again soon."""
-    quick = functools.partial(Watcher, backoff=0.001, max_backoff=0.02)
-    monkeypatch.setattr(runtime, "Watcher", quick)
-    monkeypatch.setattr(rollback, "PAUSES_S", (0.001, 0.01, 0.05, 0.1))
-
-
-@pytest.fixture
-async def stage(fake: FakeEngine, impatient: None) -> AsyncIterator[Stage]:
+async def stage(fake: FakeEngine) -> AsyncIterator[Stage]:
     """The rooms below the spawner, on the fake Engine."""
     async with Stage(fake) as stage:
         yield stage
 
 
 @pytest.fixture
-async def make_hub(fake: FakeEngine, impatient: None) -> AsyncIterator[Callable[..., Hub]]:
+async def make_hub(fake: FakeEngine) -> AsyncIterator[Callable[..., Hub]]:
     """Makes Hubs on the fake Engine; takes settings of DockerNamedSpawner."""
     hubs: list[Hub] = []
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.fake_engine import Behaviour, FakeEngine
 from support.stage import (
+    ARCHIVE,
     CREATE,
     HUB,
     INSPECT,
@@ -17,7 +19,9 @@ from support.stage import (
     KILL,
     LOGS,
     OWNER,
+    QUICK,
     REMOVE,
+    SERVER,
     SPEC,
     START,
     STOP,
@@ -26,6 +30,7 @@ from support.stage import (
     VOLUME_LIST,
     VOLUME_REMOVE,
     Stage,
+    contents,
     eventually,
     failing,
     late,
@@ -36,12 +41,30 @@ from support.stage import (
 )
 
 from dockernamed import naming
-from dockernamed.backends import executor as containers_module
 from dockernamed.backends import observed
-from dockernamed.backends.executor import Containers
+from dockernamed.backends.base import Can
+from dockernamed.backends.containers import Containers
 from dockernamed.backends.watcher import State, Watcher
 from dockernamed.desired.network import Access
-from dockernamed.errors import BadRequest, EngineFailed, EngineUnavailable, NotFound, ServerDied
+from dockernamed.engine.client import Engine
+from dockernamed.errors import (
+    BadRequest,
+    ConfigError,
+    EngineError,
+    EngineFailed,
+    EngineUnavailable,
+    NotFound,
+    ServerDied,
+)
+
+
+class Lacking(Containers):
+    """Containers of a backend that cannot do something."""
+
+    def __init__(self, engine: Engine, what: Can) -> None:
+        super().__init__(engine)
+        self.can = frozenset(Can) - {what}
+
 
 # --- which is whose ----------------------------------------------------------------------------
 
@@ -55,50 +78,81 @@ async def test_one_container_a_server(stage: Stage) -> None:
     await eventually(lambda: len(stage.watcher) == 3)
     new = await stage.start()
     assert names(stage.fake) == sorted(["other", SPEC.names[0]])
-    assert await stage.backend.running_id(KEY.user, KEY.server) == new != left
+    assert await stage.backend.running_id(SERVER) == new != left
 
 
 async def test_a_running_one_is_found_by_labels(stage: Stage) -> None:
     """As after a Hub that was killed: no id is known, but the labels are."""
-    assert await stage.backend.running_id(KEY.user, KEY.server) is None
+    assert await stage.backend.running_id(SERVER) is None
     container_id = await stage.stranger("one", OWNER)
     await eventually(lambda: [one.state for one in stage.watcher.records()] == [State.RUNNING])
-    assert await stage.backend.running_id(KEY.user, KEY.server) == container_id
+    assert await stage.backend.running_id(SERVER) == container_id
     stage.fake.die(container_id)
     await asyncio.wait_for(stage.watcher.wait_dead(container_id), 30)
-    assert await stage.backend.running_id(KEY.user, KEY.server) is None
+    assert await stage.backend.running_id(SERVER) is None
 
 
-async def test_an_engine_that_was_never_seen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_engine_that_was_never_seen(stage: Stage) -> None:
     """It is waited for, but not without end: nobody's request should hang for ever."""
-    monkeypatch.setattr(containers_module, "PATIENCE_S", 0.01)
-    unwatched = Containers(stage.engine, Watcher(stage.engine, HUB), logging.getLogger("test"))
+    stage.watcher = Watcher(stage.engine, HUB)
+    unwatched = stage.executor(replace(QUICK, engine_first_seen=0.01))
     with pytest.raises(EngineUnavailable, match=r"0\.01 seconds"):
-        await unwatched.running_id(KEY.user, KEY.server)
+        await unwatched.running_id(SERVER)
 
 
-async def test_before_start(stage: Stage) -> None:
+@pytest.mark.parametrize("keep", [False, True])
+async def test_files(stage: Stage, keep: bool) -> None:
     """Certificates come into the container before it runs, also into one that was kept."""
-    seen = []
+    for round in range(2):
+        done = len(stage.fake.requests)
+        container_id = await stage.start(keep=keep, files={"/etc/one": b"%d" % round})
+        assert contents(stage.fake.container(container_id))["/etc/one"] == b"%d" % round
+        calls = [f"{method} {path}" for method, path in stage.fake.requests[done:]]
+        put, start = f"PUT /containers/{container_id}/archive", f"/containers/{container_id}/start"
+        assert calls.index(put) < calls.index(f"POST {start}")
+        await stage.stop(keep=keep)
 
-    async def look(container_id: str) -> None:
-        seen.append((container_id, stage.fake.container(container_id).running))
 
-    for _ in range(2):
-        container_id = await stage.start(keep=True, before_start=look)
-        await stage.stop(keep=True)
-    assert seen == [(container_id, False), (container_id, False)]
+async def test_no_files(stage: Stage) -> None:
+    """Where nothing is to be put into a container, nothing is."""
+    assert stage.fake.container(await stage.start()).archives is None
 
 
-async def test_before_start_fails(stage: Stage) -> None:
+@pytest.mark.parametrize("kind", [400, 500, "reset"])
+async def test_files_that_cannot_be_put(stage: Stage, kind: str | int) -> None:
     """Nothing is left of a start whose container could not be made ready to run."""
-
-    async def fail(container_id: str) -> None:
-        raise BadRequest("copy", "no")
-
-    with pytest.raises(BadRequest):
-        await stage.start(before_start=fail)
+    stage.fake.fault(kind, *ARCHIVE, times=10)
+    with pytest.raises(EngineError, match="copy into container"):
+        await stage.start(files={"/etc/one": b"1"})
     assert (stage.fake.containers, stage.fake.volumes) == ([], {})
+    assert stage.backend._rollback._open == {}
+
+
+async def test_files_though_the_answer_to_create_was_lost(stage: Stage) -> None:
+    """The container is found by the label of this very start, and has its files all the same."""
+    stage.fake.fault("lost", *CREATE)
+    container = stage.fake.container(await stage.start(files={"/etc/one": b"1"}))
+    assert contents(container) == {"/etc/one": b"1"}
+    assert container.running
+
+
+async def test_files_where_a_backend_takes_none(stage: Stage) -> None:
+    """It is said before anything is made, and names the setting that asks for them."""
+    stage.backend = stage.executor(QUICK, Lacking(stage.engine, Can.FILES))
+    with pytest.raises(ConfigError, match="internal_ssl"):
+        await stage.start(files={"/etc/one": b"1"})
+    assert stage.fake.count(*VOLUME_CREATE) == 0
+    await stage.start()
+
+
+async def test_where_a_backend_keeps_nothing(stage: Stage) -> None:
+    """Each start makes a new container, run as any other."""
+    stage.backend = stage.executor(QUICK, Lacking(stage.engine, Can.KEEP))
+    old = await stage.start(keep=True)
+    assert "Entrypoint" not in stage.fake.container(old).config
+    await stage.stop(keep=True)
+    assert await stage.start(keep=True) != old
+    assert len(stage.fake.containers) == 1
 
 
 async def test_another_wish_replaces_a_kept_container(stage: Stage) -> None:
@@ -116,7 +170,7 @@ async def test_keep_failed(stage: Stage, keep_failed: bool) -> None:
     with pytest.raises(ServerDied):
         await stage.start(keep_failed=keep_failed, until_ready=failing(ServerDied(1, False, "")))
     assert len(stage.fake.containers) == len(stage.fake.volumes) == keep_failed
-    assert stage.backend._leftovers._open == {}
+    assert stage.backend._rollback._open == {}
 
 
 async def test_keep_failed_is_for_deaths_alone(stage: Stage) -> None:
@@ -187,11 +241,9 @@ async def test_stop_keeps(stage: Stage) -> None:
     assert record.ended
 
 
-async def test_stop_keeps_without_news(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_stop_keeps_without_news(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """A lost event delays a stop for a while, not for ever."""
-    monkeypatch.setattr(containers_module, "NEWS_S", 0.01)
+    stage.backend = stage.executor(replace(QUICK, news_of_end=0.01))
     await stage.start(keep=True)
     stage.fake.lose_events()
     await stage.stop(keep=True)
@@ -223,9 +275,9 @@ async def test_stop_is_tried_again(stage: Stage, call: tuple[str, str], kind: An
     assert stage.fake.containers == []
 
 
-async def test_engine_away_for_too_long(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_engine_away_for_too_long(stage: Stage) -> None:
     """A Hub that is told to end must not wait for ever: the stop fails, and says why."""
-    monkeypatch.setattr(containers_module, "STOP_PATIENCE_S", 0.01)
+    stage.backend = stage.executor(replace(QUICK, stop_waits_for_engine=0.01))
     await stage.start()
     stage.fake.down()
     await eventually(lambda: not stage.watcher.connected)
@@ -290,7 +342,7 @@ async def test_delete(stage: Stage) -> None:
     await stage.stranger("other", naming.labels(replace(KEY, server="exp-2")))
     await eventually(lambda: len(stage.watcher) == 3)
     stage.fake.fault("reset", *REMOVE, times=4)
-    await stage.backend.delete(KEY.user, KEY.server)
+    await stage.backend.delete(SERVER)
     assert names(stage.fake) == ["other"]
 
 
@@ -305,11 +357,11 @@ async def test_delete_volumes(stage: Stage, caplog: pytest.LogCaptureFixture) ->
     await stage.volume("nobodys")
     stage.fake.fault("reset", *VOLUME_LIST, times=4)
     stage.fake.fault(404, VOLUME_REMOVE[0], "/volumes/vanishes", message="no such volume")
-    asked = {}
+    asked: dict[str, Mapping[str, str]] = {}
 
-    def goes(name: str, labels: Any) -> bool:
-        asked[name] = dict(labels)
-        return name != "stays"
+    def goes(volumes: Mapping[str, Mapping[str, str]]) -> list[str]:
+        asked.update(volumes)
+        return [name for name in volumes if name != "stays"]
 
     await stage.backend.delete_volumes(HUB, goes)
     assert set(stage.fake.volumes) == {VOLUME, "stays", "vanishes", "another-hubs", "nobodys"}
@@ -336,7 +388,7 @@ async def test_post_mortem_without_a_body(stage: Stage) -> None:
     """Somebody else has removed the container: that is the reason."""
     death = await stage.backend.post_mortem("0" * 64, 2)
     assert (death.exit_code, death.oom) == (-1, False)
-    assert "removed by somebody else" in death.log
+    assert "removed by somebody else" in (death.log or "")
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -357,7 +409,7 @@ async def test_post_mortem_without_a_log(stage: Stage) -> None:
     stage.fake.fault(501, *LOGS, message="configured logging driver does not support reading")
     death = await stage.backend.post_mortem(container_id, 2)
     assert death.exit_code == 3
-    assert "does not support reading" in death.log
+    assert "does not support reading" in (death.log or "")
 
 
 async def test_post_mortem_without_an_engine(stage: Stage) -> None:
@@ -399,10 +451,21 @@ async def test_thirty_at_once(stage: Stage, fake: FakeEngine) -> None:
     assert len(running(fake)) == 30
 
 
-async def test_address_asks_the_engine(stage: Stage) -> None:
+async def test_an_endpoint_is_asked_for(stage: Stage) -> None:
     """One request; a container that is gone is NotFound."""
     container_id = await stage.start()
-    found = await stage.backend.address(container_id, 8888, Access("published"))
-    assert (found.id, found.host) == (container_id, "127.0.0.1")
+    done = len(stage.fake.requests)
+    found = await stage.backend.endpoint(container_id, 8888, Access("published"))
+    assert (found.id, found.name, found.host) == (container_id, SPEC.names[0], "127.0.0.1")
+    assert len(stage.fake.requests) == done + 1
     with pytest.raises(NotFound):
-        await stage.backend.address("0" * 64, 8888, Access("published"))
+        await stage.backend.endpoint("0" * 64, 8888, Access("published"))
+
+
+async def test_no_endpoint_when_it_has_ended(stage: Stage) -> None:
+    """What does not run is nowhere: the exit code is told instead."""
+    stage.fake.behave(Behaviour(exit_code=137, oom=True))
+    container_id = await stage.start()
+    with pytest.raises(ServerDied) as died:
+        await stage.backend.endpoint(container_id, 8888, Access("ip"))
+    assert (died.value.exit_code, died.value.oom) == (137, True)

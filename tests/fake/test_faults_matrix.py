@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from support.fake_engine.faults import Handler
 from support.operations import OPERATIONS, SERVER, Operation, start
 from support.stage import (
     EVENTS,
+    QUICK,
     VOLUME_CREATE,
     Late,
     eventually,
@@ -33,7 +36,7 @@ from support.stage import (
 from support.stub_hub import Hub, of_server, runtimes
 from tornado import web
 
-from dockernamed.backends import watcher
+from dockernamed.backends.rollback import StartResources
 
 FAULTS = ["down", "reset", "lost", 500, "garbage", "late", "hung"]
 
@@ -86,8 +89,12 @@ async def quiet(fault: Fault) -> None:
         await eventually(lambda: fault._work is not None and fault._work.done())
     for rooms in runtimes():
         await asyncio.wait_for(rooms.watcher.in_sync(), 30)
-        failed = rooms.backend._leftovers._open.values()
-        await eventually(lambda failed=failed: all(m.in_doubt or m.start_in_doubt for m in failed))
+        failed = rooms.backend._rollback._open.values()
+        await eventually(partial(_all_in_doubt, failed))
+
+
+def _all_in_doubt(failed: Iterable[StartResources]) -> bool:
+    return all(made.in_doubt or made.start_in_doubt for made in failed)
 
 
 def arm(kind: str | int, fake: FakeEngine, call: tuple[str, str], patch: Any) -> Fault:
@@ -131,8 +138,7 @@ async def test_fault(
     kind: str | int,
 ) -> None:
     """See the module's docstring."""
-    monkeypatch.setattr(watcher, "OPEN_PATIENCE", 0.05)
-    hub = make_hub(**operation.settings)
+    hub = make_hub(timings=replace(QUICK, stream_opens=0.05), **operation.settings)
     await operation.before(hub, fake)
     before = volumes(fake)
     older = {one.id for one in of_server(fake, SERVER)}

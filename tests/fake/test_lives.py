@@ -8,8 +8,8 @@ Engine has nothing that the Hub does not know of.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 from support.stage import (
     CREATE,
     INSPECT,
+    QUICK,
     REMOVE,
     START,
     STOP,
@@ -34,16 +35,13 @@ from support.stage import (
 )
 from support.world import Server, World
 
-from dockernamed.backends import executor
-from dockernamed.backends.watcher import Watcher
-from dockernamed.lifecycle import runtime
-
 T = TypeVar("T")
 
 #: Pairs that are one text when joined, or when case is folded.
 USERS = ["a", "a-b"]
 NAMES = ["", "c", "b-c", "A", "a"]
 WHICH = st.integers(0, 100)
+TIMINGS = replace(QUICK, confirm=600, news_of_end=0.1)
 
 
 class Lives(RuleBasedStateMachine):
@@ -73,7 +71,7 @@ class Lives(RuleBasedStateMachine):
     @initialize(remove=st.booleans())
     def begin(self, remove: bool) -> None:
         async def make() -> World:
-            world = World(remove=remove)
+            world = World(remove=remove, timings=TIMINGS)
             await world.hub_starts()
             return world
 
@@ -196,9 +194,6 @@ class Lives(RuleBasedStateMachine):
 
 # Hypothesis looks for the shortest life that fails, which takes its time.
 @pytest.mark.timeout(900)
-def test_any_life(impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_life() -> None:
     """See the module's docstring."""
-    quick = functools.partial(Watcher, confirm=600, backoff=0.001, max_backoff=0.02)
-    monkeypatch.setattr(runtime, "Watcher", quick)
-    monkeypatch.setattr(executor, "NEWS_S", 0.1)
     run_state_machine_as_test(Lives, settings=settings(max_examples=30, stateful_step_count=40))

@@ -25,7 +25,7 @@ LOG = logging.getLogger("hub")
 
 
 @pytest.fixture
-async def runtime(fake: FakeEngine, impatient: None) -> AsyncIterator[Runtime]:
+async def runtime(fake: FakeEngine) -> AsyncIterator[Runtime]:
     """One on the fake Engine."""
     yield Runtime.shared(Connection(fake.url), "hub-1", LOG, timings=QUICK)
     await close_runtimes()

@@ -24,11 +24,10 @@ from support.stage import (
     eventually,
     running,
 )
-from support.stub_hub import Hub, of_server, runtime
+from support.stub_hub import Hub, of_server, runtime, spawners_with
 from tornado import web
 
 from dockernamed import naming, templates
-from dockernamed.backends import executor as containers_module
 from dockernamed.desired import entrypoint
 
 # --- while it runs -----------------------------------------------------------------------------
@@ -360,14 +359,12 @@ async def test_delete_while_the_engine_stumbles(hub: Hub, fake: FakeEngine) -> N
     assert fake.volumes == {}
 
 
-async def test_delete_before_the_engine_was_ever_there(
-    hub: Hub, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_delete_before_the_engine_was_ever_there(hub: Hub, fake: FakeEngine) -> None:
     """The Hub began without its Engine: the files go when that is there, they are not forgotten."""
     await hub.spawn("exp-1")
     await hub.stop("exp-1")
     fake.down()
-    monkeypatch.setattr(containers_module, "PATIENCE_S", 0.01)
+    hub.spawner_class = spawners_with(replace(QUICK, engine_first_seen=0.01))
     await hub.restart()
     deleting = asyncio.ensure_future(hub.delete("exp-1"))
     await asyncio.wait({deleting}, timeout=0.05)

@@ -51,6 +51,18 @@ ANOTHER = Mount("volume", "more", "/more", labels=OWNER)
 TWO_VOLUMES = replace(SPEC, mounts=(*SPEC.mounts, ANOTHER))
 
 
+async def test_what_a_cold_start_costs(stage: Stage) -> None:
+    """One request a volume, one to create, one to start; nothing is asked that may be known."""
+    done = len(stage.fake.requests)
+    container_id = await stage.start(TWO_VOLUMES)
+    assert stage.fake.requests[done:] == [
+        VOLUME_CREATE,
+        VOLUME_CREATE,
+        CREATE,
+        ("POST", f"/containers/{container_id}/start"),
+    ]
+
+
 # --- volumes -----------------------------------------------------------------------------------
 
 
@@ -65,7 +77,9 @@ async def test_a_missing_volume_is_made_with_our_labels(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("labels", [{}, OWNER, {naming.LABEL_HUB: KEY.hub}])
-async def test_a_volume_that_was_there_is_used_and_stays(stage: Stage, labels: dict) -> None:
+async def test_a_volume_that_was_there_is_used_and_stays(
+    stage: Stage, labels: dict[str, str]
+) -> None:
     """One without labels (made by hand) or of this server is mounted, and outlives a failure."""
     await stage.volume(labels=labels)
     with pytest.raises(ServerDied):
@@ -196,7 +210,7 @@ async def test_a_strangers_container_is_left_alone(stage: Stage) -> None:
         (naming.labels(replace(KEY, server="exp-2")), "server 'exp-2' of user 'ann'"),
     ],
 )
-async def test_both_names_taken(stage: Stage, labels: dict, owner: str) -> None:
+async def test_both_names_taken(stage: Stage, labels: dict[str, str], owner: str) -> None:
     """The refusal says whose the second name is and which setting helps; nothing is touched."""
     for name in NAMES:
         await stage.stranger(name, labels)
@@ -353,7 +367,7 @@ async def test_a_later_start_takes_over_what_was_left(stage: Stage) -> None:
     removed = stage.fake.containers[0].id
     new = await stage.start()
     stalled.release()
-    await eventually(lambda: not stage.backend._leftovers._background)
+    await eventually(lambda: not stage.backend._rollback._background)
     assert [one.id for one in stage.fake.containers] == [new] != [removed]
     await stage.stop()
     assert stage.fake.volumes[VOLUME]["Labels"][LABEL_START] == label
@@ -384,7 +398,7 @@ async def test_a_late_container_does_not_harm_a_later_start(
     lists = stage.fake.count(*LIST)
     new = await stage.start()
     await eventually(lambda: stage.fake.count(*LIST) > lists)
-    await eventually(lambda: not stage.backend._leftovers._background)
+    await eventually(lambda: not stage.backend._rollback._background)
     assert [one.id for one in running(stage.fake)] == [new]
 
 
@@ -395,7 +409,7 @@ async def test_doubts_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch)
     for _ in range(5):
         with pytest.raises(EngineUnavailable):
             await stage.start()
-    assert len(stage.backend._leftovers._open) == 2
+    assert len(stage.backend._rollback._open) == 2
 
 
 async def test_nothing_is_remembered_of_starts_that_are_over(stage: Stage) -> None:
@@ -404,7 +418,7 @@ async def test_nothing_is_remembered_of_starts_that_are_over(stage: Stage) -> No
     await stage.stop()
     with pytest.raises(ServerDied):
         await stage.start(until_ready=failing(ServerDied(1, False, "")))
-    assert stage.backend._leftovers._open == {}
+    assert stage.backend._rollback._open == {}
 
 
 @pytest.mark.parametrize("times", [1, 1000])
@@ -415,7 +429,7 @@ async def test_a_removal_that_is_refused(
     stage.fake.fault(500, *REMOVE, times=times, message="device busy")
     with pytest.raises(ServerDied):
         await stage.start(until_ready=failing(ServerDied(1, False, "")))
-    await eventually(lambda: not stage.backend._leftovers._background)
+    await eventually(lambda: not stage.backend._rollback._background)
     assert len(stage.fake.containers) == (times > 1)
     assert "left for now" in caplog.text
     assert ("failed start is left:" in caplog.text) is (times > 1)

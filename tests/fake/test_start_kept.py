@@ -9,11 +9,14 @@ import pytest
 from support.stage import (
     ARCHIVE,
     KILL,
+    QUICK,
     SPEC,
     START,
     VOLUME,
+    VOLUME_CREATE,
     Stage,
     cancelled,
+    contents,
     eventually,
     failing,
     give_up_soon,
@@ -21,7 +24,8 @@ from support.stage import (
     running,
 )
 
-from dockernamed.backends import rollback
+from dockernamed.desired.entrypoint import ENV_FILE
+from dockernamed.desired.environment import split
 from dockernamed.errors import EngineFailed, EngineTimeout, EngineUnavailable, ServerDied
 
 
@@ -38,6 +42,49 @@ async def test_a_kept_container_is_started_again(stage: Stage) -> None:
     old = await kept(stage)
     assert await stage.start(keep=True) == old
     assert [one.id for one in running(stage.fake)] == [old]
+
+
+async def test_what_the_start_of_a_kept_container_costs(stage: Stage) -> None:
+    """A look whether it is still connected, and a file; a network of ours is looked for."""
+    stage.fake.add_network("lab-net")
+    spec = replace(SPEC, network="lab-net")
+    one = await stage.start(spec, keep=True)
+    await stage.stop(keep=True)
+    done = len(stage.fake.requests)
+    assert await stage.start(spec, keep=True) == one
+    asked = stage.fake.requests[done:]
+    assert sorted(asked[:3]) == [
+        ("GET", f"/containers/{one}/json"),
+        ("GET", "/networks/lab-net"),
+        VOLUME_CREATE,
+    ]
+    assert asked[3:] == [
+        ("PUT", f"/containers/{one}/archive"),
+        ("POST", f"/containers/{one}/start"),
+    ]
+
+
+async def test_a_kept_container_has_this_starts_environment(stage: Stage) -> None:
+    """All that is personal is handed over, what is gone is unset, and neither is drift."""
+    first = split({"JUPYTERHUB_USER": "ann", "JUPYTERHUB_ADMIN_ACCESS": "1", "LANG": "C"})
+    old = await stage.start(keep=True, env=first)
+    await stage.stop(keep=True)
+    second = split({"JUPYTERHUB_USER": "eve", "LANG": "C"})
+    assert await stage.start(keep=True, env=second, files={"/etc/one": b"1"}) == old
+    found = contents(stage.fake.container(old))
+    variables = found[ENV_FILE].decode().splitlines()
+    assert "export JUPYTERHUB_USER=eve" in variables
+    assert "unset JUPYTERHUB_ADMIN_ACCESS" in variables
+    assert found["/etc/one"] == b"1"
+
+
+async def test_what_the_admin_fixed_stays(stage: Stage) -> None:
+    """A variable of ``extra_create_kwargs`` wins over ours at the first start, and later too."""
+    spec = replace(SPEC, config={"Env": ["JUPYTERHUB_PUBLIC_URL=https://x", "A=b"]})
+    for _ in range(2):
+        container = stage.fake.container(await stage.start(spec, keep=True))
+        await stage.stop(keep=True)
+    assert b"PUBLIC_URL" not in contents(container)[ENV_FILE]
 
 
 async def test_an_image_without_a_shell(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -143,7 +190,7 @@ async def test_a_later_start_answers_for_a_kept_container(
         await stage.start(keep=True, until_ready=failing(ServerDied(1, False, "")))
     stage.fake.die(old)
     await stage.watcher.wait_dead(old)
-    made = stage.backend._leftovers
+    made = stage.backend._rollback
     assert await stage.start(keep=True) == old
     await eventually(lambda: not made._background)
     assert stage.fake.container(old).running
@@ -162,25 +209,23 @@ async def test_a_kept_container_that_starts_after_its_deadline(
     assert [one.id for one in stage.fake.containers] == [old]
     refusal = stage.fake.fault(400, *KILL, times=int(kind == "refused"))
     stalled.release()
-    await eventually(lambda: not stage.backend._leftovers._background)
+    await eventually(lambda: not stage.backend._rollback._background)
     assert refusal.hits == (kind == "refused")
     assert bool(running(stage.fake)) is (kind == "refused")
     assert ("failed start is left" in caplog.text) is (kind == "refused")
-    assert stage.backend._leftovers._open == {}
+    assert stage.backend._rollback._open == {}
     assert [one.id for one in stage.fake.containers] == [old]
 
 
-async def test_a_kept_container_that_never_starts(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_kept_container_that_never_starts(stage: Stage) -> None:
     """A start that was lost is not waited for without end."""
-    monkeypatch.setattr(rollback, "LATE_S", 0.01)
+    stage.backend = stage.executor(replace(QUICK, late_start=0.01))
     await kept(stage)
     stage.fake.fault("reset", *START)
     with pytest.raises(EngineUnavailable):
         await stage.start(keep=True)
-    await eventually(lambda: not stage.backend._leftovers._background)
-    assert stage.backend._leftovers._open == {}
+    await eventually(lambda: not stage.backend._rollback._background)
+    assert stage.backend._rollback._open == {}
 
 
 async def test_a_kept_container_that_a_later_start_runs(stage: Stage) -> None:
@@ -190,5 +235,5 @@ async def test_a_kept_container_that_a_later_start_runs(stage: Stage) -> None:
     with pytest.raises(EngineUnavailable):
         await stage.start(keep=True)
     assert await stage.start(keep=True) == old
-    await eventually(lambda: not stage.backend._leftovers._background)
+    await eventually(lambda: not stage.backend._rollback._background)
     assert [one.id for one in running(stage.fake)] == [old]

@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 
-from dockernamed.desired.network import Access, Endpoint, endpoint_from
-from dockernamed.errors import ConfigError, ServerDied
+from dockernamed.backends.containers import seen_from
+from dockernamed.desired.network import Access, reached_at
+from dockernamed.errors import ConfigError
 
 
-def inspected(**changes: Any) -> dict[str, Any]:
-    """A running container as the Engine shows it."""
-    return {
+def reached(port: int, access: Access, **changes: Any) -> tuple[str, int]:
+    """Where a server is whose container the Engine shows like this."""
+    info = {
         "Id": "abc",
         "Name": "/lab-ann",
-        "State": {"Running": True, "ExitCode": 0},
+        "State": {"Status": "running", "Running": True, "ExitCode": 0},
         "HostConfig": {"NetworkMode": "bridge"},
         "NetworkSettings": {
             "IPAddress": "",
@@ -25,6 +26,9 @@ def inspected(**changes: Any) -> dict[str, Any]:
         "Config": {"Env": ["A=1", "B=2=3", "C"]},
         **changes,
     }
+    seen = seen_from(info)
+    assert seen.place is not None
+    return reached_at(seen.place, seen.name, port, access)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +41,7 @@ def inspected(**changes: Any) -> dict[str, Any]:
 )
 def test_where_a_server_is(access: Access, where: tuple[str, int]) -> None:
     """By its published port, its address in the network, or its container's name."""
-    found = endpoint_from(inspected(), 8888, access)
-    assert found == Endpoint("abc", "lab-ann", *where)
+    assert reached(8888, access) == where
 
 
 @pytest.mark.parametrize(
@@ -52,16 +55,15 @@ def test_where_a_server_is(access: Access, where: tuple[str, int]) -> None:
 )
 def test_published_at_which_address(bindings: list[Any], where: tuple[str, int]) -> None:
     """A port published at every address is reached at the Engine's host."""
-    info = inspected(NetworkSettings={"Ports": {"8888/tcp": bindings}})
-    found = endpoint_from(info, 8888, Access("published", "engine.example"))
-    assert (found.host, found.port) == where
+    settings = {"Ports": {"8888/udp": [{"HostPort": "9"}], "8888/tcp": bindings, "1/tcp": None}}
+    access = Access("published", "engine.example")
+    assert reached(8888, access, NetworkSettings=settings) == where
 
 
 def test_in_the_hosts_network() -> None:
     """There it has the Engine's own address, whatever was asked for."""
-    info = inspected(HostConfig={"NetworkMode": "host"}, NetworkSettings={})
-    found = endpoint_from(info, 9999, Access("ip", "engine.example"))
-    assert (found.host, found.port) == ("engine.example", 9999)
+    changes: dict[str, Any] = {"HostConfig": {"NetworkMode": "host"}, "NetworkSettings": {}}
+    assert reached(9999, Access("ip", "engine.example"), **changes) == ("engine.example", 9999)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def test_in_the_hosts_network() -> None:
 )
 def test_other_places_of_an_address(settings: dict[str, Any], host: str) -> None:
     """The default bridge's own field, and networks that have IPv6 alone."""
-    assert endpoint_from(inspected(NetworkSettings=settings), 8888, Access("ip")).host == host
+    assert reached(8888, Access("ip"), NetworkSettings=settings) == (host, 8888)
 
 
 @pytest.mark.parametrize(
@@ -81,15 +83,6 @@ def test_other_places_of_an_address(settings: dict[str, Any], host: str) -> None
 )
 def test_no_address_at_all(by: str, lack: str) -> None:
     """A server that nobody could reach is an error of the setting, and no guess who answers."""
-    networks: dict[str, Any] = {"Networks": {}, "Ports": {}}
-    info = inspected(HostConfig={"NetworkMode": "none"}, NetworkSettings=networks)
+    settings: dict[str, Any] = {"Networks": {}, "Ports": {}}
     with pytest.raises(ConfigError, match=f"network_name = 'none': .* {lack}"):
-        endpoint_from(info, 8888, Access(by))
-
-
-def test_no_address_when_it_has_ended() -> None:
-    """What does not run has none: the exit code is told instead."""
-    state = {"Running": False, "ExitCode": 137, "OOMKilled": True}
-    with pytest.raises(ServerDied) as died:
-        endpoint_from(inspected(State=state), 8888, Access("ip"))
-    assert (died.value.exit_code, died.value.oom) == (137, True)
+        reached(8888, Access(by), HostConfig={"NetworkMode": "none"}, NetworkSettings=settings)

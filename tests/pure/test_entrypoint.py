@@ -1,4 +1,4 @@
-"""New tokens for a container that is used again."""
+"""A new personal environment for a container that is used again."""
 
 from __future__ import annotations
 
@@ -37,25 +37,44 @@ def test_process_of_an_image_that_says_nothing() -> None:
 def test_a_real_shell_takes_the_variables_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    """Whatever is in a value; what is not new stays as it was, and words stay words."""
+    """Whatever is in a value; what is not personal stays as it was, and words stay words."""
     file = tmp_path / "env"
-    new = {"JUPYTERHUB_API_TOKEN": text, "OTHER": "not handed over"}
-    file.write_text(entrypoint.variables(new))
+    file.write_text(entrypoint.variables({"JUPYTERHUB_API_TOKEN": text}))
     monkeypatch.setattr(
         entrypoint, "_TAKE_UP", entrypoint._TAKE_UP.replace(entrypoint.ENV_FILE, str(file))
     )
     show = 'printf "%s|%s|%s" "$JUPYTERHUB_API_TOKEN" "$OTHER" "$1"'
     line = entrypoint.shell_line(["sh", "-c", show, "me", "a  b"])
     env = {"JUPYTERHUB_API_TOKEN": "old", "OTHER": "stays", "PATH": "/usr/bin:/bin"}
-
-    def printed() -> str:
-        return subprocess.run(
-            line, env=env, stdout=subprocess.PIPE, check=True, encoding="utf-8", timeout=30
-        ).stdout
-
-    assert printed() == f"{text}|stays|a  b"
+    assert printed(line, env) == f"{text}|stays|a  b"
     file.unlink()
-    assert printed() == "old|stays|a  b"
+    assert printed(line, env) == "old|stays|a  b"
+
+
+def test_all_that_is_personal_is_this_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is gone is unset, what is new is there, and what the admin fixed stays as it is."""
+    file = tmp_path / "env"
+    new = {"JUPYTERHUB_USER": "ann", "JUPYTERHUB_API_TOKEN": "new"}
+    file.write_text(entrypoint.variables(new, fixed={"JUPYTERHUB_PUBLIC_URL"}))
+    monkeypatch.setattr(
+        entrypoint, "_TAKE_UP", entrypoint._TAKE_UP.replace(entrypoint.ENV_FILE, str(file))
+    )
+    names = ["ADMIN_ACCESS", "API_TOKEN", "PUBLIC_URL", "USER"]
+    show = "; ".join(f'echo "${{JUPYTERHUB_{name}-unset}}"' for name in names)
+    before = {f"JUPYTERHUB_{name}": "old" for name in names}
+    line = entrypoint.shell_line(["sh", "-c", show])
+    assert printed(line, {"PATH": "/usr/bin:/bin", **before}).split() == [
+        "unset", "new", "old", "ann"
+    ]  # fmt: skip
+
+
+def printed(line: list[str], env: dict[str, str]) -> str:
+    """What a command line writes."""
+    return subprocess.run(
+        line, env=env, stdout=subprocess.PIPE, check=True, encoding="utf-8", timeout=30
+    ).stdout
 
 
 @pytest.mark.parametrize(("name", "survives"), [("A_1", True), ("a.b", False), ("1A", False)])

@@ -306,7 +306,8 @@ def test_text_stays_text(text: str) -> None:
 @given(
     st.text(min_size=1, max_size=30)
     .filter(str.isprintable)
-    .filter(lambda text: "unlisted-choice" not in text)  # a name that forms keep for themselves
+    # Names that forms keep for themselves.
+    .filter(lambda text: text != "profile" and "unlisted-choice" not in text)
 )
 def test_any_text_stays_text(text: str) -> None:
     """The same for texts that nobody thought of."""
@@ -390,3 +391,24 @@ def test_fancy_profiles_renders_unchanged() -> None:
         for option in profile["profile_options"].values():
             assert {"display_name", "choices", "unlisted_choice"} <= option.keys()
             assert "enabled" in option["unlisted_choice"]
+
+
+def test_units_are_written_as_the_admin_wrote_them() -> None:
+    """GiB stays GiB where the bounds begin a sentence."""
+    number = {"min": 1, "max": 16, "step": 1, "unit": "GiB", "spawner_override": {}}
+    common = {"memory": {"display_name": "Memory", "number": number}}
+    assert "From 1 to 16 GiB in steps of 1." in form.render(menu(common=common))
+
+
+def test_the_default_image_and_its_alias_are_one_entry() -> None:
+    """Whoever reads the list sees each image once, the default first."""
+    images = {"lab": "quay.io/lab:1", "r": "quay.io/r:1"}
+    made = form.render(menu(profiles=[], images=images), default_image="quay.io/lab:1")
+    assert (made.count("quay.io/lab:1"), "Default: lab" in made) == (0, True)
+    assert 'value="lab"' not in made
+    saved = form.render(
+        menu(profiles=[], images=images),
+        default_image="quay.io/lab:1",
+        user_options={"image": "lab"},
+    )
+    assert 'value="lab"' not in saved

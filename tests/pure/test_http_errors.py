@@ -53,6 +53,8 @@ SAID = [
         "/volumes/x/_data: no such device",
         "mounts = [{'target': '/data'}]: the volume's driver",
     ),
+    ("no answer within 60 s", "An Engine that takes requests and answers nothing"),
+    ("no whole answer within 60 s", "An Engine that takes requests and answers nothing"),
     ("No such image: lab:1", "image = 'lab:1': it is no longer on the Engine"),
     (
         'could not select device driver "" with capabilities: [[gpu]]',

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dockernamed import naming
+from dockernamed.desired.environment import Environment
 from dockernamed.desired.mounts import Mount, check_targets, mount_from, volume_mounts
 from dockernamed.desired.spec import ServerSpec, container_config
 from dockernamed.errors import ConfigError
@@ -22,7 +23,7 @@ def test_volumes_become_mounts_and_directories_bind_strings() -> None:
         "volumes",
         {"vol": "/a/", "/srv": {"bind": "/b", "mode": "ro,Z"}, "v2": {"bind": "/c", "mode": "ro"}},
     )
-    host = container_config(replace(SPEC, mounts=tuple(mounts)), {})["HostConfig"]
+    host = container_config(replace(SPEC, mounts=tuple(mounts)), Environment())["HostConfig"]
     assert host["Binds"] == ["/srv:/b:Z,ro"]
     assert [(m["Source"], m["Target"], m.get("ReadOnly")) for m in host["Mounts"]] == [
         ("vol", "/a", None),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dockernamed.backends.base import SeenNetwork
 from dockernamed.backends.observed import ObservedContainer, State
 from dockernamed.errors import EngineFailed
 from dockernamed.lifecycle.orphans import KnownServer, OrphanReaper, orphaned_networks, orphans
@@ -52,28 +53,28 @@ def test_a_running_server_of_a_renamed_user_is_no_orphan() -> None:
     assert orphans([record("a", user="ann")], known, keep=False) == []
 
 
-def network(id: str, user: str, server: str) -> dict[str, Any]:
+def network(id: str, user: str, server: str) -> SeenNetwork:
     labels = {"dockernamed.hub": "h", "dockernamed.user": user, "dockernamed.server": server}
-    return {"Id": id, "Name": f"name-{id}", "Labels": labels}
+    return SeenNetwork(id, f"name-{id}", labels)
 
 
 def test_networks() -> None:
     """Only those of a server that the Hub has no more; not those of the whole Hub, or stopped."""
-    networks: list[dict[str, Any]] = [
+    networks = [
         network("a", "ann", ""),
         network("b", "ann", "gone"),
         network("c", "zed", ""),
-        {"Id": "d", "Name": "shared", "Labels": {"dockernamed.hub": "h"}},
-        {"Id": "e", "Name": "bridge", "Labels": None},
+        SeenNetwork("d", "shared", {"dockernamed.hub": "h"}),
+        SeenNetwork("e", "bridge", {}),
     ]
     found = orphaned_networks(networks, [KnownServer("ann", "", active=False)])
-    assert [one["Id"] for one, _ in found] == ["b", "c"]
+    assert [one.id for one, _ in found] == ["b", "c"]
 
 
 class Backend:
     """Notes what it is asked for: (container, seconds of grace), or a network."""
 
-    def __init__(self, networks: Sequence[dict[str, Any]] = ()) -> None:
+    def __init__(self, networks: Sequence[SeenNetwork] = ()) -> None:
         self._networks = networks
         self.removed: list[tuple[str, float] | str] = []
         self.stopped: list[tuple[str, float] | str] = []
@@ -84,7 +85,7 @@ class Backend:
             raise EngineFailed(f"remove container {container_id}", "device busy", 500)
         (self.stopped if keep else self.removed).append((container_id, grace))
 
-    async def networks(self, hub: str) -> Sequence[dict[str, Any]]:
+    async def networks(self, hub: str) -> Sequence[SeenNetwork]:
         return self._networks
 
     async def discard_network(self, network_id: str) -> None:
@@ -123,7 +124,7 @@ def make(
     policy: str = "remove",
     grace: float = 0.0,
     known: Callable[[], Iterable[KnownServer]] = tuple,
-    networks: Sequence[dict[str, Any]] = (),
+    networks: Sequence[SeenNetwork] = (),
     keep: bool = False,
 ) -> tuple[OrphanReaper, Backend]:
     """A reaper, and what it has things removed by."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
+import tarfile
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,8 +14,11 @@ import pytest
 from aiohttp import web
 
 from dockernamed import naming
-from dockernamed.backends.executor import Containers
+from dockernamed.backends.base import ServerRef, StartRequest, Things
+from dockernamed.backends.containers import Containers
+from dockernamed.backends.executor import Executor
 from dockernamed.backends.watcher import Watcher
+from dockernamed.desired.environment import Environment, split
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.spec import ServerSpec
 from dockernamed.engine.call import Call
@@ -26,15 +31,23 @@ from support.fake_engine import Container, FakeEngine, Fault
 from support.fake_engine.faults import Handler
 
 IMAGE = "lab:latest"
-#: What is tried again is tried again soon.
-QUICK = Timings(repeat_after=(0.001, 0.01))
 HUB = "hub-1"
 KEY = naming.Key(HUB, "ann", "exp-1")
+SERVER = ServerRef(KEY)
 NAMES = ("lab-ann--exp-1", f"lab-ann--exp-1--{HUB}")
 VOLUME = "files-ann"
 OWNER = naming.labels(KEY)
 MOUNT = Mount("volume", VOLUME, "/work", labels=OWNER)
+ENV = split({"JUPYTERHUB_API_TOKEN": "t", "LANG": "C"})
 SPEC = ServerSpec(KEY, NAMES, IMAGE, mounts=(MOUNT,), publish_ip="127.0.0.1")
+
+#: What is tried again is tried again soon.
+QUICK = Timings(
+    repeat_after=(0.001, 0.01),
+    reconnect=0.001,
+    reconnect_at_most=0.02,
+    retry_after=(0.001, 0.01, 0.05, 0.1),
+)
 
 CREATE = ("POST", "/containers/create")
 START = ("POST", "/containers/[^/]+/start")
@@ -84,11 +97,12 @@ def late(fake: FakeEngine, method: str, path: str) -> Late:
 class Stage:
     """Engine, watcher and backend of one Hub; an async context manager."""
 
-    def __init__(self, fake: FakeEngine, hub: str = HUB) -> None:
+    def __init__(self, fake: FakeEngine, hub: str = HUB, timings: Timings = QUICK) -> None:
         self.fake = fake
-        self.engine = Engine(Connection(fake.url, timeout=30.0), timings=QUICK)
-        self.watcher = Watcher(self.engine, hub, backoff=0.001, max_backoff=0.02)
-        self.backend = Containers(self.engine, self.watcher, logging.getLogger("stage"))
+        self.engine = Engine(Connection(fake.url, timeout=30.0), timings=timings)
+        self.watcher = Watcher(self.engine, hub, timings)
+        self.things: Things = Containers(self.engine)
+        self.backend = self.executor(timings)
 
     async def __aenter__(self) -> Stage:
         self.watcher.start()
@@ -100,17 +114,31 @@ class Stage:
         await self.watcher.close()
         await self.engine.close()
 
-    async def start(self, spec: ServerSpec = SPEC, *, keep: bool = False, **options: Any) -> str:
+    def executor(self, timings: Timings, things: Things | None = None) -> Executor:
+        """One of another pace, or over other things; the watcher is the same."""
+        log = logging.getLogger("stage")
+        return Executor(things or self.things, self.watcher, log, timings)
+
+    async def start(
+        self,
+        spec: ServerSpec = SPEC,
+        *,
+        keep: bool = False,
+        env: Environment = ENV,
+        until_ready: Callable[[str], Awaitable[str]] | None = None,
+        **request: Any,
+    ) -> str:
         """Start a server; ready at once. Returns the container's id."""
         if keep:
             spec = replace(spec, process=("/bin/server",))
         owners = {mount.source: mount.labels for mount in spec.mounts if mount.kind == "volume"}
-        settings: dict[str, Any] = {"volume_owners": owners, "until_ready": ready, **options}
-        return await self.backend.start(spec, {"TOKEN": "t"}, **settings)
+        more = {"volume_owners": owners, **request}
+        wanted = StartRequest(ServerRef(spec.key), spec, env, **more)
+        return await self.backend.start(wanted, until_ready=until_ready or ready)
 
     async def stop(self, *, grace: float = 1.0, keep: bool = False) -> None:
         """Stop the server."""
-        await self.backend.stop(KEY.user, KEY.server, grace=grace, keep=keep)
+        await self.backend.stop(SERVER, grace=grace, keep=keep)
 
     async def stranger(self, name: str, labels: Mapping[str, str] | None = None) -> str:
         """A running container that this Hub's watcher may or may not take for its own."""
@@ -146,6 +174,17 @@ def names(fake: FakeEngine) -> list[str]:
 def running(fake: FakeEngine) -> list[Container]:
     """The containers that run."""
     return [one for one in fake.containers if one.running]
+
+
+def contents(container: Container) -> dict[str, bytes]:
+    """Path → content of the files that were put into a container; the last of each path counts."""
+    found = {}
+    for base, data in container.archives or ():
+        assert base == "/"
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for entry in archive:
+                found[f"/{entry.name}"] = archive.extractfile(entry).read()  # type: ignore[union-attr]
+    return found
 
 
 async def reached(fault: Fault) -> None:

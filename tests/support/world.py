@@ -19,6 +19,7 @@ from dockernamed import DockerNamedSpawner, naming
 from dockernamed.hub.ownership import servers_of
 from dockernamed.lifecycle.orphans import OrphanReaper
 from dockernamed.lifecycle.runtime import Runtime
+from dockernamed.timings import Timings
 from support.fake_engine import Container, FakeEngine
 from support.stage import IMAGE, Late, eventually, late, reached
 from support.stub_hub import LOG, SECRET, Hub, close_runtimes, end_tasks
@@ -59,12 +60,12 @@ class World:
         pending: what is under way, and for whom.
     """
 
-    def __init__(self, *, remove: bool) -> None:
+    def __init__(self, *, remove: bool, timings: Timings) -> None:
         self.remove = remove
         self.fake = FakeEngine()
         self.fake.__enter__()
         self.fake.add_image(IMAGE, {"WorkingDir": "/work"})
-        self.hub = Hub(self.fake.url, remove=remove)
+        self.hub = Hub(self.fake.url, timings, remove=remove)
         self.servers: list[Server] = []
         self.up, self.deaf = True, False
         self.held: list[Late] = []
@@ -88,7 +89,8 @@ class World:
     @property
     def rooms(self) -> Runtime:
         """The Hub's view of the Engine; made when the Hub starts."""
-        return DockerNamedSpawner(config=self.hub.settings["config"]).runtime(HUB_ID)
+        spawner: DockerNamedSpawner = self.hub.spawner_class(config=self.hub.settings["config"])
+        return spawner.runtime(HUB_ID)
 
     def spawner(self, server: Server) -> DockerNamedSpawner:
         """Of a server."""

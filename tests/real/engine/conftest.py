@@ -16,10 +16,13 @@ import docker
 import pytest
 from docker.utils import kwargs_from_env
 from support import loopguard
+from support.engine.things import MakeThing, create_thing
 from support.engine.watching import IMAGE
 from support.engine.worlds import FakeWorld, Make, Program, RealWorld, World, connect
 from support.fake_engine import FakeEngine
 
+from dockernamed.backends.base import Things
+from dockernamed.backends.containers import Containers
 from dockernamed.engine.client import Engine
 from dockernamed.timings import Timings
 
@@ -91,6 +94,28 @@ async def engine(world: World) -> AsyncIterator[Engine]:
     engine = connect(world.url)
     yield engine
     await engine.close()
+
+
+@pytest.fixture(params=["containers"])
+def things(request: pytest.FixtureRequest, engine: Engine) -> Things:
+    """Each backend in turn, over each Engine."""
+    backends: dict[str, Things] = {"containers": Containers(engine)}
+    return backends[request.param]
+
+
+@pytest.fixture
+async def make_thing(world: World, things: Things) -> AsyncIterator[MakeThing]:
+    """Makes things of a backend that are removed after the test."""
+    made: list[str] = []
+
+    async def create(program: Program | None = None, **more: Any) -> str:
+        id = await create_thing(world, things, program, **more)
+        made.append(id)
+        return id
+
+    yield create
+    for id in made:
+        await things.remove(id)
 
 
 @pytest.fixture

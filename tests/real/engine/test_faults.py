@@ -302,3 +302,22 @@ async def test_version_as_configured(fake: FakeEngine) -> None:
     with pytest.raises(BadRequest, match=r"1\.30 is too old"):
         await engine.inspect_image(IMAGE)
     await engine.close()
+
+
+async def test_an_engine_that_answers_nothing_is_told_once(
+    fake: FakeEngine, impatient: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says what it may be, and says it again only after the Engine has answered."""
+
+    def told() -> int:
+        return caplog.text.count("may be deadlocked")
+
+    fake.fault("stall", "GET", "/containers/x/json", times=3)
+    for count in (1, 1):
+        with pytest.raises(EngineTimeout):
+            await impatient.inspect_container("x")
+        assert told() == count
+    await impatient.inspect_image(IMAGE)
+    with pytest.raises(EngineTimeout):
+        await impatient.inspect_container("x")
+    assert told() == 2

@@ -11,7 +11,6 @@ from support.engine.watching import IMAGE, LABELS, create, dead, eventually, hea
 from support.engine.worlds import connect
 from support.fake_engine import Behaviour, FakeEngine
 
-from dockernamed.backends import watcher as watcher_module
 from dockernamed.backends.watcher import ObservedContainer, State
 from dockernamed.engine.client import Engine
 from dockernamed.timings import Timings
@@ -184,7 +183,9 @@ async def test_out_of_memory_is_told_late(fake: FakeEngine, engine: Engine) -> N
             await dead(watcher, id)
             fake.emit("container", "oom", id, LABELS)
             await heard(fake, watcher)
-            assert watcher.get(id).oom is (code == 137)
+            record = watcher.get(id)
+            assert record is not None
+            assert record.oom is (code == 137)
 
 
 async def test_killed_child_is_not_the_reason(fake: FakeEngine, engine: Engine) -> None:
@@ -408,14 +409,11 @@ async def test_a_look_that_an_event_overtakes(fake: FakeEngine, engine: Engine) 
         assert (record.state, record.exit_code) == (State.EXITED, 4)
 
 
-async def test_a_look_at_an_engine_that_is_ending(
-    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_look_at_an_engine_that_is_ending(fake: FakeEngine) -> None:
     """It takes no new connections, though its stream goes on: the end of that is waited for."""
     fake.add_image(IMAGE)
     engine = connect(fake.url, timings=Timings(repeat_after=()))
-    monkeypatch.setattr(watcher_module, "LOOK_SECONDS", 0.001)
-    async with watching(engine) as watcher:
+    async with watching(engine, look_again=0.001) as watcher:
         id = await run(engine, watcher=watcher)
         path = f"/containers/{id}/json"
         fake.fault("reset", "GET", path, times=10**6)

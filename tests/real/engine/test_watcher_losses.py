@@ -20,6 +20,7 @@ from dockernamed.backends.observed import from_list
 from dockernamed.backends.watcher import ObservedContainer, State, Watcher
 from dockernamed.engine.call import Call, parse_items
 from dockernamed.engine.client import Engine
+from dockernamed.timings import Timings
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ async def test_engine_away_at_first(fake: FakeEngine) -> None:
     """A Hub that starts before its Engine waits for it."""
     fake.down()
     engine = connect(fake.url)
-    watcher = Watcher(engine, HUB, backoff=0.001, max_backoff=0.01)
+    watcher = Watcher(engine, HUB, Timings(reconnect=0.001, reconnect_at_most=0.01))
     watcher.start()
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(watcher.synced(), 0.1)

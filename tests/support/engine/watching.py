@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from dockernamed.backends.watcher import ObservedContainer, State, Watcher
 from dockernamed.engine.client import Engine
+from dockernamed.timings import Timings
 from support.fake_engine import FakeEngine
 
 HUB = "hub-1"
@@ -17,10 +19,10 @@ IMAGE = "lab:latest"
 
 
 @asynccontextmanager
-async def watching(engine: Engine, hub: str = HUB, **options: Any) -> AsyncIterator[Watcher]:
+async def watching(engine: Engine, hub: str = HUB, **timings: Any) -> AsyncIterator[Watcher]:
     """A watcher in sync, that takes up lost streams at once, and nothing else in good time."""
-    quick = {"confirm": 600, "resync": 600, "backoff": 0.001, "max_backoff": 0.01}
-    watcher = Watcher(engine, hub, **{**quick, **options})
+    quick = Timings(confirm=600, resync=600, reconnect=0.001, reconnect_at_most=0.01)
+    watcher = Watcher(engine, hub, replace(quick, **timings))
     watcher.start()
     try:
         await asyncio.wait_for(watcher.in_sync(), 30)

@@ -1,0 +1,242 @@
+"""What a backend is: things that can be made, started, seen and removed, each by one plain call.
+
+The executor asks for nothing else of a backend, and undo, doubts after a lost answer, retries and
+free names live there, once for every backend. So a new backend is the calls of `Things` over its
+own API, with its answers as the frozen values below, and the contract suite passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from ..desired.environment import Environment
+from ..desired.network import Location
+from ..desired.plan import ServerRef
+from ..desired.spec import ServerSpec
+from ..errors import EngineError
+
+__all__ = [
+    "Can",
+    "Environment",
+    "Incomplete",
+    "Seen",
+    "SeenNetwork",
+    "SeenVolume",
+    "ServerRef",
+    "StartRequest",
+    "Things",
+]
+
+
+class Can(str, Enum):
+    """What not every backend can do."""
+
+    #: Start a thing again that has ended, with another personal environment: `Things.renew`.
+    KEEP = "keep"
+    #: Put files into a thing before it starts.
+    FILES = "files"
+    #: Give a thing another name.
+    RENAME = "rename"
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    """All that one start needs to know.
+
+    Attributes:
+        server: whose start.
+        spec: what is wanted; with a ``process`` a container of an earlier run may do.
+        env: the server's environment, tokens included.
+        files: absolute path in the container → content, there before it runs.
+        volume_owners: volume name → the labels that it must not contradict.
+        keep_failed: leave a container in place that ends before it is ready.
+    """
+
+    server: ServerRef
+    spec: ServerSpec
+    env: Environment
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    volume_owners: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    keep_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One thing as it was a moment ago.
+
+    Attributes:
+        id: the backend's.
+        name: without a slash.
+        labels: of the thing; an image's labels are among them.
+        running: a process may be alive; also while it is paused or restarted.
+        exit_code: of its last run; 0 where it has not ended, or a list did not tell.
+        oom: that run ended because it needed more than its memory limit.
+        has_run: it was started at some time, as far as a list told.
+        dead: nothing runs there, but the backend may be unable to remove it.
+        place: where it is reached; None where it was seen in a list.
+    """
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    running: bool
+    exit_code: int = 0
+    oom: bool = False
+    has_run: bool = False
+    dead: bool = False
+    place: Location | None = None
+
+
+@dataclass(frozen=True)
+class SeenVolume:
+    """A volume: its name, its labels and its driver, ``local`` for the backend's own."""
+
+    name: str
+    labels: Mapping[str, str]
+    driver: str = "local"
+
+
+@dataclass(frozen=True)
+class SeenNetwork:
+    """A network: its id, its name and its labels."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+
+
+class Incomplete(Exception):
+    """A thing was made, but could not be made ready to start.
+
+    Args:
+        id: of the thing, which is there and has to be removed.
+        error: why it is not ready.
+    """
+
+    def __init__(self, id: str, error: EngineError) -> None:
+        self.id, self.error = id, error
+        super().__init__(id, error)
+
+
+class Things(Protocol):
+    """A backend. Each method is one request of it, or a few that belong together.
+
+    All raise `EngineError`: `NotFound` where there is no such thing, and `EngineUnavailable`,
+    `EngineTimeout` or `EngineFailed` where it is not known whether the work was done. None of them
+    tries to find that out, or takes anything back.
+    """
+
+    @property
+    def can(self) -> frozenset[Can]:
+        """What this backend can do, of all that a backend may lack."""
+
+    # --- things ----------------------------------------------------------------------------
+
+    async def create(
+        self,
+        name: str,
+        spec: ServerSpec,
+        env: Environment,
+        files: Mapping[str, bytes],
+        start_id: str,
+    ) -> str:
+        """Make a thing that does not run yet, and return its id.
+
+        Args:
+            name: its name.
+            spec: what is wanted.
+            env: its environment.
+            files: absolute path → content.
+            start_id: value of the label `LABEL_START` of the thing, and of volumes that are made
+                along with it.
+
+        Raises:
+            NameTaken: another thing has the name.
+            Incomplete: it was made, but could not be made ready.
+        """
+
+    async def renewable(self, id: str) -> bool:
+        """Whether a later start could `renew` what was just made for one start after another."""
+
+    async def renew(
+        self, id: str, spec: ServerSpec, env: Environment, files: Mapping[str, bytes]
+    ) -> None:
+        """Give a thing that does not run the files and the personal environment of a start.
+
+        All of the personal environment: a variable that is gone from it is gone in the thing.
+
+        Args:
+            id: which.
+            spec: what it was made from; without a ``process`` it is for one start, and has its
+                environment already.
+            env: of the start that is to come.
+            files: likewise, absolute path → content.
+        """
+
+    async def start(self, id: str) -> None:
+        """Start it; fine when it runs already."""
+
+    async def stop(self, id: str, grace: float) -> None:
+        """Ask it to end, end it after ``grace`` seconds, and return once it has ended."""
+
+    async def kill(self, id: str) -> None:
+        """End it at once.
+
+        Raises:
+            Conflict: it does not run.
+        """
+
+    async def remove(self, id: str) -> None:
+        """Remove it, whether it runs or not, with its anonymous volumes; fine when it is gone."""
+
+    async def rename(self, id: str, name: str) -> None:
+        """Give it another name.
+
+        Raises:
+            Conflict: another thing has the name.
+        """
+
+    async def inspect(self, id_or_name: str) -> Seen:
+        """Look at one."""
+
+    async def list(self, labels: Mapping[str, str]) -> Sequence[Seen]:
+        """All that have all these labels, in any state."""
+
+    async def logs(self, id: str, tail: int) -> str:
+        """The last ``tail`` lines of its output."""
+
+    # --- what they use ---------------------------------------------------------------------
+
+    async def create_volume(
+        self, name: str, driver: str | None, options: Mapping[str, str], labels: Mapping[str, str]
+    ) -> SeenVolume:
+        """Create a volume or, where it exists, return it as it is: compare the labels."""
+
+    async def inspect_volume(self, name: str) -> SeenVolume:
+        """Look at one."""
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume.
+
+        Raises:
+            Conflict: something uses it.
+        """
+
+    async def list_volumes(self, labels: Mapping[str, str]) -> Sequence[SeenVolume]:
+        """All that have all these labels."""
+
+    async def has_network(self, id: str) -> bool:
+        """Whether there is a network of this id."""
+
+    async def list_networks(self, labels: Mapping[str, str]) -> Sequence[SeenNetwork]:
+        """All that have all these labels."""
+
+    async def remove_network(self, id: str) -> None:
+        """Remove a network.
+
+        Raises:
+            Conflict: something is connected to it.
+        """

@@ -1,0 +1,209 @@
+"""The first things: plain containers of one Docker Engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..desired.entrypoint import ENV_FILE, SHELL, variables
+from ..desired.environment import Environment
+from ..desired.network import Location
+from ..desired.spec import ServerSpec, container_config
+from ..engine.archive import pack
+from ..engine.client import Engine
+from ..errors import EngineError, NotFound
+from .base import Can, Incomplete, Seen, SeenNetwork, SeenVolume
+
+#: Removals under way at once. The Engine does most of each one after the other, and those before
+#: version 23 may deadlock for good when many are removed while networks are listed.
+MAX_REMOVALS = 8
+
+
+class Containers:
+    """See `base.Things`.
+
+    Args:
+        engine: whose containers.
+    """
+
+    can = frozenset(Can)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._removals = asyncio.Semaphore(MAX_REMOVALS)
+
+    # --- containers ------------------------------------------------------------------------
+
+    async def create(
+        self,
+        name: str,
+        spec: ServerSpec,
+        env: Environment,
+        files: Mapping[str, bytes],
+        start_id: str,
+    ) -> str:
+        """See `base.Things.create`."""
+        body = container_config(spec, env, start_id=start_id)
+        id = await self._engine.create_container(name, body)
+        if files:
+            try:
+                await self._engine.put_archive(id, "/", pack(files))
+            except EngineError as error:
+                raise Incomplete(id, error) from error
+        return id
+
+    async def renewable(self, id: str) -> bool:
+        """See `base.Things.renewable`: the image must have a shell."""
+        return await self._engine.has_file(id, SHELL)
+
+    async def renew(
+        self, id: str, spec: ServerSpec, env: Environment, files: Mapping[str, bytes]
+    ) -> None:
+        """See `base.Things.renew`: the environment comes as a file that the shell takes up."""
+        files = dict(files)
+        if spec.process:
+            fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
+            files[ENV_FILE] = variables(env.personal, fixed).encode()
+        if files:
+            await self._engine.put_archive(id, "/", pack(files))
+
+    async def start(self, id: str) -> None:
+        """See `base.Things.start`."""
+        await self._engine.start_container(id)
+
+    async def stop(self, id: str, grace: float) -> None:
+        """See `base.Things.stop`."""
+        await self._engine.stop_container(id, grace)
+
+    async def kill(self, id: str) -> None:
+        """See `base.Things.kill`."""
+        await self._engine.kill_container(id)
+
+    async def remove(self, id: str) -> None:
+        """See `base.Things.remove`."""
+        async with self._removals:
+            await self._engine.remove_container(id, force=True, volumes=True)
+
+    async def rename(self, id: str, name: str) -> None:
+        """See `base.Things.rename`."""
+        await self._engine.rename_container(id, name)
+
+    async def inspect(self, id_or_name: str) -> Seen:
+        """See `base.Things.inspect`."""
+        return seen_from(await self._engine.inspect_container(id_or_name))
+
+    async def list(self, labels: Mapping[str, str]) -> Sequence[Seen]:
+        """See `base.Things.list`."""
+        return await self._engine.list_containers(_pairs(labels), _seen_in_list)
+
+    async def logs(self, id: str, tail: int) -> str:
+        """See `base.Things.logs`."""
+        return await self._engine.logs(id, tail)
+
+    # --- volumes and networks --------------------------------------------------------------
+
+    async def create_volume(
+        self, name: str, driver: str | None, options: Mapping[str, str], labels: Mapping[str, str]
+    ) -> SeenVolume:
+        """See `base.Things.create_volume`."""
+        return _volume(
+            await self._engine.create_volume(name, driver=driver, options=options, labels=labels)
+        )
+
+    async def inspect_volume(self, name: str) -> SeenVolume:
+        """See `base.Things.inspect_volume`."""
+        return _volume(await self._engine.inspect_volume(name))
+
+    async def remove_volume(self, name: str) -> None:
+        """See `base.Things.remove_volume`."""
+        await self._engine.remove_volume(name)
+
+    async def list_volumes(self, labels: Mapping[str, str]) -> Sequence[SeenVolume]:
+        """See `base.Things.list_volumes`."""
+        return [_volume(one) for one in await self._engine.list_volumes(_pairs(labels))]
+
+    async def has_network(self, id: str) -> bool:
+        """See `base.Things.has_network`."""
+        try:
+            await self._engine.inspect_network(id)
+        except NotFound:
+            return False
+        return True
+
+    async def list_networks(self, labels: Mapping[str, str]) -> Sequence[SeenNetwork]:
+        """See `base.Things.list_networks`."""
+        return [
+            SeenNetwork(str(one["Id"]), str(one["Name"]), one.get("Labels") or {})
+            for one in await self._engine.list_networks(_pairs(labels))
+        ]
+
+    async def remove_network(self, id: str) -> None:
+        """See `base.Things.remove_network`."""
+        await self._engine.remove_network(id)
+
+
+def seen_from(info: Mapping[str, Any]) -> Seen:
+    """What ``GET /containers/{id}/json`` says."""
+    state = info["State"]
+    return Seen(
+        id=str(info["Id"]),
+        name=str(info["Name"]).lstrip("/"),
+        labels=(info.get("Config") or {}).get("Labels") or {},
+        running=bool(state["Running"]),
+        exit_code=int(state.get("ExitCode") or 0),
+        oom=bool(state.get("OOMKilled")),
+        # Engines say "0001-01-01T00:00:00Z" where it never was.
+        has_run=not str(state.get("StartedAt") or "0001").startswith("0001"),
+        dead=state.get("Status") in _DEAD,
+        place=_place(info),
+    )
+
+
+_DEAD = ("dead", "removing")
+_NEVER_RAN = ("created", "configured", "initialized")
+_ENDED = ("exited", "stopped", *_DEAD)
+
+
+def _seen_in_list(item: Mapping[str, Any]) -> Seen:
+    state = str(item.get("State", "")).lower()
+    return Seen(
+        id=str(item["Id"]),
+        name=str((item.get("Names") or [""])[0]).lstrip("/"),
+        labels=item.get("Labels") or {},
+        running=state not in (*_NEVER_RAN, *_ENDED),
+        has_run=state not in _NEVER_RAN,
+        dead=state in _DEAD,
+    )
+
+
+def _place(info: Mapping[str, Any]) -> Location:
+    settings = info.get("NetworkSettings") or {}
+    networks = settings.get("Networks") or {}
+    # The default bridge of old Engines has a field of its own; IPv4 works on every image.
+    places = [*networks.values(), settings]
+    found = [place.get(key) for key in ("IPAddress", "GlobalIPv6Address") for place in places]
+    return Location(
+        mode=str((info.get("HostConfig") or {}).get("NetworkMode")),
+        addresses=tuple(str(address) for address in found if address),
+        ports=dict(_published(settings.get("Ports") or {})),
+        networks={name: str(one.get("NetworkID") or "") for name, one in networks.items()},
+    )
+
+
+def _published(ports: Mapping[str, Any]) -> Iterator[tuple[int, tuple[str, int]]]:
+    for port, bindings in ports.items():
+        number, _, protocol = port.partition("/")
+        if protocol == "tcp" and bindings and bindings[0].get("HostPort"):
+            host = str(bindings[0].get("HostIp") or "")
+            yield int(number), (host, int(bindings[0]["HostPort"]))
+
+
+def _volume(info: Mapping[str, Any]) -> SeenVolume:
+    return SeenVolume(
+        str(info["Name"]), info.get("Labels") or {}, str(info.get("Driver") or "local")
+    )
+
+
+def _pairs(labels: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in labels.items()]

@@ -1,0 +1,318 @@
+"""One start of a server: looks, plans, acts, and notes what has to be taken back if it fails.
+
+No answer of a backend is no proof that nothing was done: what a call may have made is noted before
+the call, in `rollback.StartResources`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from .. import naming
+from ..desired.plan import (
+    BUILT_IN,
+    LOOKS,
+    Connections,
+    Desired,
+    Holder,
+    Instance,
+    Observed,
+    Op,
+    Step,
+    no_shell,
+    plan_start,
+)
+from ..desired.spec import LABEL_START, ServerSpec, spec_hash, volumes_of
+from ..errors import EngineError, NameTaken, NotFound
+from .base import Can, Incomplete, ServerRef, StartRequest, Things
+from .rollback import TRANSIENT, Rollback, force_remove
+from .watcher import Watcher
+
+T = TypeVar("T")
+
+
+class Start:
+    """One start under way: what it knows, what it made, and calls that must come to their end.
+
+    It looks, plans and acts until a plan was carried out without learning anything new.
+    """
+
+    def __init__(
+        self,
+        things: Things,
+        watcher: Watcher,
+        rollback: Rollback,
+        log: logging.Logger,
+        request: StartRequest,
+    ) -> None:
+        self._things, self._watcher, self._rollback, self._log = things, watcher, rollback, log
+        if Can.KEEP not in things.can:
+            request = replace(request, spec=replace(request.spec, process=()))
+        self._request, self._desired = request, _desired(request)
+        self._key = request.server.key
+        self._known = Observed()
+        self._made = rollback.begin(self._key)
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._container = ""
+
+    def keep(self) -> None:
+        """Let all that was made stay."""
+        self._rollback.keep(self._made)
+
+    async def undo(self) -> None:
+        """Take back whatever this start made. Never raises."""
+        if self._calls:
+            # Those still in flight: only their ends tell what there is.
+            await asyncio.wait(self._calls)
+        await self._rollback.undo(self._made)
+
+    async def run(self, on_step: Callable[[Op], None] | None) -> str:
+        """Bring the start about, and return the container's id.
+
+        Raises:
+            ForeignObject: a name or volume belongs to somebody else.
+            EngineError: a step failed.
+        """
+        while True:
+            instances = instances_of(self._watcher, self._request.server)
+            plan = plan_start(self._desired, replace(self._known, instances=instances))
+            looks = [step for step in plan if step.op in LOOKS]
+            if looks:
+                await _all(self._look(step) for step in looks)
+            elif await self._carry_out(plan, on_step):
+                return self._container
+
+    async def _carry_out(self, steps: Iterable[Step], on_step: Callable[[Op], None] | None) -> bool:
+        """Do one step after the other. False: something is known now that asks for a new plan."""
+        for step in steps:
+            if on_step is not None:
+                on_step(step.op)
+            created = step.op is Op.CREATE
+            say(self._log, self._key, step, "" if created else step.target or self._container)
+            if not await self._do(step):
+                return False
+        return True
+
+    async def _do(self, step: Step) -> bool:
+        if step.op is Op.REMOVE:
+            return await self._remove(step.target)
+        if step.op is Op.REUSE:
+            return await self._reuse(step.target)
+        if step.op is Op.CREATE:
+            return await self._create(step.target, once=step.once)
+        await self._start(self._container)
+        return True
+
+    # --- looking ---------------------------------------------------------------------------
+
+    async def _look(self, step: Step) -> None:
+        self._log.debug("%s/%s: %s", self._key.user, self._key.server, step)
+        if step.op is Op.CLAIM_VOLUME:
+            await self._claim(step.target)
+        elif step.op is Op.LOOK_AT_VOLUME:
+            await self._look_at_volume(step.target)
+        else:
+            await self._look_at_networks(step.target)
+
+    async def _claim(self, name: str) -> None:
+        """One call creates the volume or finds it there, and answers with its labels."""
+        mounts = self._request.spec.mounts
+        mount = next(one for one in mounts if (one.kind, one.source) == ("volume", name))
+        await self._rollback.claim(self._made, name)
+        labels = {**mount.labels, LABEL_START: self._made.id}
+        volume = await self._to_its_end(
+            self._things.create_volume(name, mount.driver, dict(mount.options), labels)
+        )
+        if volume.labels.get(LABEL_START) != self._made.id:
+            self._made.volumes.discard(name)
+        self._learn(volumes={**self._known.volumes, name: volume.labels})
+
+    async def _look_at_volume(self, name: str) -> None:
+        labels: Mapping[str, str] = {}
+        try:
+            labels = (await self._things.inspect_volume(name)).labels
+        except NotFound:
+            self._log.debug("Volume %s is not there yet", name)
+        self._learn(volumes={**self._known.volumes, name: labels})
+
+    async def _look_at_networks(self, container_id: str) -> None:
+        try:
+            place = (await self._things.inspect(container_id)).place
+            networks, mode = (place.networks, place.mode) if place else ({}, "none")
+            there = {
+                name: not id or name in BUILT_IN or await self._things.has_network(id)
+                for name, id in networks.items()
+            }
+        except TRANSIENT:
+            raise
+        except EngineError as error:
+            self._is_useless(container_id, error)
+        else:
+            found = {container_id: Connections(mode, there)}
+            self._learn(connections={**self._known.connections, **found})
+
+    def _learn(self, **facts: Any) -> None:
+        self._known = replace(self._known, **facts)
+
+    def _is_useless(self, container_id: str, error: EngineError) -> None:
+        cause = f"it cannot take a new token: {error}"
+        self._learn(useless={**self._known.useless, container_id: cause})
+
+    # --- acting ----------------------------------------------------------------------------
+
+    async def _remove(self, container_id: str) -> bool:
+        gone = await force_remove(self._things, self._watcher, container_id)
+        self._made.containers.discard(container_id)
+        holders = {
+            name: Holder() if gone and holder.id == container_id else holder
+            for name, holder in self._known.holders.items()
+        }
+        self._learn(holders=holders, replaced=True)
+        if not gone:
+            self._learn(stuck=self._known.stuck | {container_id})
+        return gone
+
+    async def _reuse(self, container_id: str) -> bool:
+        request = self._request
+        try:
+            await self._things.renew(container_id, request.spec, request.env, request.files)
+        except TRANSIENT:
+            raise
+        except EngineError as error:
+            self._is_useless(container_id, error)
+            return False
+        self._container = container_id
+        return True
+
+    async def _create(self, name: str, *, once: bool) -> bool:
+        spec = replace(self._request.spec, process=()) if once else self._request.spec
+        try:
+            container_id = await self._to_its_end(self._make(name, spec))
+        except NameTaken:
+            if name in self._known.holders:
+                raise  # the Engine contradicts itself: nobody had it
+            self._learn(holders={**self._known.holders, name: await self._holder_of(name)})
+            return False
+        self._container = container_id
+        if not spec.process or await self._things.renewable(container_id):
+            return True
+        useless = {container_id: no_shell(spec.image)}
+        self._learn(shell=False, useless={**self._known.useless, **useless})
+        return False
+
+    async def _make(self, name: str, spec: ServerSpec) -> str:
+        env, files = self._request.env, self._request.files
+        try:
+            container_id = await self._things.create(name, spec, env, files, self._made.id)
+        except Incomplete as error:
+            self._made.containers.add(error.id)
+            raise error.error from error
+        except TRANSIENT:
+            container_id = await self._id_after_lost_answer(name)
+            if not container_id:
+                raise
+            self._made.containers.add(container_id)
+            if files:
+                await self._things.renew(container_id, spec, env, files)
+        self._made.containers.add(container_id)
+        self._watcher.note_created(
+            container_id,
+            name,
+            self._key.user,
+            self._key.server,
+            spec_hash(spec, env),
+            spec.image,
+        )
+        return container_id
+
+    async def _id_after_lost_answer(self, name: str) -> str:
+        self._made.in_doubt = True
+        try:
+            holder = await self._things.inspect(name)
+        except NotFound:
+            return ""
+        if holder.labels.get(LABEL_START) != self._made.id:
+            return ""
+        self._made.in_doubt = False
+        return holder.id
+
+    async def _holder_of(self, name: str) -> Holder:
+        try:
+            seen = await self._things.inspect(name)
+        except NotFound:
+            return Holder()
+        return Holder(seen.id, seen.labels)
+
+    async def _start(self, container_id: str) -> None:
+        """Start a container: the new one, or one that was kept from an earlier run."""
+        if container_id not in self._made.containers:
+            self._made.reused = container_id
+        self._watcher.note_starting(container_id)
+        try:
+            await self._to_its_end(self._things.start(container_id))
+        except TRANSIENT:
+            self._made.start_in_doubt = bool(self._made.reused)
+            if not await self._was_started(container_id):
+                raise
+            self._made.start_in_doubt = False
+        self._watcher.note_started(container_id)
+
+    async def _was_started(self, container_id: str) -> bool:
+        # It may have ended by now: that is for others to find out and to say why. What was kept
+        # has run before, so there it proves nothing.
+        seen = await self._things.inspect(container_id)
+        return seen.running or (seen.has_run and not self._made.reused)
+
+    async def _to_its_end(self, call: Coroutine[Any, Any, T]) -> T:
+        """Await a call that goes on when we are cancelled, as the Engine's work would."""
+        task = asyncio.ensure_future(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return await asyncio.shield(task)
+
+
+def instances_of(watcher: Watcher, server: ServerRef) -> list[Instance]:
+    """Every container of a server, from the watcher's table: no request."""
+    key = server.key
+    found = {record.id: (record, key) for record in watcher.find(key.user, key.server)}
+    if (own := watcher.get(server.own_id)) is not None:
+        found[own.id] = (own, naming.Key(key.hub, own.user, own.server))
+    return [
+        Instance(record.id, record.running, record.spec)
+        for record, whose in found.values()
+        if server.has(record.id, whose)
+    ]
+
+
+def _desired(request: StartRequest) -> Desired:
+    spec = request.spec
+    mounted = [one.source for one in spec.mounts if one.kind == "volume" and one.source]
+    hub = {naming.LABEL_HUB: spec.key.hub}
+    return Desired(
+        server=request.server,
+        names=spec.names,
+        spec=spec_hash(spec, request.env),
+        image=spec.image,
+        keep=bool(spec.process),
+        volumes={name: request.volume_owners.get(name, {}) for name in mounted},
+        past_us={name: hub for name in sorted(volumes_of(spec.host_config))},
+    )
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all of it at once, to the end; then raise the first error, if any."""
+    for error in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(error, BaseException):
+            raise error
+
+
+def say(log: logging.Logger, key: naming.Key, step: Step, container_id: str) -> None:
+    """Log a step with its cause, and which container it is about, if that has an id by now."""
+    which = f" {container_id[:12]}" if container_id else ""
+    level = logging.WARNING if step.notable else logging.INFO
+    text = "%s/%s: %s container%s: %s"
+    log.log(level, text, key.user, key.server, step.op.value, which, step.cause)

@@ -1,0 +1,277 @@
+"""What every backend does, asked of each one over the fake Engine and over a real one.
+
+A new backend is right when it passes this suite and the fault matrix; the executor asks for
+nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from support.engine.things import START_ID, MakeThing, spec_of
+from support.engine.worlds import PORT, Program, World
+
+from dockernamed import naming
+from dockernamed.backends.base import Can, Seen, Things
+from dockernamed.desired.environment import Environment, split
+from dockernamed.desired.mounts import Mount
+from dockernamed.desired.network import Access, reached_at
+from dockernamed.desired.spec import LABEL_START
+from dockernamed.errors import Conflict, EngineError, NameTaken, NotFound
+
+
+async def until(things: Things, id: str, condition: Callable[[Seen], bool]) -> Seen:
+    """How it is seen once a condition is true."""
+
+    async def look() -> Seen:
+        while not condition(seen := await things.inspect(id)):  # noqa: ASYNC110  no event tells
+            await asyncio.sleep(0.02)
+        return seen
+
+    return await asyncio.wait_for(look(), 30)
+
+
+async def ended(things: Things, id: str) -> Seen:
+    """How it is seen once it has run and does so no more."""
+    return await until(things, id, lambda seen: seen.has_run and not seen.running)
+
+
+# --- things ------------------------------------------------------------------------------------
+
+
+async def test_a_life(world: World, things: Things, make_thing: MakeThing) -> None:
+    """Created, running, ended, gone: each is seen, by id and by name, with whose it is."""
+    name = world.name()
+    id = await make_thing(name=name)
+    made = await things.inspect(name)
+    assert (made.id, made.name) == (id, name)
+    assert naming.key_of(made.labels) == naming.Key(world.prefix, "ann", "x")
+    assert made.labels[LABEL_START] == START_ID
+    assert naming.LABEL_SPEC in made.labels
+    assert (made.running, made.has_run, made.dead) == (False, False, False)
+    await things.start(id)
+    await things.start(id)
+    seen = await things.inspect(id)
+    assert (seen.running, seen.has_run, seen.dead) == (True, True, False)
+    await things.stop(id, 5)
+    await things.stop(id, 5)
+    seen = await things.inspect(id)
+    assert (seen.running, seen.has_run) == (False, True)
+    await things.remove(id)
+    with pytest.raises(NotFound):
+        await things.inspect(id)
+    await things.remove(id)
+
+
+async def test_a_name_is_taken_once(world: World, things: Things, make_thing: MakeThing) -> None:
+    """A second thing of the same name is refused, in a way that can be told from all else."""
+    name = world.name()
+    await make_thing(name=name)
+    with pytest.raises(NameTaken, match=name):
+        await make_thing(name=name)
+
+
+async def test_an_end_by_itself(things: Things, make_thing: MakeThing) -> None:
+    """The exit code and the last lines are told."""
+    id = await make_thing(Program(out=("one", "two", "three"), exit_code=7))
+    await things.start(id)
+    assert (await ended(things, id)).exit_code == 7
+    assert (await things.logs(id, 2)).splitlines() == ["two", "three"]
+
+
+async def test_an_end_for_want_of_memory(
+    world: World, things: Things, make_thing: MakeThing
+) -> None:
+    """It is told apart from other ends with 137."""
+    no_init = {"Init": False}
+    id = await make_thing(Program(oom=True), mem_limit=16 << 20, host_config=no_init)
+    await things.start(id)
+    seen = await until(things, id, lambda seen: seen.oom or world.podman)
+    assert world.podman or (await ended(things, id)).exit_code == 137
+    assert seen.oom is not world.podman
+
+
+async def test_kill(things: Things, make_thing: MakeThing) -> None:
+    """It ends at once; what does not run is a conflict."""
+    id = await make_thing()
+    await things.start(id)
+    await things.kill(id)
+    assert (await ended(things, id)).exit_code == 137
+    with pytest.raises(Conflict):
+        await things.kill(id)
+
+
+async def test_a_running_thing_is_removed(things: Things, make_thing: MakeThing) -> None:
+    """Whether it runs or not."""
+    id = await make_thing()
+    await things.start(id)
+    await things.remove(id)
+    with pytest.raises(NotFound):
+        await things.inspect(id)
+
+
+async def test_many_are_removed_at_once(things: Things, make_thing: MakeThing) -> None:
+    """However many are asked for, all of them go."""
+    ids = await asyncio.gather(*(make_thing() for _ in range(12)))
+    await asyncio.gather(*(things.remove(id) for id in ids))
+    found = await asyncio.gather(*(things.inspect(id) for id in ids), return_exceptions=True)
+    assert [type(one) for one in found] == [NotFound] * 12
+
+
+async def test_list(world: World, things: Things, make_thing: MakeThing) -> None:
+    """What has all of the labels, in any state; nothing of another start."""
+    one, two = await make_thing(start_id="s1"), await make_thing(start_id="s1")
+    await make_thing(start_id="s2")
+    await things.start(two)
+    labels = {naming.LABEL_HUB: world.prefix, LABEL_START: "s1"}
+    found = {seen.id: seen for seen in await things.list(labels)}
+    assert {id: (seen.running, seen.has_run) for id, seen in found.items()} == {
+        one: (False, False),
+        two: (True, True),
+    }
+    assert found[one].labels.items() >= labels.items()
+    assert found[one].name == (await things.inspect(one)).name
+    assert list(await things.list({**labels, LABEL_START: "s3"})) == []
+
+
+async def test_rename(world: World, things: Things, make_thing: MakeThing) -> None:
+    """It takes a free name, and not one that is taken."""
+    assert Can.RENAME in things.can
+    id, taken, free = await make_thing(), world.name(), world.name()
+    await make_thing(name=taken)
+    await things.rename(id, free)
+    assert (await things.inspect(free)).id == id
+    with pytest.raises(EngineError):
+        await things.rename(id, taken)
+
+
+async def test_what_is_not_there(things: Things) -> None:
+    """Each call says so, but for a removal, which is done already."""
+    missing = "f" * 64
+    calls = [
+        things.start(missing),
+        things.stop(missing, 1),
+        things.kill(missing),
+        things.rename(missing, "other"),
+        things.inspect(missing),
+        things.logs(missing, 5),
+        things.inspect_volume("dockernamed-test-none"),
+        things.remove_volume("dockernamed-test-none"),
+        things.remove_network("dockernamed-test-none"),
+    ]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [NotFound] * len(calls)
+    assert not await things.has_network("dockernamed-test-none")
+    await things.remove(missing)
+
+
+# --- where it is reached -----------------------------------------------------------------------
+
+
+async def test_place(things: Things, make_thing: MakeThing) -> None:
+    """While it runs it has an address and, if wanted, a published port; ended it has neither."""
+    id = await make_thing(publish_ip="127.0.0.1")
+    await things.start(id)
+    place = (await things.inspect(id)).place
+    assert place is not None
+    host, port = reached_at(place, "x", PORT, Access("published"))
+    assert (host, port != PORT) == ("127.0.0.1", True)
+    assert reached_at(place, "x", PORT, Access("ip"))[0].count(".") == 3
+    assert list(place.networks) == [place.mode]
+    await things.stop(id, 5)
+    place = (await things.inspect(id)).place
+    assert place is not None
+    assert (place.addresses, dict(place.ports)) == ((), {})
+
+
+# --- the environment, and files ----------------------------------------------------------------
+
+
+#: Programs of the fake Engine read nothing.
+only_real = pytest.mark.parametrize("world", ["real"], indirect=True)
+
+
+async def said(things: Things, id: str) -> list[str]:
+    """The lines that it writes when it is started."""
+    before = len((await things.logs(id, 100)).splitlines())
+    await things.start(id)
+    await ended(things, id)
+    return (await things.logs(id, 100)).splitlines()[before:]
+
+
+@only_real
+async def test_a_kept_thing_has_each_starts_environment(
+    world: World, things: Things, make_thing: MakeThing
+) -> None:
+    """All that is personal is this start's, and what is gone from it is unset; files likewise."""
+    assert Can.KEEP in things.can
+    show = "cat /etc/one; echo $LANG ${JUPYTERHUB_USER-unset} ${JUPYTERHUB_ADMIN_ACCESS-unset}"
+    process = ("sh", "-c", show)
+    first = split({"LANG": "C", "JUPYTERHUB_USER": "ann", "JUPYTERHUB_ADMIN_ACCESS": "1"})
+    second = split({"LANG": "C", "JUPYTERHUB_USER": "it's $me"})
+    id = await make_thing(env=first, files={"/etc/one": b"a\n"}, process=process)
+    assert await things.renewable(id)
+    assert await said(things, id) == ["a", "C ann 1"]
+    spec = spec_of(world, Program(), "x", process=process)
+    await things.renew(id, spec, second, {"/etc/one": b"b\n"})
+    assert await said(things, id) == ["b", "C it's $me unset"]
+
+
+@only_real
+async def test_a_thing_for_one_start_has_its_environment_and_files(
+    things: Things, make_thing: MakeThing
+) -> None:
+    """Both are there when it runs for the first time."""
+    assert Can.FILES in things.can
+    show = ("sh", "-c", "cat /etc/one /certs/two; echo $LANG $JUPYTERHUB_USER")
+    env = split({"LANG": "C", "JUPYTERHUB_USER": "ann"})
+    files = {"/etc/one": b"1\n", "/certs/two": b"2\n"}
+    id = await make_thing(env=env, files=files, command=show, config={})
+    assert await said(things, id) == ["1", "2", "C ann"]
+
+
+async def test_renew_what_is_for_one_start(
+    world: World, things: Things, make_thing: MakeThing
+) -> None:
+    """It is given files alone, and takes them."""
+    id = await make_thing()
+    spec = spec_of(world, Program(), "x")
+    await things.renew(id, spec, Environment(personal={"JUPYTERHUB_USER": "ann"}), {})
+    await things.renew(id, spec, Environment(), {"/etc/one": b"1"})
+
+
+# --- volumes and networks ----------------------------------------------------------------------
+
+
+async def test_volumes(world: World, things: Things, make_thing: MakeThing) -> None:
+    """Creating again returns the volume as it is; one in use stays until its container goes."""
+    name, hub = world.name(), {naming.LABEL_HUB: world.prefix}
+    made = await things.create_volume(name, None, {}, {**hub, "a": "1"})
+    try:
+        assert (made.name, made.labels, made.driver) == (name, {**hub, "a": "1"}, "local")
+        assert await things.create_volume(name, None, {}, {"a": "2"}) == made
+        assert await things.inspect_volume(name) == made
+        assert list(await things.list_volumes({**hub, "a": "1"})) == [made]
+        assert list(await things.list_volumes({**hub, "a": "2"})) == []
+        id = await make_thing(mounts=(Mount("volume", name, "/work"),))
+        with pytest.raises(Conflict):
+            await things.remove_volume(name)
+        await things.remove(id)
+    finally:
+        await things.remove_volume(name)
+    with pytest.raises(NotFound):
+        await things.inspect_volume(name)
+
+
+async def test_networks(world: World, things: Things) -> None:
+    """Found by all of their labels, and removed by their ids."""
+    name, hub = world.name(), {naming.LABEL_HUB: world.prefix}
+    id = await asyncio.to_thread(world.make_network, name, {**hub, "a": "1"})
+    (found,) = await things.list_networks({**hub, "a": "1"})
+    assert (found.id, found.name, found.labels["a"]) == (id, name, "1")
+    assert list(await things.list_networks({**hub, "a": "2"})) == []
+    assert await things.has_network(id)
+    await things.remove_network(id)
+    assert not await things.has_network(id)

@@ -1,0 +1,44 @@
+"""How the contract suite of backends orders things."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from dockernamed import naming
+from dockernamed.backends.base import Things
+from dockernamed.desired.environment import Environment
+from dockernamed.desired.spec import ServerSpec
+from support.engine.worlds import IMAGE, PORT, Program, World
+
+START_ID = "a1b2c3"
+#: Makes a thing that is removed after the test.
+MakeThing = Callable[..., Awaitable[str]]
+
+
+def spec_of(world: World, program: Program, name: str, **more: Any) -> ServerSpec:
+    """What is wanted of a thing of this name that does this."""
+    return ServerSpec(
+        naming.Key(world.prefix, "ann", "x"),
+        (name,),
+        IMAGE,
+        port=PORT,
+        **{"config": world.config(name, program), **more},
+    )
+
+
+async def create_thing(
+    world: World,
+    things: Things,
+    program: Program | None = None,
+    *,
+    name: str = "",
+    env: Environment | None = None,
+    files: Mapping[str, bytes] | None = None,
+    start_id: str = START_ID,
+    **spec: Any,
+) -> str:
+    """Create one, and return its id; further arguments are fields of its spec."""
+    name = name or world.name()
+    wanted = spec_of(world, program or Program(), name, **spec)
+    return await things.create(name, wanted, env or Environment(), files or {}, start_id)
