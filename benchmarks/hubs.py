@@ -59,6 +59,8 @@ if Path(dockernamed.__file__).resolve().parents[1] != Path({checkout!r}):
 c.DockerNamedSpawner.image = {image!r}
 c.DockerNamedSpawner.prefix = {prefix!r}
 c.DockerNamedSpawner.allowed_images = "*"
+# As the others do; and the small image is no Jupyter server.
+c.DockerNamedSpawner.readiness = "http"
 """
 
 #: The contender that `Setting.beside` adds: dockernamed as it is in another checkout.

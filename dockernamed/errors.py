@@ -20,6 +20,7 @@
     ├── ForeignObject          a name that is needed belongs to somebody else
     └── ServerFailed           the server did not come up; it has what the server wrote
         ├── ServerDied         the container ended before its server answered
+        ├── WrongServer        something answers, but not as this server
         └── ServerSilent       the container runs, but its server did not answer in time
 
 Messages are written for the person who can act on them. They name the field, the value and
@@ -192,6 +193,36 @@ class ServerDied(ServerFailed):
         super().__init__(summary, log)
 
 
+class WrongServer(ServerFailed):
+    """Something answers at the server's address, again and again, but not as this server.
+
+    Args:
+        url: the URL that was requested.
+        answer: what answered: status, program, first words.
+        doubt: why it is not taken for the server, and what to look for; goes on after the URL.
+        image: the server's; ``cmd`` and ``port`` likewise, as the settings have them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        answer: str,
+        doubt: str,
+        *,
+        image: str,
+        cmd: Iterable[str] | None,
+        port: int,
+    ) -> None:
+        self.url, self.answer = url, answer
+        command = f"{list(cmd)}" if cmd else "None (the image's own)"
+        super().__init__(
+            f"{url} {doubt} The answer is: {answer}. Look at image = {_short(image)}, cmd = "
+            f"{_cut(command)} and port = {port}; for a program that is no Jupyter server, set "
+            'readiness = "http", or a path that it answers',
+            None,
+        )
+
+
 class ServerSilent(ServerFailed):
     """The container runs, but its server gave no answer within ``start_timeout``.
 
@@ -212,5 +243,8 @@ class ServerSilent(ServerFailed):
 
 def _short(value: object, limit: int = 200) -> str:
     """``repr``, cut to a limit: values come from users and may be of any size."""
-    text = repr(value)
+    return _cut(repr(value), limit)
+
+
+def _cut(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

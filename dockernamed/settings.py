@@ -24,7 +24,7 @@ _HUB_LINE = ".".join(jupyterhub.__version__.split(".")[:2])
 
 _TEMPLATES = (
     "Template fields: {username}, {servername}, {user_server}, {raw_username}, {raw_servername}, "
-    "{prefix}, {hub_id}, {imagename} and {base_url}; any other is an error at the server's start."
+    "{prefix}, {hub_id}, {imagename} and {base_url}; any other is an error."
 )
 
 
@@ -92,6 +92,7 @@ class DockerNamedSettings(Configurable):
 
     pull_timeout = Float(
         1800.0,
+        min=0,
         help="""Seconds that a pull may take. They do not count against `start_timeout`.
         Example: `3600.0`.""",
     ).tag(config=True)
@@ -163,6 +164,33 @@ class DockerNamedSettings(Configurable):
         Example: `[{"type": "tmpfs", "target": "/scratch", "tmpfs_size": 1073741824}]`.""",
     ).tag(config=True)
 
+    uid = Union(
+        [Callable(), Integer(None, allow_none=True)],
+        default_value=None,
+        allow_none=True,
+        help="""Number of the user that servers run as, and that volumes made for them belong to. A
+        callable takes the spawner and returns a number (it may be async). None: the image's user.
+        A `user` in `extra_create_kwargs` takes precedence. See docs/host-homes.md.
+        Example: `1000`.""",
+    ).tag(config=True)
+
+    gid = Union(
+        [Callable(), Integer(None, allow_none=True)],
+        default_value=None,
+        allow_none=True,
+        help="""Number of the group that servers run as. A callable takes the spawner and returns a
+        number (it may be async). None: the image's, or with `uid` the group that the image's
+        `/etc/passwd` has for that user, or else 0. Example: `100`.""",
+    ).tag(config=True)
+
+    supplemental_gids = Union(
+        [Callable(), List(Integer())],
+        default_value=[],
+        help="""Numbers of further groups that servers run with: a list, or a callable that takes
+        the spawner and returns one (it may be async).
+        Example: `[2000]`, for a directory that a group shares.""",
+    ).tag(config=True)
+
     # --- network ---------------------------------------------------------------------------
 
     network_name = Unicode(
@@ -200,7 +228,11 @@ class DockerNamedSettings(Configurable):
 
     port = Integer(
         8888,
-        help="""TCP port that the server listens on inside its container. Example: `8080`.""",
+        min=1,
+        max=65535,
+        help="""TCP port that the server listens on inside its container. With
+        `network_name = "host"` each server gets a port of its own: this one if it is free, or the
+        next free one of the 10,000 from it on. Example: `8080`.""",
     ).tag(config=True)
 
     # --- the process -----------------------------------------------------------------------
@@ -294,8 +326,18 @@ class DockerNamedSettings(Configurable):
         next start. Example: `True`.""",
     ).tag(config=True)
 
+    readiness = Unicode(
+        "jupyterhub",
+        help="""What shows that a server is ready. `"jupyterhub"`: an answer that only this server
+        gives, as `jupyterhub-singleuser` does. For programs that are no Jupyter server: `"http"`,
+        any HTTP answer below 500; or a path on the server that begins with `/`, for which a status
+        from 200 to 399 counts. Template fields as in `volumes`.
+        Example: `"{base_url}healthz"`.""",
+    ).tag(config=True)
+
     stop_timeout = Float(
         10.0,
+        min=0,
         help="""Seconds between SIGTERM and SIGKILL when a server is stopped. Example: `30.0`.""",
     ).tag(config=True)
 
@@ -312,19 +354,31 @@ class DockerNamedSettings(Configurable):
 
     orphan_grace = Float(
         10.0,
+        min=0,
         help="""Seconds for which something must have been an orphan before it is removed.
         Example: `60.0`.""",
     ).tag(config=True)
 
     orphan_interval = Float(
         300.0,
+        min=0,
         help="""Seconds between two searches for orphans. Example: `3600.0`.""",
     ).tag(config=True)
 
     crash_log_lines = Integer(
         10,
+        min=0,
         help="""How many of its last log lines the user sees when a server dies at its start, in
         4,000 characters at most; 0: none. Example: `50`.""",
+    ).tag(config=True)
+
+    # --- the configuration -----------------------------------------------------------------
+
+    strict_config = Bool(
+        False,
+        help="""End the Hub at its start if the configuration has lines that nobody reads, such as
+        `c.DockerSpawner.image = …` or a misspelt setting, instead of warning of them in the log.
+        Example: `True`.""",
     ).tag(config=True)
 
     # --- the Engine ------------------------------------------------------------------------

@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import hmac
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -24,28 +26,33 @@ from .backends.watcher import ObservedContainer
 from .callables import evaluated
 from .desired.environment import split
 from .desired.network import Endpoint, check_reachable, hub_host
+from .desired.proof import Proof
 from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
-from .hub.http_errors import as_http_error, http_error
-from .hub.ownership import OfOthers, of_others
+from .hub.http_errors import as_http_error, http_error, hub_advice
+from .hub.ownership import OfOthers, of_others, ports_of_others
 from .hub.sent_options import ask_for_defaults, were_sent
 from .images.prepull import prepull
 from .images.puller import Progress
 from .lifecycle.attempt import StartAttempt
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
-from .lifecycle.readiness import ReadinessProbe, url_of
+from .lifecycle.readiness import ReadinessProbe, url_of, wrong_answer
 from .lifecycle.resolver import SettingsResolver
 from .lifecycle.runtime import Runtime
 from .options import chooser
 from .options.chooser import Chooser
+from .options.overrides import hub_wide, restore
 from .options.user_options import Choice
 from .settings import DockerNamedSettings
+from .timeouts import ended, within
 from .timings import DEFAULT
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
+#: Lines of the log of a server that does not answer, in which a reason is looked for.
+MAX_LOG_LINES = 50
 
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
@@ -67,6 +74,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._state = ServerState()
         self._attempt: StartAttempt | None = None
         self._monitor: ServerMonitor | None = None
+        self._proving: asyncio.Task[None] | None = None
         self._progress = StartProgress()
         self._hub_url_found: str | None = None
         self._choice = Choice()
@@ -90,7 +98,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """A Hub's id from what persists with it; the secret cannot be told from it."""
         return hmac.new(cookie_secret, b"dockernamed hub id", hashlib.sha256).hexdigest()[:12]
 
-    def _connection(self) -> Connection:
+    def connection(self) -> Connection:
+        """Where the Engine is, as the settings have it."""
         return Connection(
             options=tuple(self.client_kwargs.items()), tls=tuple(self.tls_config.items())
         )
@@ -98,7 +107,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def runtime(self, hub_id: str) -> Runtime:
         """The Engine as this Hub sees it, shared by all its spawners."""
         return Runtime.shared(
-            self._connection(), hub_id, self.log, self.max_parallel_calls, self.timings
+            self.connection(), hub_id, self.log, self.max_parallel_calls, self.timings
         )
 
     @cached_property
@@ -226,23 +235,55 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     # --- before the start's clock runs -----------------------------------------------------
 
+    async def run_auth_state_hook(self, auth_state: Any) -> None:
+        """The admin's hook."""
+        with self._hub_wide_settings_kept("auth_state_hook"):
+            await super().run_auth_state_hook(auth_state)
+
+    async def apply_group_overrides(self) -> None:
+        """The overrides of the user's groups, where they can differ between servers."""
+        with self._hub_wide_settings_kept("group_overrides"):
+            await super().apply_group_overrides()
+
     async def run_pre_spawn_hook(self) -> None:
         """The admin's hook, then everything that may take its time: the pull."""
         attempt = self._attempt = StartAttempt()
-        result = super().run_pre_spawn_hook()
-        if inspect.isawaitable(result):
-            await result
+        with self._hub_wide_settings_kept("pre_spawn_hook"):
+            result = super().run_pre_spawn_hook()
+            if inspect.isawaitable(result):
+                await result
         await as_http_error(self._prepare(attempt))
+
+    @contextmanager
+    def _hub_wide_settings_kept(self, hook: str) -> Iterator[None]:
+        """Refuse a hook that changes what cannot differ between the servers of one Hub."""
+        before = hub_wide(self)
+        try:
+            yield
+        finally:
+            error = restore(self, before, hook)
+        if error is not None:
+            raise http_error(error)
 
     async def _prepare(self, attempt: StartAttempt) -> None:
         resolver = self._resolver
         place = await resolver.place()
         await self._find_hub(place.network)
-        attempt.settings = settings = await resolver.resolve(place, self.get_args())
+        settings = await resolver.resolve(place, self.get_args())
+        if settings.on_host:
+            settings = settings.at_host_port(await self._host_port())
+        attempt.settings = settings
         # What the server is told of its limits.
         self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
         self._progress.tell(5, f"Looking for image {self.image}")
         attempt.image = await self._pull(self._runtime, self.image, self._pulling) or {}
+
+    async def _host_port(self) -> int:
+        """A port of the Engine's host for this server alone."""
+        kept = self._kept
+        earlier = kept.port if kept is not None and kept.on_host else 0
+        taken = ports_of_others(self.user.db, self.orm_spawner)
+        return await self._runtime.host_ports.give(self.key, self.port, earlier, taken)
 
     async def _pull(
         self, runtime: Runtime, image: str, on_progress: Callable[[Progress], None] | None = None
@@ -301,8 +342,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             log_lines=self.crash_log_lines,
             ssl_context=self._ssl_context(),
         )
+        failed = True
         try:
-            return await self._start(attempt, probe)
+            url = await self._start(attempt, probe)
+            failed = False
         except errors.DockerNamedError as error:
             raise http_error(error, self, attempt.command_line) from error
         except asyncio.CancelledError:
@@ -311,6 +354,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             raise http_error(probe.too_late, self, attempt.command_line) from None
         finally:
             attempt.under_way = False
+            self._runtime.host_ports.take_back(self.key, failed=failed)
+        return url
 
     async def _start(self, attempt: StartAttempt, probe: ReadinessProbe) -> str:
         settings = attempt.settings
@@ -318,16 +363,19 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env = probe.env = await self._env()
         volumes, others = self._volumes(settings, attempt.image)
         spec = settings.spec(attempt.image, volumes, env)
+        homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
         self._note_before_start(settings, volumes.remembered)
-        path = url_path_join(self.server.base_url, "api")
+        proof = self._proof(settings.kept)
 
         async def until_ready(container_id: str) -> Endpoint:
             self._progress.tell(75, "Waiting for the server to answer")
-            return await probe.first_answer(
-                settings.kept.port, settings.kept.access, path, container_id
-            )
+            silence = asyncio.ensure_future(self._explain_silence(container_id))
+            try:
+                return await probe.first_answer(settings, proof, container_id)
+            finally:
+                await ended(silence)
 
         try:
             endpoint = await self._runtime.backend.start(
@@ -338,9 +386,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
                     files=attempt.files,
                     volume_owners=volumes.owners,
                     keep_failed=settings.kept.keep_failed,
+                    homes=homes,
                 ),
                 until_ready=until_ready,
                 on_step=self._progress.step,
+                on_note=partial(self._progress.tell, 75),
             )
         except errors.ServerDied:
             attempt.container_kept = settings.kept.keep_failed
@@ -355,6 +405,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._watch()
         self._progress.tell(90, "The server is ready")
         return url_of(endpoint, secure=self.internal_ssl)
+
+    async def _explain_silence(self, container_id: str) -> None:
+        """Say what a server logged that takes long to answer, if that tells why."""
+        await asyncio.sleep(self._runtime.timings.explain_silence)
+        log = await self._runtime.backend.last_words(container_id, MAX_LOG_LINES)
+        if advice := hub_advice(log, self):
+            self.log.warning("%s: %s", self._log_name, advice)
+            self._progress.tell(76, advice)
 
     def _volumes(
         self, settings: ResolvedSettings, image: Mapping[str, Any]
@@ -396,6 +454,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self.orm_spawner.state = {**self.get_state(), **noted}
             self.user.db.commit()
 
+    def _proof(self, kept: KeptSettings) -> Proof:
+        return Proof(kept.readiness, self.server.base_url, self.oauth_client_id)
+
     def _ssl_context(self) -> Any:
         if not self.internal_ssl:
             return None
@@ -411,6 +472,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def get_env(self) -> dict[str, str]:
         """JupyterHub's environment, and which image this is, under the names that others use."""
         env: dict[str, str] = super().get_env()
+        settings = self._attempt and self._attempt.settings
+        if settings and settings.kept.on_host:
+            # JupyterHub tells the server the setting.
+            url = urlsplit(env["JUPYTERHUB_SERVICE_URL"])
+            at = f"{url.netloc.rpartition(':')[0]}:{settings.kept.port}"
+            env["JUPYTERHUB_SERVICE_URL"] = url._replace(netloc=at).geturl()
         env.setdefault("JUPYTER_IMAGE_SPEC", self.image)
         env.setdefault("JUPYTER_IMAGE", self.image)
         return env
@@ -446,6 +513,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             if self._monitor is not None and self._monitor.restarting:
                 return None
             return record.exit_code or 0
+        if self.pending == "check" and await self._displaced():
+            return 1
         if self._watch().outdated():
             await self._moved()
         return None
@@ -468,6 +537,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return self._monitor
 
     def _stop_watching(self) -> None:
+        self._stop_proving()
         if self._monitor is not None:
             self._monitor.end()
             self._monitor = None
@@ -497,7 +567,46 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self.user.db.commit()
         proxy = self.user.settings.get("proxy")
         if proxy is not None and not self.pending:
-            await proxy.add_user(self.user, self.name)
+            self._stop_proving()
+            self._proving = asyncio.ensure_future(self._lead_proxy(proxy, url.geturl()))
+
+    async def _lead_proxy(self, proxy: Any, url: str) -> None:
+        """Have the proxy lead to a URL of the server once that is proven to be the server's."""
+        try:
+            # Where it was, somebody else may be by now.
+            await proxy.delete_user(self.user, self.name)
+            kept = await self._settings_now()
+            if await self._wrong_answer(kept, url, self._runtime.timings.wrong_answers):
+                await self._wrong_answer(kept, url)
+            if not self.pending:
+                await proxy.add_user(self.user, self.name)
+        except Exception:  # of whatever proxy this is; JupyterHub adds missing routes by itself
+            self.log.exception("Could not lead the proxy to %s", self._log_name)
+
+    async def _displaced(self) -> bool:
+        """At the Hub's start: whether others have a server's port of the Engine's host by now."""
+        kept, timings = self._kept, self._runtime.timings
+        if kept is None or not kept.on_host:
+            return False
+        patience = timings.wrong_answers
+        try:
+            wrong = self._wrong_answer(kept, await self._url_now(), patience)
+            return await within(patience + timings.probe_answer, wrong)
+        except (errors.DockerNamedError, asyncio.TimeoutError):
+            return False  # JupyterHub asks as well
+
+    async def _wrong_answer(self, kept: KeptSettings, url: str, patience: float = math.inf) -> bool:
+        """Ask until the server's proof comes; True after so many seconds of wrong answers."""
+        proof, timings = self._proof(kept), self._runtime.timings
+        wrong = await wrong_answer(url + proof.path, proof, self._ssl_context(), timings, patience)
+        if wrong is not None:
+            self.log.error("%s: %s %s (%s)", self._log_name, url, proof.doubt(wrong), wrong)
+        return wrong is not None
+
+    def _stop_proving(self) -> None:
+        if self._proving is not None:
+            self._proving.cancel()
+            self._proving = None
 
     async def get_url(self) -> str:
         """Where the server is now: published ports change when the Engine restarts.
@@ -512,13 +621,17 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return str(self.server.url)
 
     async def _url_now(self) -> str:
-        kept = self._kept
-        if kept is None:  # started by a version that kept no settings
-            resolver = self._resolver
-            kept = resolver.kept(await resolver.place())
+        kept = await self._settings_now()
         backend = self._runtime.backend
         endpoint = await backend.endpoint(self.object_id, kept.port, kept.access)
         return url_of(endpoint, secure=self.internal_ssl)
+
+    async def _settings_now(self) -> KeptSettings:
+        """The kept ones; today's for a server of a version that kept none."""
+        if self._kept is not None:
+            return self._kept
+        resolver = self._resolver
+        return resolver.kept(await resolver.place())
 
     def report_progress(self, message: str, progress: int = 0) -> None:
         """Tell the user something while the server starts, such as from a hook.

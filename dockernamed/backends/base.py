@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from ..desired.accounts import Account, Directory
 from ..desired.environment import Environment
 from ..desired.network import Location
 from ..desired.plan import ServerRef
@@ -38,6 +39,8 @@ class Can(str, Enum):
     KEEP = "keep"
     #: Put files into a thing before it starts.
     FILES = "files"
+    #: Tell whom a thing runs as and whose its directories are, and give them to others.
+    OWNERS = "owners"
     #: Give a thing another name.
     RENAME = "rename"
 
@@ -53,6 +56,8 @@ class StartRequest:
         files: absolute path in the container → content, there before it runs.
         volume_owners: volume name → the labels that it must not contradict.
         keep_failed: leave a container in place that ends before it is ready.
+        homes: absolute paths in the container where its user is expected to write; whether that
+            is possible is looked at while the server starts.
     """
 
     server: ServerRef
@@ -61,6 +66,7 @@ class StartRequest:
     files: Mapping[str, bytes] = field(default_factory=dict)
     volume_owners: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     keep_failed: bool = False
+    homes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,6 +213,35 @@ class Things(Protocol):
 
     async def logs(self, id: str, tail: int) -> str:
         """The last ``tail`` lines of its output."""
+
+    # --- whose directories -----------------------------------------------------------------
+
+    async def account(self, id: str, spec: ServerSpec) -> Account | None:
+        """Whom it runs as; None where its files do not tell.
+
+        Args:
+            id: which, whether it runs or not.
+            spec: what it was made from.
+        """
+
+    async def directory(self, id: str, path: str) -> Directory | None:
+        """Whose a directory is, with what is mounted there; None where it is none.
+
+        Args:
+            id: which, whether it runs or not.
+            path: absolute, in it.
+
+        Raises:
+            NotFound: there is nothing at the path.
+        """
+
+    async def give(self, id: str, directories: Mapping[str, Directory]) -> None:
+        """Have directories belong to somebody; what is in them stays as it is.
+
+        Args:
+            id: which; it does not run.
+            directories: absolute path in it → whose it is to be. One that is missing is made.
+        """
 
     # --- what they use ---------------------------------------------------------------------
 

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..desired.accounts import Account, Directory, account_of, needs_group, needs_passwd
 from ..desired.entrypoint import ENV_FILE, SHELL, variables
 from ..desired.environment import Environment
 from ..desired.network import Location
 from ..desired.spec import ServerSpec, container_config
-from ..engine.archive import pack
+from ..engine.archive import pack, pack_directories, text_of
 from ..engine.client import Engine
 from ..errors import EngineError, NotFound
 from .base import Can, Incomplete, Seen, SeenNetwork, SeenVolume
@@ -100,6 +101,31 @@ class Containers:
     async def logs(self, id: str, tail: int) -> str:
         """See `base.Things.logs`."""
         return await self._engine.logs(id, tail)
+
+    # --- whose directories -----------------------------------------------------------------
+
+    async def account(self, id: str, spec: ServerSpec) -> Account | None:
+        """See `base.Things.account`: read from the files where Docker looks names up."""
+        user = spec.runs_as
+        passwd = await self._text(id, "/etc/passwd") if needs_passwd(user) else ""
+        group = await self._text(id, "/etc/group") if needs_group(user) else ""
+        return account_of(user, spec.groups, passwd=passwd, group=group)
+
+    async def _text(self, id: str, path: str) -> str:
+        try:
+            return text_of(await self._engine.get_archive(id, path))
+        except NotFound:
+            return ""
+
+    async def directory(self, id: str, path: str) -> Directory | None:
+        """See `base.Things.directory`: the first entry of an archive that is read no further."""
+        entry = await self._engine.first_of_archive(id, path)
+        return Directory(entry.uid, entry.gid, entry.mode & 0o7777) if entry.isdir() else None
+
+    async def give(self, id: str, directories: Mapping[str, Directory]) -> None:
+        """See `base.Things.give`."""
+        owners = {path: (one.uid, one.gid, one.mode) for path, one in directories.items()}
+        await self._engine.put_archive(id, "/", pack_directories(owners))
 
     # --- volumes and networks --------------------------------------------------------------
 

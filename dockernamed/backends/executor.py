@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from .. import naming
 from ..desired.network import Access, Endpoint, reached_at
 from ..desired.plan import Op, plan_delete, plan_stop
 from ..errors import ConfigError, Conflict, EngineError, EngineUnavailable, NotFound, ServerDied
-from ..timeouts import within
+from ..timeouts import ended, within
 from ..timings import DEFAULT, Timings
 from .base import Can, SeenNetwork, ServerRef, StartRequest, Things
+from .owners import Owners
 from .rollback import Rollback, force_remove
 from .start import Start, instances_of, say
 from .watcher import ObservedContainer, Watcher
@@ -45,6 +46,7 @@ class Executor:
         self._things, self._watcher, self._log = things, watcher, log
         self._timings = timings
         self.rollback = Rollback(things, watcher, log, timings)
+        self._owners = Owners(things, log)
         self._undoing: dict[naming.Key, asyncio.Task[None]] = {}
 
     # --- observing -------------------------------------------------------------------------
@@ -94,6 +96,7 @@ class Executor:
         *,
         until_ready: Callable[[str], Awaitable[T]],
         on_step: Callable[[Op], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> T:
         """Make one running container of the wanted spec, and no other of the same server.
 
@@ -102,6 +105,7 @@ class Executor:
             until_ready: called with the container's id once its process has been started; what it
                 raises ends the start.
             on_step: called as each step begins that changes something.
+            on_note: called with sentences for the user, before this returns; they are logged too.
 
         Returns:
             What ``until_ready`` does.
@@ -118,9 +122,12 @@ class Executor:
             hint = "servers of this backend cannot be given certificates"
             raise ConfigError("JupyterHub.internal_ssl", True, hint)
         await self._quiet(request.server, self._timings.engine_first_seen)
-        start = Start(self._things, self._watcher, self.rollback, self._log, request)
+        start = Start(self._things, self._watcher, self.rollback, self._owners, self._log, request)
         try:
-            answer = await until_ready(await start.run(on_step))
+            id = await start.run(on_step)
+            homes = [path for path in request.homes if path not in start.writable]
+            look = self._owners.look(id, request.spec, homes)
+            answer = await self._with_notes(until_ready(id), look, request.server.key, on_note)
         except BaseException as error:
             if request.keep_failed and isinstance(error, ServerDied):
                 start.keep()
@@ -132,6 +139,29 @@ class Executor:
             raise
         start.keep()
         return answer
+
+    async def _with_notes(
+        self,
+        work: Awaitable[T],
+        look: Coroutine[Any, Any, list[str]],
+        key: naming.Key,
+        on_note: Callable[[str], None] | None,
+    ) -> T:
+        """Await some work, and tell on its way, or soon after, what a look brings to light."""
+
+        async def tell() -> None:
+            for note in await look:
+                self._log.warning("%s/%s: %s", key.user, key.server, note)
+                if on_note is not None:
+                    on_note(note)
+
+        telling = asyncio.ensure_future(tell())
+        try:
+            answer = await work
+            await asyncio.wait({telling}, timeout=self._timings.look_at_homes)
+            return answer
+        finally:
+            await ended(telling)
 
     def _undo(self, start: Start, key: naming.Key) -> asyncio.Task[None]:
         undo = self._undoing[key] = self.rollback.spawn(start.undo())
@@ -236,10 +266,11 @@ class Executor:
         except NotFound:
             gone = "(its container was removed by somebody else)"
             return ServerDied(-1 if code is None else code, oom, gone)
-        log = (await self._last_words(container_id, lines)).strip() if lines > 0 else None
+        log = (await self.last_words(container_id, lines)).strip() if lines > 0 else None
         return ServerDied(seen.exit_code if code is None else code, oom or seen.oom, log)
 
-    async def _last_words(self, container_id: str, lines: int) -> str:
+    async def last_words(self, container_id: str, lines: int) -> str:
+        """The last lines of a container's output, or in words why they cannot be read."""
         try:
             return await self._things.logs(container_id, lines)
         except EngineError as error:

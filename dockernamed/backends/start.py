@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from .. import naming
+from ..desired.mounts import Mount
 from ..desired.plan import (
     BUILT_IN,
     LOOKS,
@@ -29,6 +30,7 @@ from ..desired.plan import (
 from ..desired.spec import LABEL_START, ServerSpec, spec_hash, volumes_of
 from ..errors import EngineError, NameTaken, NotFound
 from .base import Can, Incomplete, ServerRef, StartRequest, Things
+from .owners import Owners
 from .rollback import TRANSIENT, Rollback, force_remove
 from .watcher import Watcher
 
@@ -39,6 +41,9 @@ class Start:
     """One start under way: what it knows, what it made, and calls that must come to their end.
 
     It looks, plans and acts until a plan was carried out without learning anything new.
+
+    Attributes:
+        writable: paths of new volumes where the server's user can write for sure.
     """
 
     def __init__(
@@ -46,10 +51,12 @@ class Start:
         things: Things,
         watcher: Watcher,
         rollback: Rollback,
+        owners: Owners,
         log: logging.Logger,
         request: StartRequest,
     ) -> None:
         self._things, self._watcher, self._rollback, self._log = things, watcher, rollback, log
+        self._owners = owners
         if Can.KEEP not in things.can:
             request = replace(request, spec=replace(request.spec, process=()))
         self._request, self._desired = request, _desired(request)
@@ -58,6 +65,7 @@ class Start:
         self._made = rollback.begin(self._key)
         self._calls: set[asyncio.Task[Any]] = set()
         self._container = ""
+        self.writable: frozenset[str] = frozenset()
 
     def keep(self) -> None:
         """Let all that was made stay."""
@@ -251,6 +259,9 @@ class Start:
         """Start a container: the new one, or one that was kept from an earlier run."""
         if container_id not in self._made.containers:
             self._made.reused = container_id
+        else:
+            spec = self._request.spec
+            self.writable = await self._owners.give(container_id, spec, self._new_volumes())
         self._watcher.note_starting(container_id)
         try:
             await self._to_its_end(self._things.start(container_id))
@@ -260,6 +271,14 @@ class Start:
                 raise
             self._made.start_in_doubt = False
         self._watcher.note_started(container_id)
+
+    def _new_volumes(self) -> list[Mount]:
+        """Mounts of volumes that are as new as the container; those without a name always are."""
+        return [
+            mount
+            for mount in self._request.spec.mounts
+            if mount.kind == "volume" and (not mount.source or mount.source in self._made.volumes)
+        ]
 
     async def _was_started(self, container_id: str) -> bool:
         # It may have ended by now: that is for others to find out and to say why. What was kept

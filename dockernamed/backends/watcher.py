@@ -31,7 +31,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..engine.client import Engine
-from ..errors import EngineError, EngineUnavailable, NotFound
+from ..engine.unreachable import in_words
+from ..errors import DockerNamedError, EngineUnavailable, NotFound
 from ..naming import LABEL_HUB, key_of
 from ..timeouts import during, ended, retry
 from ..timings import DEFAULT, Timings
@@ -75,6 +76,7 @@ class Watcher:
         self.disconnects = 0
         self._image_callbacks: list[ImageCallback] = []
         self._new_callbacks: list[Callable[[ObservedContainer], None]] = []
+        self._told_absence = False
         self._synced = asyncio.Event()
         self._in_sync = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -268,11 +270,11 @@ class Watcher:
                 await self._session()
                 failures = 0
             except Exception as error:
-                if not isinstance(error, EngineError):
+                if not isinstance(error, DockerNamedError):
                     # A fault of ours must not end the watch: the next session starts afresh.
                     LOG.exception("Watching the Engine failed")
                 elif self.connected or not failures:
-                    LOG.warning("Lost sight of the Engine, will try again: %s", error)
+                    self._tell_loss(error)
                 self._in_sync.clear()
                 self.disconnects += 1
                 longest = self._timings.reconnect_at_most
@@ -281,6 +283,14 @@ class Watcher:
                 pause = min(longest, self._timings.reconnect * 2 ** min(failures, 20))
                 failures += 1
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
+
+    def _tell_loss(self, error: DockerNamedError) -> None:
+        if self._synced.is_set():
+            LOG.warning("Lost sight of the Engine, will try again: %s", error)
+        elif not self._told_absence:
+            self._told_absence = True
+            where = in_words(error, self._engine.base_url)
+            LOG.warning("The Docker Engine cannot be reached, will try again: %s", where)
 
     async def _session(self) -> None:
         """One stream and one list; returns when it is time for the next, raises on a loss."""

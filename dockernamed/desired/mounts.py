@@ -190,3 +190,10 @@ def check_targets(mounts: Sequence[Mount]) -> None:
                 f"both {other.source!r} and {mount.source!r} would be "
                 "mounted there; give each a path of its own",
             )
+
+
+def under(mounts: Sequence[Mount], path: str) -> Mount | None:
+    """The mount that a path in the container is in, if somebody could write there."""
+    around = [one for one in mounts if f"{path}/".startswith(f"{one.target.rstrip('/')}/")]
+    nearest = max(around, key=lambda mount: len(mount.target), default=None)
+    return None if nearest is None or "ro" in nearest.flags else nearest

@@ -9,13 +9,16 @@ started before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import posixpath
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import naming
 from .entrypoint import process_of, survive_a_shell
+from .mounts import Mount, under
 from .network import Access
+from .proof import AS_JUPYTERHUB
 from .spec import ServerSpec
 from .volumes import RequestedVolumes, VolumePlan
 
@@ -41,11 +44,13 @@ class KeptSettings:
 
     Attributes:
         access: how the Hub gets to it.
-        port: TCP port that it listens on in its container.
+        port: TCP port that it listens on in its container; one of the Engine's host if ``on_host``.
         remove: its container is removed when it stops.
         keep_failed: its container is kept when it dies at its start.
         stop_timeout: seconds between SIGTERM and SIGKILL.
         delete_volumes: its own volumes go when it is deleted for good.
+        readiness: what shows that it is ready: the setting, expanded.
+        on_host: it is in the network of the Engine's host, where others may have its port.
     """
 
     access: Access
@@ -54,6 +59,8 @@ class KeptSettings:
     keep_failed: bool
     stop_timeout: float
     delete_volumes: bool
+    readiness: str = AS_JUPYTERHUB
+    on_host: bool = False
 
     @property
     def keeps_container(self) -> bool:
@@ -69,6 +76,8 @@ class KeptSettings:
             "keep_failed": self.keep_failed,
             "stop_timeout": self.stop_timeout,
             "delete_volumes": self.delete_volumes,
+            "readiness": self.readiness,
+            "on_host": self.on_host,
         }
 
     @classmethod
@@ -141,6 +150,8 @@ class ResolvedSettings:
         volumes: the mounts that are asked for, names and paths expanded.
         mem_limit: bytes; ``mem_guarantee`` likewise; None: no limit.
         cpu_limit: CPUs, may be a fraction; ``cpu_guarantee`` likewise; None: no limit.
+        uid: whom the server runs as; ``gid`` likewise; None: whom the image says.
+        groups: further groups of the server's processes.
         config: further keys of the create call, in the Engine API's spelling.
         host_config: further keys of its HostConfig, likewise.
         kept: what stays with the server.
@@ -159,8 +170,20 @@ class ResolvedSettings:
     mem_guarantee: int | None = None
     cpu_limit: float | None = None
     cpu_guarantee: float | None = None
+    uid: int | None = None
+    gid: int | None = None
+    groups: tuple[int, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def on_host(self) -> bool:
+        """It runs in the network of the Engine's host, whichever setting says so."""
+        return str(self.host_config.get("NetworkMode") or self.place.network) == "host"
+
+    def at_host_port(self, port: int) -> ResolvedSettings:
+        """The same with a TCP port of the Engine's host."""
+        return replace(self, kept=replace(self.kept, port=port, on_host=True))
 
     def home(self, image: Mapping[str, Any]) -> str:
         """Where a user's files are: notebook_dir, unless the working directory holds it.
@@ -177,6 +200,26 @@ class ResolvedSettings:
             f"{work.rstrip('/')}/"
         )
         return work if inside or not self.notebook_dir.startswith("/") else self.notebook_dir
+
+    def homes(
+        self, image: Mapping[str, Any], mounts: Sequence[Mount], known: Container[str]
+    ) -> tuple[str, ...]:
+        """Where users keep files in a directory that may be anybody's.
+
+        That is any directory of the host, and a volume that this server has not had before.
+
+        Args:
+            image: as for `home`.
+            mounts: of the server.
+            known: names of the volumes that the server has had.
+        """
+        written = [path for path in (self.home(image), self.notebook_dir) if path]
+        paths = {path: under(mounts, path) for path in map(posixpath.normpath, written)}
+        return tuple(
+            path
+            for path, mount in paths.items()
+            if mount is not None and mount.kind != "tmpfs" and mount.source not in known
+        )
 
     def spec(
         self, image: Mapping[str, Any], volumes: VolumePlan, env: Mapping[str, str]
@@ -203,9 +246,19 @@ class ResolvedSettings:
             mem_guarantee=self.mem_guarantee,
             cpu_limit=self.cpu_limit,
             cpu_guarantee=self.cpu_guarantee,
+            user=self._user(image),
+            image_user=_user_of(image),
+            groups=self.groups,
             config=self.config,
             host_config=self.host_config,
         )
+
+    def _user(self, image: Mapping[str, Any]) -> str:
+        """Whom the container runs as; "" keeps the image's own user."""
+        if self.uid is None and self.gid is None:
+            return ""
+        user = _user_of(image).partition(":")[0] or "0" if self.uid is None else str(self.uid)
+        return user if self.gid is None else f"{user}:{self.gid}"
 
     def _command(self, image: Mapping[str, Any]) -> tuple[str, ...] | None:
         """CMD of the container; None keeps the image's own."""
@@ -226,3 +279,7 @@ class ResolvedSettings:
     def command_line(self, image: Mapping[str, Any]) -> tuple[str, ...]:
         """What the container runs, ENTRYPOINT and CMD in one; ``image`` is as for `home`."""
         return process_of(self.config, image.get("Config") or {}, self._command(image))
+
+
+def _user_of(image: Mapping[str, Any]) -> str:
+    return str((image.get("Config") or {}).get("User") or "")

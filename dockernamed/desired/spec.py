@@ -45,6 +45,9 @@ class ServerSpec:
         network: name of the network, or the API's ``bridge``, ``host``, …
         mem_limit: bytes; ``mem_guarantee`` likewise; None: no limit.
         cpu_limit: CPUs, may be a fraction; ``cpu_guarantee`` likewise; None: no limit.
+        user: whom it runs as, ``uid`` or ``uid:gid``, instead of the image's USER, which is
+            ``image_user``; "" keeps that.
+        groups: further groups of its processes.
         config: further keys of the create body, already in the Engine API's spelling.
         host_config: further keys of HostConfig, likewise; both win over what is computed here.
     """
@@ -63,8 +66,16 @@ class ServerSpec:
     mem_guarantee: int | None = None
     cpu_limit: float | None = None
     cpu_guarantee: float | None = None
+    user: str = ""
+    image_user: str = ""
+    groups: tuple[int, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def runs_as(self) -> str:
+        """The user of its processes, in the Engine's words; "" is root."""
+        return str(self.config.get("User") or self.user or self.image_user)
 
 
 def container_config(spec: ServerSpec, env: Environment, *, start_id: str = "") -> dict[str, Any]:
@@ -94,7 +105,7 @@ def container_config(spec: ServerSpec, env: Environment, *, start_id: str = "") 
     if spec.command is not None:
         body["Cmd"] = list(spec.command)
     body["Labels"] |= label
-    extra = dict(spec.config)
+    extra = _further(spec)
     if spec.process:
         body["Entrypoint"], body["Cmd"] = shell_line(spec.process), []
         extra = {name: value for name, value in extra.items() if name not in ("Entrypoint", "Cmd")}
@@ -122,7 +133,7 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         "mounts": [host.pop(key, None) for key in ("Binds", "Mounts")],
         "network": [host.pop(key, None) for key in ("NetworkMode", "PortBindings")],
         "limits": [host.pop(key, None) for key in _LIMITS],
-        "other settings": [host, dict(spec.config)],
+        "other settings": [host, _further(spec)],
     }
     return ",".join(f"{part}:{_digest(value)}" for part, value in parts.items())
 
@@ -136,6 +147,10 @@ def drift(made: str, wanted: str) -> list[str]:
 def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+
+
+def _further(spec: ServerSpec) -> dict[str, Any]:
+    return {**({"User": spec.user} if spec.user else {}), **spec.config}
 
 
 def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
@@ -154,6 +169,8 @@ def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
         body["MemoryReservation"] = spec.mem_guarantee
     if spec.cpu_guarantee is not None:
         body["CpuShares"] = max(2, round(spec.cpu_guarantee * CPU_SHARES_PER_CPU))
+    if spec.groups:
+        body["GroupAdd"] = [str(gid) for gid in spec.groups]
     if spec.cpu_limit is not None:
         period = int(spec.host_config.get("CpuPeriod") or CPU_PERIOD_US)
         body["CpuPeriod"], body["CpuQuota"] = period, round(spec.cpu_limit * period)

@@ -21,6 +21,7 @@ import itertools
 import json
 import logging
 import math
+import tarfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -31,6 +32,7 @@ from urllib.parse import quote
 from ..errors import Conflict, EngineFailed, EngineTimeout, EngineUnavailable, NotFound
 from ..timeouts import ended, retry, within
 from ..timings import DEFAULT, Timings
+from .archive import first_entry
 from .call import Call, demultiplex, parse_items, parse_nothing, parse_object
 from .connection import Connection, encode_auth, registry_auth
 from .transport import Transport
@@ -266,6 +268,26 @@ class Engine:
         action, target = f"copy into container {_short(id)}", f"/containers/{_q(id)}/archive"
         call = self._call(action, "PUT", target, {"path": path}, data, repeat=True)
         parse_nothing(call, await self._ask(call))
+
+    async def get_archive(self, id: str, path: str) -> bytes:
+        """A tar archive of what is at a path in a container, running or not."""
+        return await self._ask(self._from_container(id, path))
+
+    async def first_of_archive(self, id: str, path: str) -> tarfile.TarInfo:
+        """What is at a path in a container, without what is in it, as `get_archive` has it."""
+        call = self._from_container(id, path)
+        async with self._short:
+            entry = await self._transport.beginning(call, first_entry)
+        if entry is None:
+            raise EngineFailed(call.action, f"no archive of {path}")
+        return entry
+
+    def _from_container(self, id: str, path: str) -> Call:
+        action, target = (
+            f"look at {path} in container {_short(id)}",
+            f"/containers/{_q(id)}/archive",
+        )
+        return self._call(action, "GET", target, {"path": path}, repeat=True)
 
     async def has_file(self, id: str, path: str) -> bool:
         """Whether there is something at a path in a container, running or not."""

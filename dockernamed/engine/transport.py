@@ -25,7 +25,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import aiodocker
@@ -38,6 +38,8 @@ from yarl import URL
 from ..errors import BadRequest, ConfigError, EngineError, EngineTimeout, EngineUnavailable
 from .call import Call, parse_object, refusal
 from .connection import Connection, Route, route_to
+
+T = TypeVar("T")
 
 #: The share of a call's deadline that making a connection may take: a timeout that comes later
 #: means that the request may have been read.
@@ -117,6 +119,29 @@ class Transport:
                 raise
         # The Engine was replaced by one that speaks another version.
         return await self._send(call, f"/v{await self._agree_on_version(call)}")
+
+    async def beginning(self, call: Call, read: Callable[[bytes], T | None]) -> T | None:
+        """Make a call and read no more of its answer than is needed; None where all is too short.
+
+        Args:
+            call: what to ask.
+            read: what a beginning of the answer's body says; None: it is too short to tell.
+
+        Raises:
+            EngineError: as from `fetch`.
+            ConfigError: likewise.
+        """
+        response = await self.open(call)
+        data, found = b"", None
+        try:
+            while found is None and (chunk := await response.content.readany()):
+                data += chunk
+                found = read(data)
+        except _TRANSPORT_ERRORS as error:
+            raise self._translated(call, error, "no whole answer") from error
+        finally:
+            response.close()
+        return found
 
     async def objects(
         self,

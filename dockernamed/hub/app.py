@@ -8,14 +8,21 @@ package schedules this work for the moment when that Hub runs.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from jupyterhub.app import JupyterHub
 
-from ..errors import ConfigError
+from ..desired.network import NAMELESS_NETWORKS
+from ..errors import ConfigError, DockerNamedError
 from ..lifecycle.orphans import OrphanReaper
-from ..options import chooser
+from ..lifecycle.runtime import Runtime
+from ..options.unread import OURS
+from ..timeouts import within
 from . import handlers
+from .config_check import check_config
+from .config_types import Fault, literal
 from .ownership import servers_of
 
 if TYPE_CHECKING:
@@ -51,18 +58,13 @@ def _add_handlers(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
 
 async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     # This runs when the Hub's start first awaits something: by then its configuration is read.
-    if not issubclass(app.spawner_class, ours):
+    if not issubclass(app.spawner_class, ours) or app.show_config or app.show_config_json:
         return
-    # One without a user, for its settings.
-    settings = app.spawner_class(config=app.config)
-    try:
-        chooser.check(settings)
-    except ConfigError as error:
-        app.log.critical("Bad config encountered during initialization: %s", error)
-        app.exit(1)
-    await asyncio.shield(app._start_future)
+    settings = _checked(app, ours)
     hub_id = settings.hub_id or ours.derived_hub_id(app.cookie_secret)
     runtime = settings.runtime(hub_id)
+    _before_start(app, partial(_check_network, app, settings.network_name, runtime))
+    await asyncio.shield(app._start_future)
     if settings.prepull:
         _background(asyncio.ensure_future(settings.prepull_all(runtime)))
     if settings.orphans == "off":
@@ -81,6 +83,65 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         timings=runtime.timings,
     )
     _background(asyncio.ensure_future(reaper.run()))
+
+
+def _checked(app: JupyterHub, ours: type[DockerNamedSpawner]) -> Any:
+    """A spawner without a user, for its settings; ends a Hub whose configuration cannot work."""
+    used = app.spawner_class
+    own_fields = any(
+        getattr(used, name) is not getattr(ours, name)
+        for name in ("template_namespace", "format_string")
+    )
+    findings = check_config(used, app.config, app.hub, only_our_fields=not own_fields)
+    if findings.fatal:
+        _end(app, findings.fatal)
+    for line in findings.unread:
+        app.log.warning("This line of the configuration has no effect: %s", line)
+    return findings.settings
+
+
+def _before_start(app: JupyterHub, check: Callable[[], Awaitable[None]]) -> None:
+    """Have a check made before the Hub starts its proxy and listens, which it then does not leave.
+
+    Where traitlets shows a configuration instead of starting, it replaces this method likewise.
+    """
+    start = app.start
+
+    async def checked_start() -> None:
+        await check()
+        await start()
+
+    app.start = checked_start
+
+
+async def _check_network(app: JupyterHub, name: str, runtime: Runtime) -> None:
+    """End a Hub whose servers' network does not exist; of an Engine that is away, ask it later."""
+    if not name or name in NAMELESS_NETWORKS or any(sign in name for sign in "{:"):
+        return
+    try:
+        await within(runtime.timings.network_exists, runtime.network(name))
+    except (DockerNamedError, asyncio.TimeoutError) as error:
+        if isinstance(error, ConfigError) and error.field == "network_name":
+            await runtime.close()
+            _end(app, [str(Fault(f"c.{OURS}.network_name", literal(name), error.hint))])
+        _background(asyncio.ensure_future(_tell_of_network(app, name, runtime)))
+
+
+async def _tell_of_network(app: JupyterHub, name: str, runtime: Runtime) -> None:
+    await runtime.watcher.in_sync()
+    problem = None
+    try:
+        await runtime.network(name)
+    except DockerNamedError as error:
+        problem = error
+    if problem is not None:
+        app.log.error("No server can be started: %s", problem)
+
+
+def _end(app: JupyterHub, lines: list[str]) -> None:
+    listed = "".join(f"\n    {line}" for line in lines)
+    app.log.critical("The configuration cannot work, so the Hub ends:%s", listed)
+    app.exit(1)
 
 
 def _background(task: asyncio.Task[None]) -> None:

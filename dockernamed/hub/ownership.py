@@ -59,6 +59,15 @@ def of_others(db: Any, row: orm.Spawner, mentions: Collection[str]) -> OfOthers:
     return OfOthers(frozenset(containers - {""}), frozenset(volumes), frozenset(elsewhere))
 
 
+def ports_of_others(db: Any, row: orm.Spawner) -> set[int]:
+    """TCP ports of the Engine's host that other servers than one have, running or starting."""
+    others = db.query(orm.Spawner).filter(
+        orm.Spawner.id != row.id, orm.Spawner.server_id.is_not(None), _STATE.contains('"on_host"')
+    )
+    kept = [ServerState.from_json(other.state or {}).settings for other in others]
+    return {settings.port for settings in kept if settings is not None and settings.on_host}
+
+
 def servers_of(app: Any) -> Iterator[KnownServer]:
     """All servers that a Hub knows, running or not: one query, no wrapper is made for it."""
     rows = app.db.query(orm.User.id, orm.User.name, orm.Spawner).join(

@@ -6,7 +6,8 @@ well formed) or raises `OptionsError`, whatever type of thing was sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
@@ -101,6 +102,26 @@ def _read_setting(setting: Any) -> dict[str, str]:
         except ImageError as error:
             raise ConfigError("allowed_images", image, error.message) from None
     return images
+
+
+def not_an_image(name: str, aliases: Sequence[str]) -> str:
+    """Why a setting cannot name this image, or ""; its own aliases are not asked about.
+
+    Args:
+        name: no alias.
+        aliases: the choices of ``allowed_images`` that have names of their own.
+    """
+    try:
+        parse(name)
+    except ImageError as error:
+        return error.message
+    near = difflib.get_close_matches(name, aliases, n=1, cutoff=0.66)
+    if near and not any(sign in name for sign in "/:@"):
+        return (
+            f"it is no alias of allowed_images; did you mean {near[0]!r}? The image of that name "
+            f"would be {name + ':latest'!r}"
+        )
+    return ""
 
 
 class PullPolicy(str, Enum):

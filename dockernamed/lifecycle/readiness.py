@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from ..backends.watcher import ObservedContainer
-from ..desired.network import Access, Endpoint
-from ..errors import NotFound, ServerDied, ServerSilent
+from ..desired.network import Endpoint
+from ..desired.proof import Answer, Proof
+from ..desired.resolved import ResolvedSettings
+from ..errors import NotFound, ServerDied, ServerSilent, WrongServer
 from ..timeouts import within
 from ..timings import DEFAULT, Timings
-from .redact import hidden, printable
+from .redact import hidden, plain_text, printable
 from .runtime import Runtime
 
 #: Characters at most of a failed server's last lines: they may be of any length.
 MAX_QUOTED = 4000
 #: A step's share of the time waited so far: what waiting in steps can add to a start at most.
 SHARE = 0.02
+#: Of an answer: lines of its head, bytes of its body, characters of that to quote.
+MAX_HEADERS = 200
+MAX_BODY = 4000
+MAX_WORDS = 200
 
 
 class ReadinessProbe:
@@ -50,44 +58,60 @@ class ReadinessProbe:
         self.too_late: ServerSilent | None = None
 
     async def first_answer(
-        self, port: int, access: Access, path: str, container_id: str
+        self, settings: ResolvedSettings, proof: Proof, container_id: str
     ) -> Endpoint:
-        """Race the server's first answer against its container's death and the clock.
+        """Race the server's proof that it is ready against its container's death and the clock.
 
         Args:
-            port: of the server in its container.
-            access: how to get there.
-            path: what to ask for.
+            settings: of this start.
+            proof: which answer it must give.
             container_id: which container.
 
         Raises:
             ServerDied: it ended.
+            WrongServer: others answer, or it answers as some other server.
             ServerSilent: the time is up.
         """
+        kept = settings.kept
         try:
-            running = await self._runtime.backend.endpoint(container_id, port, access)
+            running = await self._runtime.backend.endpoint(container_id, kept.port, kept.access)
         except (ServerDied, NotFound):
             raise await self._post_mortem(container_id) from None
-        url = url_of(running, secure=self._ssl is not None) + path
-        ready = asyncio.ensure_future(answers(url, self._ssl, self._runtime.timings))
+        url = url_of(running, secure=self._ssl is not None) + proof.path
+        timings = self._runtime.timings
+        patience = min(timings.wrong_answers, self._time_left() / 2)
+        asked = asyncio.ensure_future(wrong_answer(url, proof, self._ssl, timings, patience))
         dead = asyncio.ensure_future(self._runtime.watcher.wait_dead(container_id))
         try:
             await asyncio.wait(
-                {ready, dead}, timeout=self._time_left(), return_when=asyncio.FIRST_COMPLETED
+                {asked, dead}, timeout=self._time_left(), return_when=asyncio.FIRST_COMPLETED
             )
-            if ready.done():
-                ready.result()
+            if asked.done():
+                self._require(asked.result(), url, proof, settings)
                 return running
             if not dead.done():
                 self.too_late = ServerSilent(url, self._seconds, None)
             death = await self._post_mortem(container_id, dead.result() if dead.done() else None)
         finally:
-            ready.cancel()
+            asked.cancel()
             dead.cancel()
         if self.too_late is None:
             raise death
         self.too_late = ServerSilent(url, self._seconds, death.log)
         raise self.too_late
+
+    def _require(
+        self, wrong: Answer | None, url: str, proof: Proof, settings: ResolvedSettings
+    ) -> None:
+        if wrong is not None:
+            raise WrongServer(
+                url,
+                hidden(printable(str(wrong)), self.env),
+                proof.doubt(wrong),
+                image=settings.image,
+                cmd=settings.cmd,
+                port=settings.kept.port,
+            )
 
     def _time_left(self) -> float:
         timings = self._runtime.timings
@@ -110,45 +134,87 @@ def url_of(running: Endpoint, *, secure: bool) -> str:
     return f"{'https' if secure else 'http'}://{host}:{running.port}"
 
 
-async def answers(
-    url: str, ssl_context: ssl.SSLContext | None = None, timings: Timings = DEFAULT
-) -> None:
-    """Return as soon as something below 500 comes back from ``GET url``.
+async def wrong_answer(
+    url: str,
+    proof: Proof,
+    ssl_context: ssl.SSLContext | None = None,
+    timings: Timings = DEFAULT,
+    patience: float = math.inf,
+) -> Answer | None:
+    """Ask until the proof comes, or nothing but wrong answers for some time.
 
-    It waits without end: the caller races it against the container's death and its own deadline.
+    Without an answer, or with a status from 500 on, it waits without end: the caller races it
+    against the container's death and its own deadline.
 
     Args:
         url: absolute http or https URL.
+        proof: what is waited for.
         ssl_context: for https.
         timings: how often it is asked, and how long one answer may take.
+        patience: seconds of wrong answers after which the last of them is returned.
+
+    Returns:
+        None once the proof has come, or else the wrong answer.
     """
-    began = asyncio.get_running_loop().time()
+    clock = asyncio.get_running_loop().time
+    began, wrong_since = clock(), math.inf
     while True:
         try:
-            status = await within(timings.probe_answer, _status(url, ssl_context))
+            answer = await within(timings.probe_answer, _ask(url, proof, ssl_context, timings))
         except (OSError, ValueError, asyncio.TimeoutError):
             # Refused; or Docker's port proxy accepted before the server listens, and hung up.
-            status = 599
-        if status < 500:
-            return
-        waited = asyncio.get_running_loop().time() - began
+            answer = Answer(599)
+        if proof.given_by(answer):
+            return None
+        wrong_since = math.inf if answer.status >= 500 else min(wrong_since, clock())
+        if clock() - wrong_since >= patience:
+            return answer
+        waited = clock() - began
         await asyncio.sleep(min(max(timings.first_probe, SHARE * waited), timings.longest_probe))
 
 
-async def _status(url: str, ssl_context: ssl.SSLContext | None) -> int:
-    """The status of one request.
+async def _ask(
+    url: str, proof: Proof, ssl_context: ssl.SSLContext | None, timings: Timings
+) -> Answer:
+    """One request, and the head of its answer; the first words too if it is not the proof.
 
-    The first line is all we want, most tries end before it, and any of them may be cancelled at
-    any moment, which HTTP clients report as errors of their own.
+    That is all we want, most tries end before it, and any of them may be cancelled at any moment,
+    which HTTP clients report as errors of their own.
     """
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=ssl_context)
     try:
-        request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+        request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         writer.write(f"{request}Connection: close\r\nAccept: */*\r\n\r\n".encode())
-        version, status, *_ = (await reader.readline()).split(maxsplit=2)
+        version, status, *reason = (await reader.readline()).split(maxsplit=2)
         if not version.startswith(b"HTTP/"):
             raise ValueError("not HTTP")
-        return int(status)
+        said = b"".join(reason).decode("latin-1").strip()
+        answer = Answer(int(status), said, await _headers(reader))
+        if answer.status >= 500 or proof.given_by(answer):
+            return answer
+        return replace(answer, words=await _first_words(reader, timings.first_words))
     finally:
         writer.close()
+
+
+async def _headers(reader: asyncio.StreamReader) -> dict[str, str]:
+    headers = {}
+    for _ in range(MAX_HEADERS):
+        line = (await reader.readline()).strip()
+        if not line:
+            break
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.lower()] = value.strip()
+    return headers
+
+
+async def _first_words(reader: asyncio.StreamReader, patience: float) -> str:
+    """What a person would read of the body's beginning; "" if nothing comes at once."""
+    try:
+        body = await within(patience, reader.read(MAX_BODY))
+    except asyncio.TimeoutError:
+        return ""
+    words = plain_text(body.decode("utf-8", "replace"))
+    return words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]}…"

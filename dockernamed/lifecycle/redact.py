@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
+from html.parser import HTMLParser
 from urllib.parse import quote, quote_plus
 
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|API_?KEY|PRIVATE", re.IGNORECASE)
@@ -41,6 +42,33 @@ def printable(text: str) -> str:
     """A text as a terminal would show it: without what moves its cursor or changes its colours."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _CONTROL.sub("", _SEQUENCE.sub("", text))
+
+
+def plain_text(page: str) -> str:
+    """The words of text or HTML, which may be cut in the middle, on one line."""
+    parser = _Words()
+    parser.feed(page)
+    parser.close()
+    return " ".join(printable(" ".join(parser.words)).split())
+
+
+class _Words(HTMLParser):
+    """Collects what a browser would show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self._shown = True
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._shown = tag not in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._shown = True
+
+    def handle_data(self, data: str) -> None:
+        if self._shown:
+            self.words.append(data)
 
 
 def _forms(value: str) -> Iterator[str]:

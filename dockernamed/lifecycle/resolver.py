@@ -6,16 +6,18 @@ network, and how the Hub gets to the server, are decided here. What follows comp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .. import naming, templates
 from ..callables import evaluated
 from ..desired.network import Access, own_network
+from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
 from ..desired.volumes import RequestedVolumes, requested_volumes
 from ..engine.sdk_kwargs import create_config, host_config
+from ..errors import ConfigError
 from ..settings import DockerNamedSettings
 from .runtime import Runtime
 
@@ -72,6 +74,9 @@ class SettingsResolver:
             mem_guarantee=settings.mem_guarantee,
             cpu_limit=await evaluated(settings.cpu_limit, settings),
             cpu_guarantee=settings.cpu_guarantee,
+            uid=await self._number("uid"),
+            gid=await self._number("gid"),
+            groups=await self._groups(),
             config=create_config(await self._arguments("extra_create_kwargs")),
             host_config=host_config(await self._arguments("extra_host_config")),
         )
@@ -89,7 +94,11 @@ class SettingsResolver:
         return Place(network, access, self._publish_ip() if published else None)
 
     def kept(self, place: Place) -> KeptSettings:
-        """What stays with a server at a place."""
+        """What stays with a server at a place.
+
+        Raises:
+            ConfigError: ``readiness`` has none of its forms, or an unknown field (TemplateError).
+        """
         settings = self._settings
         return KeptSettings(
             access=place.access,
@@ -98,6 +107,7 @@ class SettingsResolver:
             keep_failed=settings.keep_failed,
             stop_timeout=settings.stop_timeout,
             delete_volumes=settings.delete_volumes,
+            readiness=checked_readiness(self._expanded("readiness", str(settings.readiness))),
         )
 
     def names(self) -> tuple[str, str]:
@@ -141,6 +151,18 @@ class SettingsResolver:
             chosen=self._chosen,
         )
 
+    async def _number(self, setting: str) -> int | None:
+        """A setting with the number of a user or group, or a callable's."""
+        value = await evaluated(getattr(self._settings, setting), self._settings)
+        return None if value is None else _id(setting, value)
+
+    async def _groups(self) -> tuple[int, ...]:
+        setting = "supplemental_gids"
+        value = await evaluated(self._settings.supplemental_gids, self._settings)
+        if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
+            raise ConfigError(setting, value, "use a list of whole numbers, such as [2000, 2001]")
+        return tuple(_id(setting, one) for one in value or ())
+
     async def _arguments(self, setting: str) -> Mapping[str, Any]:
         """One of the settings with docker-py's arguments; a callable's None means none."""
         value = await evaluated(getattr(self._settings, setting), self._settings)
@@ -149,3 +171,10 @@ class SettingsResolver:
 
     def _expanded(self, setting: str, value: T) -> T:
         return templates.expand_all(value, self._namespace, field=setting)
+
+
+def _id(setting: str, value: object) -> int:
+    """The number of a user or group."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32 - 1:
+        raise ConfigError(setting, value, "use a whole number that is not negative, such as 1000")
+    return value

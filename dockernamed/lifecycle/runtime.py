@@ -8,6 +8,7 @@ import logging
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from ..backends.containers import Containers
@@ -20,6 +21,7 @@ from ..images import credentials, reference
 from ..images.puller import Puller
 from ..timeouts import ended
 from ..timings import DEFAULT, Timings
+from .hostports import HostPorts, refused_by, unused_here
 
 LOG = logging.getLogger("dockernamed")
 MOUNTINFO = Path("/proc/self/mountinfo")
@@ -46,6 +48,7 @@ class Runtime:
         self.watcher = Watcher(self.engine, hub, timings)
         self.puller = Puller(self.engine, self.watcher)
         self.backend = Executor(Containers(self.engine), self.watcher, log, timings)
+        self.host_ports = HostPorts(self._port_is_free)
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
         self.watcher.start()
@@ -96,6 +99,12 @@ class Runtime:
             # Networks change rarely; a burst of starts asks for theirs once.
             known = self._networks[name] = (time.monotonic() + self.timings.network_facts, info)
         return known[1]
+
+    async def _port_is_free(self, port: int) -> bool:
+        if self.engine_is_local:
+            return await unused_here(port)
+        host = urlsplit(self.engine.base_url).hostname or ""
+        return await refused_by(host, port, self.timings.connect_to_port)
 
     async def hub_container(self) -> dict[str, Any] | None:
         """``GET /containers/{id}/json`` of the container that the Hub runs in; None outside."""

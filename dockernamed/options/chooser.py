@@ -8,15 +8,15 @@ the spawner, and what was chosen is set on it. In order: the setting itself, Jup
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from traitlets import TraitError
 
 from ..callables import evaluated
-from ..errors import EngineError
-from ..images.allowed import AllowedImages
+from ..errors import ConfigError, EngineError
+from ..images.allowed import AllowedImages, not_an_image
 from ..timeouts import within
 from ..timings import DEFAULT, Timings
 from . import overrides, profile_config
@@ -35,6 +35,7 @@ TEMPLATED = frozenset(
         "network_name",
         "notebook_dir",
         "read_only_volumes",
+        "readiness",
         "server_volume",
         "volumes",
     }
@@ -231,28 +232,57 @@ def images(spawner: Any) -> list[str]:
     return sorted({str(aliases.get(image, image)) for image in named})
 
 
-def check(spawner: Any) -> None:
-    """Check, when the Hub starts, everything that is known by then.
+def problems(
+    spawner: Any, check: Callable[[str, object], object] = lambda name, value: None
+) -> list[ConfigError]:
+    """What cannot work in the settings about choices, as far as known when the Hub starts.
 
     Args:
         spawner: one made of the Hub's configuration, with no user.
+        check: looks at a value of the right type that overrides a setting; raises ConfigError.
 
-    Raises:
-        ConfigError: the profiles or the allowed images cannot work; it says where, and what would.
+    Returns:
+        Errors that say where it is, and what would work.
     """
     traits = spawner.traits()
 
     def accepts(name: str, value: Any) -> None:
+        whole = value
         if isinstance(value, Mapping):
-            value = overrides.merged(getattr(spawner, name), value)
-        traits[name]._validate(spawner, value)
+            whole = overrides.merged(getattr(spawner, name), value)
+        traits[name]._validate(spawner, whole)
+        check(name, value)
 
     known = [
         {} if callable(value) else value for value in (spawner.profile_list, spawner.common_options)
     ]
     overridable = replace(overridable_settings(spawner), check=accepts)
-    profile_config.check(profile_config.read(known[0], known[1], overridable))
+    found = profile_config.problems(known[0], known[1], overridable)
+    found += overrides.problems_of_groups(spawner.group_overrides, overridable)
     if not callable(spawner.allowed_images):
-        profile_config.images_seen(spawner.allowed_images, Requester(""))
-        aliases = profile_config.image_aliases(spawner.allowed_images)
-        AllowedImages(aliases or spawner.allowed_images)
+        try:
+            profile_config.images_seen(spawner.allowed_images, Requester(""))
+            aliases = profile_config.image_aliases(spawner.allowed_images)
+            AllowedImages(aliases or spawner.allowed_images)
+        except ConfigError as error:
+            found.append(error)
+        else:
+            found += [] if found else _image_problems(spawner, known, overridable)
+    return found
+
+
+def _image_problems(
+    spawner: Any, known: Sequence[Any], overridable: OverridableSettings
+) -> list[ConfigError]:
+    """The default image, and those of profiles, that are neither an alias nor a reference."""
+    aliases = profile_config.image_aliases(spawner.allowed_images)
+    catalogue = profile_config.read(known[0], known[1], overridable)
+    named = [("image", spawner.image)]
+    chosen = images_of(Menu(AllowedImages(None), catalogue, overridable))
+    named += [("profile_list", image) for image in sorted(set(chosen))]
+    found = []
+    for setting, image in named:
+        hint = "" if image in aliases else not_an_image(image, [str(one) for one in aliases])
+        if hint:
+            found.append(ConfigError(setting, image, hint))
+    return found

@@ -7,8 +7,7 @@ from types import MappingProxyType
 
 _DEVICES = "extra_host_config = {'device_requests': [...]} for GPUs, or {'devices': [...]}"
 _SECURITY = "extra_host_config = {'cap_drop': [...], 'security_opt': [...]}"
-_USER = "extra_create_kwargs = {'user': 'uid:gid'}"
-_PLACE = "client_kwargs = {'base_url': ...}, where the Engine to run on is chosen"
+_PLACE = "c.DockerNamedSpawner.client_kwargs = {'base_url': ...}, the Engine of all servers"
 _LABELS = "extra_create_kwargs = {'labels': {...}}"
 _VOLUMES = "volumes = {'name-or-directory': '/path'} or mounts = [...]"
 _DRIVER = "mounts = [{'type': 'volume', 'driver_config': {...}, ...}]"
@@ -36,10 +35,9 @@ KUBERNETES: Mapping[str, str] = MappingProxyType(
         "extra_pod_config": "extra_create_kwargs or extra_host_config",
         "extra_resource_guarantees": _DEVICES,
         "extra_resource_limits": _DEVICES,
-        "fs_gid": _USER,
-        "fs_group_id": _USER,
+        "fs_gid": "supplemental_gids",
+        "fs_group_id": "supplemental_gids",
         "get_pod_url": "",
-        "gid": _USER,
         "handle_legacy_names": "",
         "hub_connect_ip": "hub_connect_url",
         "hub_connect_port": "hub_connect_url",
@@ -88,9 +86,7 @@ KUBERNETES: Mapping[str, str] = MappingProxyType(
         "storage_extra_labels": "",
         "storage_pvc_ensure": "server_volume",
         "storage_selector": "",
-        "supplemental_gids": "extra_host_config = {'group_add': [...]}",
         "tolerations": _PLACE,
-        "uid": _USER,
         "user_namespace_annotations": "",
         "user_namespace_labels": "",
         "user_namespace_template": "",

@@ -21,8 +21,22 @@ from .kubernetes import KUBERNETES
 OVERRIDE = "spawner_override"
 OVERRIDE_ALIAS = "kubespawner_override"
 
-#: Settings that are read before a user chooses, or once for the whole Hub.
-FIXED = frozenset(
+#: Settings that cannot differ between the servers of one Hub.
+HUB_WIDE = frozenset(
+    {
+        "client_kwargs",
+        "hub_id",
+        "max_parallel_calls",
+        "orphan_grace",
+        "orphan_interval",
+        "orphans",
+        "prepull",
+        "strict_config",
+        "tls_config",
+    }
+)
+#: Settings that are read before a user chooses.
+EARLY = frozenset(
     {
         "additional_profile_form_template_paths",
         "allowed_images",
@@ -30,13 +44,15 @@ FIXED = frozenset(
         "auth_state_hook",
         "common_options",
         "group_overrides",
-        "hub_id",
         "options_form",
         "options_from_form",
         "profile_form_template",
         "profile_list",
     }
 )
+
+#: What no choice can override.
+FIXED = HUB_WIDE | EARLY
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{value\}")
 _TEMPLATE_PLACEHOLDER = re.compile(r"\{value\}")
@@ -69,7 +85,9 @@ class OverridableSettings:
         """
         if not isinstance(name, str):
             raise ConfigError(where, {name: value}, "the keys of an override are names of settings")
-        if name in FIXED:
+        if name in HUB_WIDE:
+            hint = of_the_hub(name)
+        elif name in EARLY:
             hint = "it is decided before anybody chooses, so a choice cannot override it"
         elif name in self.settings:
             return name
@@ -135,6 +153,64 @@ def read(
     return {overridable.require(name, value, where): value for name, value in override.items()}
 
 
+def problems_of_groups(
+    group_overrides: object, overridable: OverridableSettings
+) -> list[ConfigError]:
+    """What cannot work in JupyterHub's ``group_overrides``, as far as known when the Hub starts.
+
+    Unlike a choice, a group may decide on what can be chosen.
+    """
+    found = []
+    entries = group_overrides if isinstance(group_overrides, Mapping) else {}
+    for key, entry in entries.items():
+        where = f"group_overrides[{key!r}]"
+        entry = entry if isinstance(entry, Mapping) else {}
+        override, groups = entry.get(OVERRIDE), entry.get("groups")
+        if not isinstance(override, Mapping) or not isinstance(groups, (list, tuple, set)):
+            hint = "expected a dict with 'groups', a list, and 'spawner_override', a dict"
+            found.append(ConfigError(where, entry, hint))
+            continue
+        for name, value in override.items():
+            place = f"{where}[{OVERRIDE!r}]"
+            try:
+                if name not in EARLY:
+                    overridable.require(name, value, place)
+                check_values({name: value}, place, overridable)
+            except ConfigError as error:
+                found.append(error)
+    return found
+
+
+def of_the_hub(name: str) -> str:
+    """Why a setting cannot be one server's, and where it belongs."""
+    return (
+        "it holds for all servers of the Hub, so that one server cannot have another; set "
+        f"c.DockerNamedSpawner.{name}"
+    )
+
+
+def hub_wide(settings: object) -> dict[str, object]:
+    """The settings that cannot differ between servers, as they are; see `restore`."""
+    return {name: copied(getattr(settings, name)) for name in sorted(HUB_WIDE)}
+
+
+def restore(settings: object, before: Mapping[str, object], who: str) -> ConfigError | None:
+    """Put back what `hub_wide` returned, and say what had been changed.
+
+    Args:
+        settings: what somebody may have changed.
+        before: from before that.
+        who: that somebody, such as ``pre_spawn_hook``.
+    """
+    error = None
+    for name, value in before.items():
+        changed = getattr(settings, name)
+        if changed != value:
+            setattr(settings, name, value)
+            error = ConfigError(f"{name} (by {who})", changed, of_the_hub(name))
+    return error
+
+
 def check_values(
     override: Mapping[str, object], where: str, overridable: OverridableSettings
 ) -> None:
@@ -151,7 +227,8 @@ def check_values(
         try:
             overridable.check(name, value)
         except Exception as error:  # whatever a validator of the admin's own class may raise
-            raise ConfigError(f"{where}[{name!r}]", value, str(error)) from error
+            hint = error.hint if isinstance(error, ConfigError) else str(error)
+            raise ConfigError(f"{where}[{name!r}]", value, hint) from error
 
 
 def check_placeholders(override: Mapping[str, object], where: str) -> None:

@@ -106,6 +106,40 @@ def check(catalogue: Catalogue) -> None:
         _claim_fields(profile, fields)
 
 
+def problems(
+    profile_list: object, common_options: object, overridable: OverridableSettings
+) -> list[ConfigError]:
+    """All that cannot work in the two settings: of each profile what is found first.
+
+    Args:
+        profile_list: as for `read`.
+        common_options: as for `read`.
+        overridable: as for `read`.
+    """
+    found: list[ConfigError] = []
+    common: dict[str, Option] = {}
+    entries: list[tuple[str, Mapping[str, object]]] = []
+    try:
+        common = _options(common_options or {}, "common_options", overridable, common=True)
+    except ConfigError as error:
+        found.append(error)
+    try:
+        entries = _entries(profile_list)
+    except ConfigError as error:
+        found.append(error)
+    for where, entry in entries:
+        try:
+            len(_profile(entry, where, common, overridable).options)
+        except ConfigError as error:
+            found.append(error)
+    if not found:
+        try:
+            check(read(profile_list, common_options, overridable))
+        except ConfigError as error:
+            found.append(error)
+    return found
+
+
 def images_seen(allowed_images: object, requester: Requester) -> tuple[object, dict[str, str]]:
     """What one user may choose of the setting ``allowed_images``, after any callable was called.
 

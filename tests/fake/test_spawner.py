@@ -90,6 +90,8 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
             "keep_failed": False,
             "stop_timeout": 10.0,
             "delete_volumes": True,
+            "readiness": "jupyterhub",
+            "on_host": False,
         },
     }
     assert await spawner.poll() is None
@@ -365,3 +367,17 @@ async def test_prepull(make_hub: MakeHub, fake: FakeEngine) -> None:
     spawner = hub.spawner()
     await spawner.prepull_all(runtime_of(spawner))
     assert {reference for reference, _ in fake.pulls} == {"r:1", "r:2"}
+
+
+async def test_environment_by_async_callables(hub: Hub, fake: FakeEngine) -> None:
+    """They are awaited, each once, and None leaves a variable out."""
+    calls: list[str] = []
+
+    async def later(spawner: Any) -> str | None:
+        calls.append(spawner.name)
+        return None if len(calls) > 1 else "text"
+
+    hub.config = {"environment": {"A": later, "B": later, "C": lambda spawner: None}}
+    await hub.spawn("exp-1")
+    env = env_of(fake)
+    assert (env["A"], "B" in env, "C" in env, calls) == ("text", False, False, ["exp-1"] * 2)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from support.driving import MakeHub, Told, env_of, message
-from support.fake_engine import FakeEngine
+from support.fake_engine import Behaviour, FakeEngine
 from support.stage import (
     IMAGE,
     INSPECT,
@@ -121,10 +121,16 @@ class Proxy:
 
     def __init__(self) -> None:
         self.routes: list[tuple[str, str, int]] = []
+        self.removed: list[tuple[str, str]] = []
 
     async def add_user(self, user: Any, server: str) -> None:
         """As of JupyterHub's proxies."""
         self.routes.append((user.name, server, user.spawners[server].server.port))
+
+    async def delete_user(self, user: Any, server: str) -> None:
+        """Likewise."""
+        assert self.routes == []
+        self.removed.append((user.name, server))
 
 
 @pytest.mark.parametrize("with_proxy", [True, False])
@@ -140,8 +146,58 @@ async def test_docker_restart(hub: Hub, fake: FakeEngine, with_proxy: bool) -> N
     assert await spawner.get_url() == spawner.server.url
     await eventually(lambda: not with_proxy or proxy.routes)
     assert proxy.routes == ([("ann", "exp-1", spawner.server.port)] if with_proxy else [])
+    assert proxy.removed == ([("ann", "exp-1")] if with_proxy else [])
     assert await spawner.poll() is None
     assert not told.status.done()
+
+
+async def test_restarted_as_something_else(
+    make_hub: MakeHub, fake: FakeEngine, caplog: Any
+) -> None:
+    """Nothing is led to a restarted container until it answers as this server does.
+
+    Where it was before, somebody else may be by now: the proxy leads there no more.
+    """
+    hub = make_hub(timings=replace(QUICK, wrong_answers=0.0))
+    hub.extra["proxy"] = proxy = Proxy()
+    spawner = await hub.spawn("exp-1")
+    fake.behave(Behaviour(serve="web"))
+    await asyncio.to_thread(fake.restart, spawner.object_id)
+    await eventually(lambda: "answers, but not as a JupyterHub server" in caplog.text)
+    assert (proxy.removed, proxy.routes) == ([("ann", "exp-1")], [])
+    assert await spawner.poll() is None
+    fake.behave(Behaviour())
+    await asyncio.to_thread(fake.restart, spawner.object_id)
+    await eventually(lambda: proxy.routes)
+    assert proxy.routes == [("ann", "exp-1", spawner.server.port)]
+
+
+async def test_ends_while_it_must_prove_itself(hub: Hub, fake: FakeEngine) -> None:
+    """Nothing is led to a server that ended before its proof came."""
+    hub.extra["proxy"] = proxy = Proxy()
+    spawner = await hub.spawn("exp-1")
+    told = Told(spawner)
+    fake.behave(Behaviour(serve="refuse"))
+    await asyncio.to_thread(fake.restart, spawner.object_id)
+    await eventually(lambda: spawner._proving is not None)
+    proving = spawner._proving
+    assert proving is not None
+    fake.die(spawner.object_id)
+    await told.exit_code()
+    await hub.stop("exp-1")
+    await eventually(proving.done)
+    assert proxy.routes == []
+
+
+async def test_a_proxy_that_fails(hub: Hub, fake: FakeEngine, caplog: Any) -> None:
+    """The log says so, the server runs on, and its end is still told."""
+    hub.extra["proxy"] = object()
+    spawner = await hub.spawn("exp-1")
+    told = Told(spawner)
+    await asyncio.to_thread(fake.restart, spawner.object_id)
+    await eventually(lambda: "Could not lead the proxy to ann:exp-1" in caplog.text)
+    fake.die(spawner.object_id, 3)
+    assert await told.exit_code() == 3
 
 
 async def restart_unseen(fake: FakeEngine, port: int) -> None:

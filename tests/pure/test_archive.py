@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from dockernamed.engine.archive import CERTS_DIR, certificates, pack
+from dockernamed.engine.archive import (
+    CERTS_DIR,
+    certificates,
+    first_entry,
+    pack,
+    pack_directories,
+    text_of,
+)
 
 
 def test_archive(tmp_path: Path) -> None:
@@ -34,3 +41,37 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """A server without its certificate is not started: the error names the file."""
     with pytest.raises(FileNotFoundError, match="nowhere"):
         certificates({"keyfile": str(tmp_path / "nowhere")})
+
+
+def test_directories_and_their_owners() -> None:
+    """Each with its owner and permissions, whatever the numbers are: LDAP's may be large."""
+    big = 2**31 + 5
+    data = pack_directories({"/home/ann": (1000, 100, 0o2775), "/data": (big, big, 0o755)})
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        found = {f"/{one.name}": (one.isdir(), one.uid, one.gid, one.mode) for one in archive}
+    assert found == {
+        "/home/ann": (True, 1000, 100, 0o2775),
+        "/data": (True, big, big, 0o755),
+    }
+
+
+@pytest.mark.parametrize("uid", [1000, 2**31 + 5])
+def test_the_first_entry(uid: int) -> None:
+    """It is told as soon as enough of the archive is there, which for large numbers is later."""
+    data = pack_directories({"/ann": (uid, 100, 0o755)})
+    lengths = [n for n in range(0, len(data), 512) if first_entry(data[:n]) is not None]
+    entry = first_entry(data[: lengths[0]])
+    assert entry is not None
+    assert (entry.name, entry.uid, entry.gid, entry.isdir()) == ("ann", uid, 100, True)
+    assert (lengths[0] == 512) is (uid == 1000)
+
+
+def test_the_text_of_a_file() -> None:
+    """A file's own; a link, such as images without files of their own have, has none."""
+    assert text_of(pack({"/etc/passwd": b"root:x:0:0\n"})) == "root:x:0:0\n"
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        link = tarfile.TarInfo("passwd")
+        link.type, link.linkname = tarfile.SYMTYPE, "/elsewhere"
+        archive.addfile(link)
+    assert text_of(buffer.getvalue()) == ""

@@ -23,6 +23,7 @@ from traitlets.config import Config, Configurable
 
 from dockernamed import DockerNamedSpawner, __version__, errors, naming, templates
 from dockernamed.desired import network
+from dockernamed.desired.proof import Answer, Proof
 from dockernamed.hub.http_errors import STATUS
 from dockernamed.images.allowed import AllowedImages
 from dockernamed.options.chooser import TEMPLATED, TEMPLATED_IN_PASSING
@@ -36,7 +37,14 @@ SETTINGS_PAGE = DOCS / "settings.md"
 DESIGN = DOCS / "design.md"
 TROUBLESHOOTING = DOCS / "troubleshooting.md"
 FROM_DOCKERSPAWNER = DOCS / "from-dockerspawner.md"
-CONFIGURING = (README, REST, TROUBLESHOOTING, FROM_DOCKERSPAWNER, DOCS / "deployment.md")
+CONFIGURING = (
+    README,
+    REST,
+    TROUBLESHOOTING,
+    FROM_DOCKERSPAWNER,
+    DOCS / "deployment.md",
+    DOCS / "host-homes.md",
+)
 FOLDERS = ("docs", "examples", "benchmarks", "tests", "scripts", "dockernamed", ".ci", ".github")
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
@@ -211,11 +219,14 @@ def test_readme_is_short() -> None:
 
 
 def test_example_names_are_what_naming_gives() -> None:
-    """README's table of containers and volumes has the names that servers get."""
-    rows = re.findall(r"^\| `(\w+)`, `?([\w -]+?)`? \| `(.+?)` \| `(.+?)\.\w+` \|$",
+    """README's table has the names that servers get, of names that every JupyterHub accepts."""
+    rows = re.findall(r"^\| `([\w@.]+)`, `?([\w -]+?)`? \| `(.+?)` \| `(.+?)\.\w+` \|$",
                       text_of(README), re.MULTILINE)  # fmt: skip
     assert len(rows) == 3
+    assert any("---" in container for _, _, container, _ in rows)  # one that needs a hash
     for user, server, container, volume in rows:
+        assert user == user.lower()  # as authenticators make it
+        assert re.fullmatch(r"[a-z](-?[a-z0-9]){0,29}", server)  # JupyterHub 6's rule
         key = naming.Key("hub", user, "" if server == "default" else server)
         assert naming.object_name(key) == container
         fields = naming.namespace(key, prefix="jupyter")
@@ -387,6 +398,14 @@ def messages() -> dict[str, str]:
     never = errors.ImageMissing(
         "lab", "it is not on the Engine, and with pull_policy = 'never' it must not be pulled"
     )
+    wrong = errors.WrongServer(
+        "http://127.0.0.1:33306/user/ann/api",
+        "404 Not Found from TornadoServer/6.5: Jupyter Server",
+        Proof("jupyterhub", "/user/ann/", "").doubt(Answer(404)),
+        image="lab",
+        cmd=["jupyter", "lab"],
+        port=8888,
+    )
     return {
         "choice": raised(lambda: allowed.resolve("nope")),
         "loopback": raised(lambda: network.check_reachable("127.0.0.1")),
@@ -402,6 +421,7 @@ def messages() -> dict[str, str]:
         "died": str(died).replace("\n", " "),
         "memory": re.findall(r"\(.*\)", str(oom))[0],
         "never": str(never),
+        "wrong": str(wrong),
         "silent": str(errors.ServerSilent("http://127.0.0.1:33306/user/ann/api", 60, "…")).replace(
             "\n", " "
         ),

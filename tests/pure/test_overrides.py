@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from jupyterhub.spawner import recursive_update
 from dockernamed.errors import ConfigError, OptionsError
 from dockernamed.options import overrides
 from dockernamed.options.kubernetes import KUBERNETES
-from dockernamed.options.overrides import FIXED, Layer, OverridableSettings
+from dockernamed.options.overrides import EARLY, HUB_WIDE, Layer, OverridableSettings
 
 WORDS = OverridableSettings(
     frozenset({"image", "environment", "mem_limit", "pull_policy", "volumes", "allowed_images"}),
@@ -134,11 +136,65 @@ def test_kubernetes_settings_are_refused_with_dockers(name: str) -> None:
     assert (KUBERNETES[name] or "leave it out") in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(FIXED))
+@pytest.mark.parametrize("name", sorted(EARLY))
 def test_what_is_decided_before_a_choice_is_refused(name: str) -> None:
-    """A choice cannot override what may be chosen, or whose container it is."""
+    """A choice cannot override what may be chosen."""
     with pytest.raises(ConfigError, match="before anybody chooses"):
         WORDS.require(name, 1, "here")
+
+
+@pytest.mark.parametrize("name", sorted(HUB_WIDE))
+def test_what_holds_for_the_whole_hub_is_refused(name: str) -> None:
+    """A choice cannot override whose container it is, or on which Engine it runs."""
+    with pytest.raises(
+        ConfigError, match=rf"all servers of the Hub.* c\.DockerNamedSpawner\.{name}"
+    ):
+        WORDS.require(name, 1, "here")
+
+
+def test_what_a_hook_changed_for_the_whole_hub_is_put_back() -> None:
+    """Also where a dict was changed in place; what had been changed is told by name."""
+    values: dict[str, Any] = dict.fromkeys(sorted(HUB_WIDE), 1)
+    settings = SimpleNamespace(**{**values, "client_kwargs": {"timeout": 1}, "port": 1})
+    before = overrides.hub_wide(settings)
+    settings.port = 2
+    assert overrides.restore(settings, before, "a hook") is None
+    settings.client_kwargs["timeout"] = 2
+    error = overrides.restore(settings, before, "a hook")
+    assert str(error).startswith("client_kwargs (by a hook) = {'timeout': 2}: it holds for all")
+    assert settings.client_kwargs == {"timeout": 1}
+    assert settings.port == 2
+
+
+GROUPS: list[tuple[Any, str]] = [
+    ({"groups": ["a"], "spawner_override": {"hub_id": "x"}}, "all servers of the Hub"),
+    ({"groups": ["a"], "spawner_override": {"colour": 1}}, "no such setting"),
+    ({"groups": ["a"], "spawner_override": {"mem_limit": "much"}}, "expected bytes"),
+    ({"groups": "a", "spawner_override": {}}, "expected a dict with 'groups'"),
+    ({"groups": ["a"]}, "expected a dict with 'groups'"),
+    ("a", "expected a dict with 'groups'"),
+]
+
+
+@pytest.mark.parametrize(("entry", "message"), GROUPS)
+def test_overrides_of_groups_that_cannot_work(entry: Any, message: str) -> None:
+    """What JupyterHub itself finds when a user of that group starts a server, if at all."""
+
+    def check(name: str, value: object) -> None:
+        if value == "much":
+            raise ValueError("expected bytes")
+
+    (problem,) = overrides.problems_of_groups({"g": entry}, replace(WORDS, check=check))
+    assert message in str(problem)
+    assert "group_overrides['g']" in str(problem)
+
+
+def test_overrides_of_groups_that_work() -> None:
+    """A group may decide on what can be chosen; callables are left to the start."""
+    override = {"allowed_images": {}, "mem_limit": lambda spawner: 1}
+    fine = {"g": {"groups": ["a"], "spawner_override": override}}
+    assert overrides.problems_of_groups(fine, WORDS) == []
+    assert overrides.problems_of_groups(lambda spawner: {}, WORDS) == []
 
 
 def test_an_unknown_setting_is_refused_with_a_guess() -> None:

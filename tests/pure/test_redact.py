@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from dockernamed.lifecycle.redact import HIDDEN, hidden, printable
+from dockernamed.lifecycle.redact import HIDDEN, hidden, plain_text, printable
 
 ENV = {
     "JUPYTERHUB_API_TOKEN": "0123456789abcdef",
@@ -71,3 +71,23 @@ def test_nothing_of_a_secret_is_left_in_base64(
 def test_what_a_terminal_would_obey_is_left_out(text: str, shown: str) -> None:
     """Colours make no sense in JSON and pages; a log must not drive the terminal it is read in."""
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("plain\n text", "plain text"),
+        (
+            "<html><style>p {}</style><p>No <b>such</b> page &amp; more<br>here",
+            "No such page & more here",
+        ),
+        ("<script>if (a < b) {}</script>Hello <!-- hidden -->there", "Hello there"),
+        ("\x1b[31mred\x00", "red"),
+        ("<script>never closed", ""),
+        ('{"message": "Not found"}', '{"message": "Not found"}'),
+        ("", ""),
+    ],
+)
+def test_words_of_a_page(page: str, words: str) -> None:
+    """What a person would read of it, on one line."""
+    assert plain_text(page) == words

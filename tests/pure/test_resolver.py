@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from dockernamed import naming
+from dockernamed.desired.environment import Environment
+from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access
 from dockernamed.desired.resolved import ResolvedSettings
-from dockernamed.desired.spec import ServerSpec
+from dockernamed.desired.spec import ServerSpec, container_config, drift, spec_hash
 from dockernamed.desired.volumes import VolumePlan, plan_volumes
 from dockernamed.errors import ConfigError, TemplateError
 from dockernamed.lifecycle.resolver import SettingsResolver
@@ -68,6 +70,9 @@ async def spec(details: dict[str, Any] = IMAGE, **settings: Any) -> ServerSpec:
 CALLABLES = {
     "mem_limit": 1 << 30,
     "cpu_limit": 1.5,
+    "uid": 1000,
+    "gid": 100,
+    "supplemental_gids": [2000],
     "extra_create_kwargs": {"hostname": "{username}"},
     "extra_host_config": {"shm_size": 64},
 }
@@ -92,6 +97,7 @@ async def test_each_callable_is_called_once(is_async: bool) -> None:
     found = await resolved(**{name: answering(name, value) for name, value in CALLABLES.items()})
     assert sorted(calls) == sorted(CALLABLES)
     assert (found.mem_limit, found.cpu_limit) == (1 << 30, 1.5)
+    assert (found.uid, found.gid, found.groups) == (1000, 100, (2000,))
     assert (found.config, found.host_config) == ({"Hostname": "ann"}, {"ShmSize": 64})
 
 
@@ -102,6 +108,81 @@ async def test_a_callable_that_has_nothing_to_add() -> None:
     assert (found.mem_limit, found.cpu_limit, found.config, found.host_config) == (
         None, None, {}, {},
     )  # fmt: skip
+    assert (found.uid, found.gid, found.groups) == (None, None, ())
+
+
+@pytest.mark.parametrize("setting", ["uid", "gid"])
+@pytest.mark.parametrize("value", ["1000", -1, True, 1.5, 2**32])
+async def test_what_is_no_number_of_a_user(setting: str, value: object) -> None:
+    """A callable's mistake is told with the setting and an example."""
+    settings: dict[str, Any] = {setting: lambda spawner: value}
+    with pytest.raises(ConfigError, match=f"{setting} = .*such as 1000"):
+        await resolved(**settings)
+
+
+@pytest.mark.parametrize("value", ["2000", 2000, ["2000"]])
+async def test_what_is_no_list_of_groups(value: object) -> None:
+    """Likewise."""
+    with pytest.raises(ConfigError, match="supplemental_gids = "):
+        await resolved(supplemental_gids=lambda spawner: value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "image_user", "user"),
+    [
+        ({}, "jovyan", "jovyan"),
+        ({"uid": 20001}, "jovyan:users", "20001"),
+        ({"uid": 20001, "gid": 30001}, "jovyan", "20001:30001"),
+        ({"gid": 30001}, "jovyan:users", "jovyan:30001"),
+        ({"gid": 30001}, "", "0:30001"),
+        ({"uid": 0}, "jovyan", "0"),
+        ({"uid": 20001, "extra_create_kwargs": {"user": "root"}}, "jovyan", "root"),
+    ],
+)
+async def test_whom_a_server_runs_as(settings: dict[str, Any], image_user: str, user: str) -> None:
+    """The settings' numbers, else the image's user; an argument of the create call wins."""
+    image = {"Id": "sha256:1", "Config": {"User": image_user}}
+    found = await spec(image, **settings, supplemental_gids=[2000])
+    body = container_config(found, Environment())
+    assert found.runs_as == user
+    assert body.get("User", image_user) == user
+    assert body["HostConfig"]["GroupAdd"] == ["2000"]
+
+
+async def test_a_container_is_made_anew_for_another_user() -> None:
+    """What is set is part of what a kept container is compared by; what is not, is not."""
+    image = {"Id": "sha256:1", "Config": {"User": "jovyan"}}
+    made = [
+        spec_hash(await spec(image, **settings), Environment())
+        for settings in ({}, {"uid": 1}, {"uid": 1, "gid": 1}, {"supplemental_gids": [1]})
+    ]
+    assert len(set(made)) == 4
+    assert drift(made[0], made[1]) == ["other settings"]
+
+
+# --- homes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mounts", "homes"),
+    [
+        ([Mount("bind", "/srv/ann", "/home/ann")], ("/home/ann",)),
+        ([Mount("bind", "/srv", "/home")], ("/home/ann",)),
+        ([Mount("bind", "/srv/ann", "/home/ann", frozenset({"ro"}))], ()),
+        ([Mount("bind", "/srv/ann", "/home/an")], ()),
+        ([Mount("volume", "had", "/home/ann")], ()),
+        ([Mount("volume", "new", "/home/ann")], ("/home/ann",)),
+        ([Mount("tmpfs", "", "/home/ann")], ()),
+        ([Mount("bind", "/srv", "/home"), Mount("volume", "had", "/home/ann")], ()),
+        ([], ()),
+    ],
+)
+async def test_where_it_is_looked_whether_users_can_write(
+    mounts: list[Mount], homes: tuple[str, ...]
+) -> None:
+    """Where files are in a directory of the host, or in a volume new to this server."""
+    found = await resolved(notebook_dir="/home/ann/")
+    assert found.homes(IMAGE, mounts, {"had"}) == homes
 
 
 @pytest.mark.parametrize("field", ["network_name", "notebook_dir", "server_volume"])

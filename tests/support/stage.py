@@ -131,6 +131,7 @@ class Stage:
         keep: bool = False,
         env: Environment = ENV,
         until_ready: Callable[[str], Awaitable[str]] | None = None,
+        on_note: Callable[[str], None] | None = None,
         **request: Any,
     ) -> str:
         """Start a server; ready at once. Returns the container's id."""
@@ -139,7 +140,7 @@ class Stage:
         owners = {mount.source: mount.labels for mount in spec.mounts if mount.kind == "volume"}
         more = {"volume_owners": owners, **request}
         wanted = StartRequest(ServerRef(spec.key), spec, env, **more)
-        return await self.backend.start(wanted, until_ready=until_ready or ready)
+        return await self.backend.start(wanted, until_ready=until_ready or ready, on_note=on_note)
 
     async def stop(self, *, grace: float = 1.0, keep: bool = False) -> None:
         """Stop the server."""
@@ -188,6 +189,8 @@ def contents(container: Container) -> dict[str, bytes]:
         assert base == "/"
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             for entry in archive:
+                if not entry.isfile():
+                    continue
                 found[f"/{entry.name}"] = archive.extractfile(entry).read()  # type: ignore[union-attr]
     return found
 

@@ -7,7 +7,8 @@ nothing else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 from support.engine.things import START_ID, MakeThing, spec_of
@@ -15,6 +16,7 @@ from support.engine.worlds import PORT, Program, World
 
 from dockernamed import naming
 from dockernamed.backends.base import Can, Seen, Things
+from dockernamed.desired.accounts import Account, Directory
 from dockernamed.desired.environment import Environment, split
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access, reached_at
@@ -240,6 +242,82 @@ async def test_renew_what_is_for_one_start(
     spec = spec_of(world, Program(), "x")
     await things.renew(id, spec, Environment(personal={"JUPYTERHUB_USER": "ann"}), {})
     await things.renew(id, spec, Environment(), {"/etc/one": b"1"})
+
+
+# --- whose directories -------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def volume(world: World, things: Things) -> AsyncIterator[str]:
+    """A new volume, which is removed after everything that uses it."""
+    name = world.name()
+    await things.create_volume(name, None, {}, {naming.LABEL_HUB: world.prefix})
+    yield name
+    for one in await things.list({naming.LABEL_HUB: world.prefix}):
+        await things.remove(one.id)
+    await things.remove_volume(name)
+
+
+async def test_whose_a_directory_is(things: Things, make_thing: MakeThing, volume: str) -> None:
+    """A new volume is root's until it is given to somebody before the thing runs, for good."""
+    assert Can.OWNERS in things.can
+    mounts = (Mount("volume", volume, "/home/ann"),)
+    id = await make_thing(mounts=mounts)
+    assert await things.directory(id, "/home/ann") == Directory(0, 0, 0o755)
+    big = 2**31 + 5
+    await things.give(id, {"/home/ann": Directory(big, 100, 0o2750)})
+    assert await things.directory(id, "/home/ann") == Directory(big, 100, 0o2750)
+    await things.start(id)
+    assert await things.directory(id, "/home/ann") == Directory(big, 100, 0o2750)
+    await things.remove(id)
+    again = await make_thing(mounts=mounts)
+    assert await things.directory(again, "/home/ann") == Directory(big, 100, 0o2750)
+
+
+async def test_what_is_no_directory(things: Things, make_thing: MakeThing) -> None:
+    """A file is none, and what is not there is not found."""
+    id = await make_thing()
+    assert await things.directory(id, "/bin/sh") is None
+    with pytest.raises(NotFound):
+        await things.directory(id, "/nowhere/ann")
+
+
+async def test_whom_a_thing_runs_as(world: World, things: Things, make_thing: MakeThing) -> None:
+    """By numbers, with further groups; a name that its files do not have is nobody's."""
+    id = await make_thing()
+    spec = spec_of(world, Program(), "x", user="1000:100", groups=(7,))
+    assert await things.account(id, spec) == Account(1000, 100, frozenset({7}))
+    assert await things.account(id, replace(spec, user="nobody-of-ours")) is None
+
+
+@only_real
+async def test_names_are_those_of_the_things_files(
+    world: World, things: Things, make_thing: MakeThing
+) -> None:
+    """User and group are looked up where the Engine looks them up."""
+    files = {"/etc/passwd": b"ann:x:1234:56::/:/bin/sh\n", "/etc/group": b"lab:x:78:\n"}
+    id = await make_thing(files=files)
+    spec = spec_of(world, Program(), "x")
+    assert await things.account(id, replace(spec, user="ann")) == Account(1234, 56)
+    assert await things.account(id, replace(spec, user="1234")) == Account(1234, 56)
+    assert await things.account(id, replace(spec, user="ann:lab")) == Account(1234, 78)
+
+
+@only_real
+async def test_what_is_in_a_directory_that_is_given_stays(
+    things: Things, make_thing: MakeThing, volume: str
+) -> None:
+    """The image's own files come into a new volume, and are as the image has them."""
+    show = ("sh", "-c", "ls -ln /bin/busybox; ls -ldn /bin; touch /bin/new && echo made")
+    mounts = (Mount("volume", volume, "/bin"),)
+    id = await make_thing(mounts=mounts, user="1000:100", command=show, config={})
+    before = await things.directory(id, "/bin")
+    assert before is not None
+    await things.give(id, {"/bin": before.given_to(Account(1000, 100))})
+    busybox, directory, made = await said(things, id)
+    assert busybox.split()[2:4] == ["0", "0"]
+    assert directory.split()[2:4] == ["1000", "100"]
+    assert made == "made"
 
 
 # --- volumes and networks ----------------------------------------------------------------------

@@ -61,12 +61,31 @@ def test_a_server_that_is_plugged_in_elsewhere(hub: Hub, user: str) -> None:
     hub.halt(user, "exp")
 
 
-def test_a_hub_on_loopback_is_refused_at_once(hubs: Hubs, user: str) -> None:
-    """The first start says which line to set, and nothing is created or waited for."""
-    with hubs.running(hub_ip=None) as hub:  # as JupyterHub has it, where nothing is set
+def test_a_hub_on_loopback_ends_at_its_start(hubs: Hubs) -> None:
+    """Its log says which line to set: no server could ever reach it."""
+    hub = hubs.make(hub_ip=None)  # as JupyterHub has it, where nothing is set
+    try:
+        with pytest.raises(AssertionError, match=r"the Hub ended with 1 at its start"):
+            hub.start()
+        assert 'set c.JupyterHub.hub_ip = "0.0.0.0" in jupyterhub_config.py' in hub.log()
+    finally:
+        hub.close()
+
+
+def test_a_server_that_cannot_reach_the_hub_is_refused_at_once(hubs: Hubs, user: str) -> None:
+    """Where only a profile's network has servers that cannot: nothing is created or waited for."""
+    config = """
+        c.DockerNamedSpawner.network_name = "host"
+        c.DockerNamedSpawner.profile_list = [
+            {"display_name": "Host", "default": True},
+            {"display_name": "Net", "spawner_override": {"network_name": "bridge"}},
+        ]
+    """
+    with hubs.running(config, hub_ip=None) as hub:
         hub.add_user(user)
         answer = hub.curl(
-            'curl -X POST -H "Authorization: token $TOKEN" "$API/users/$NAME/servers/exp"',
+            'curl -X POST -H "Authorization: token $TOKEN" "$API/users/$NAME/servers/exp" '
+            """-d '{"profile": "net"}'""",
             NAME=user,
         )
         assert answer.status >= 400

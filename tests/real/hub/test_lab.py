@@ -24,6 +24,7 @@ def hub(hubs: Hubs, lab_images: tuple[str, str]) -> Iterator[Hub]:
     config = f"""
         c.DockerNamedSpawner.allowed_images = {{"lab": {lab!r}, "green": {green!r}}}
         c.JupyterHub.cleanup_servers = False
+        c.DockerNamedSpawner.readiness = "jupyterhub"
     """
     with hubs.running(config, image="lab", leaves=[USER]) as hub:
         yield hub

@@ -52,6 +52,7 @@ class _Api:
             ("GET", container + "/logs", self.logs),
             ("PUT", container + "/archive", self.put_archive),
             ("HEAD", container + "/archive", self.stat_archive),
+            ("GET", container + "/archive", self.get_archive),
             ("DELETE", container, self.remove),
             ("GET", "/images/json", self.list_images),
             ("POST", "/images/create", self.pull),
@@ -202,12 +203,21 @@ class _Api:
         container, path = self._container(request), request.query["path"]
         if path.rstrip("/") not in {one.rstrip("/") for one in DIRECTORIES}:
             raise ApiError(404, f"Could not find the file {path} in container {container.id}")
-        container.archives = [*(container.archives or []), (path, await request.read())]
+        data = await request.read()
+        container.archives = [*(container.archives or []), (path, data)]
+        self.core.filesystem.write(container, data)
         return web.Response(status=200)
 
     async def stat_archive(self, request: web.Request) -> web.StreamResponse:
         self._container(request)
         return web.Response(status=200 if request.query["path"] in self.core.files else 404)
+
+    async def get_archive(self, request: web.Request) -> web.StreamResponse:
+        container, path = self._container(request), request.query["path"]
+        data = self.core.filesystem.read(container, path)
+        if data is None:
+            raise ApiError(404, f"Could not find the file {path} in container {container.id}")
+        return web.Response(body=data, content_type="application/x-tar")
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
         force = request.query.get("force", "0") in ("1", "true", "True")

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from support.fake_engine.filesystem import Filesystem
 from support.fake_engine.objects import (
     NAME,
     Behaviour,
@@ -77,6 +78,7 @@ class Core:
         self.subscribers: set[Subscriber] = set()
         self.backlog: deque[dict[str, Any]] = deque(maxlen=BACKLOG)
         self.files = {"/bin/sh"}  # that all images have
+        self.filesystem = Filesystem()
         self.events_lost = False
         self.frozen_list: list[dict[str, Any]] | None = None
         self.held_events: list[dict[str, Any]] | None = None
@@ -148,6 +150,7 @@ class Core:
         }
         for volume in container.volumes():
             self.add_volume(volume, labels.get(volume, {}))
+        self.filesystem.mount(container)
         self.tell(container, "create")
         return container
 
@@ -170,8 +173,10 @@ class Core:
         published = self._published(container)
         if behaviour.exit_code is None:
             try:
+                host = container.network == "host"
+                address = "127.0.0.1" if host else container.address
                 container.ports = await self.servers.start(
-                    container.id, behaviour.serve, container.address, exposed, published
+                    container.id, behaviour.serve, address, exposed, {} if host else published
                 )
             except OSError as error:
                 raise ApiError(
@@ -346,6 +351,7 @@ class Core:
         if users:
             raise ApiError(409, f"remove {name}: volume is in use - [{', '.join(users)}]")
         del self.volumes[name]
+        self.filesystem.volumes.pop(name, None)
 
     def add_network(self, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Create it."""

@@ -22,8 +22,8 @@ class Behaviour:
     """What a container does once it is started.
 
     Attributes:
-        serve: ``"ok"``: answers 200 to anything; ``"silent"``: accepts and says nothing;
-            ``"refuse"``: nobody listens.
+        serve: ``"ok"``: answers anything as a JupyterHub server; other keys of `serving.ANSWERS`;
+            ``"silent"``: accepts and says nothing; ``"refuse"``: nobody listens.
         exit_code: ends at once with it, when not None.
         oom: that end is an out-of-memory kill.
         log: what it writes when it starts; lines that begin with ``!`` go to stderr.

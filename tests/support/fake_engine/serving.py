@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from functools import partial
 
 from aiohttp import web
 
 Listener = asyncio.AbstractServer | socket.socket
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+#: What a container answers to anything: as a JupyterHub server; as that of somebody else, to whom
+#: the path is unknown; as a program that knows nothing of the Hub.
+ANSWERS = {
+    "ok": b"HTTP/1.1 200 OK\r\nX-JupyterHub-Version: 6.1\r\nConnection: close\r\n\r\nok",
+    "another": b"HTTP/1.1 404 X\r\nX-JupyterHub-Version: 6.1\r\nConnection: close\r\n\r\n",
+    "web": (
+        b"HTTP/1.1 404 Not Found\r\nServer: FakeWeb/1\r\nConnection: close\r\n\r\n"
+        b"<html><style>p {}</style><p>No such <b>page</b>"
+    ),
+}
 
 
 def hang_up(runner: web.AppRunner) -> None:
@@ -69,7 +79,7 @@ class Servers:
             if serve == "refuse":
                 kept.append(sock)  # bound, so that nobody else gets the port, but nobody listens
             else:
-                answer = _answer if serve == "ok" else _say_nothing
+                answer = partial(_answer, ANSWERS[serve]) if serve in ANSWERS else _say_nothing
                 # Kept before it is waited for: whatever ends meanwhile closes it.
                 server = await asyncio.start_server(answer, sock=sock, start_serving=False)
                 kept.append(server)
@@ -105,10 +115,12 @@ def _claim() -> tuple[socket.socket, str]:
     raise RuntimeError("no part of 127.0.0.0/8 is free")
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _answer(
+    answer: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(_ANSWER)
+        writer.write(answer)
         await writer.drain()
     writer.close()
 

@@ -36,6 +36,8 @@ c.Spawner.start_timeout = 120
 c.Spawner.http_timeout = 60
 c.DockerNamedSpawner.prefix = {prefix!r}
 c.DockerNamedSpawner.image = {image!r}
+# The small image of most tests is no Jupyter server.
+c.DockerNamedSpawner.readiness = "http"
 
 BY_USER = {by_user!r}
 

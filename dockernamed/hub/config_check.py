@@ -1,0 +1,255 @@
+"""The configuration as a whole, when the Hub starts: what cannot work in it, and what nobody reads.
+
+What is found here would otherwise be an error page for each user, or would never be noticed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+from traitlets import TraitError
+from traitlets.config import Config
+
+from .. import naming, templates
+from ..desired.mounts import check_targets
+from ..desired.network import check_reachable
+from ..desired.proof import checked_readiness
+from ..desired.volumes import RequestedMount, RequestedVolumes, requested_volumes
+from ..engine.connection import route_to
+from ..engine.sdk_kwargs import create_config, host_config
+from ..errors import ConfigError, TemplateError
+from ..options import chooser
+from ..options.unread import OURS, unread_lines
+from .config_types import (
+    Configured,
+    Fault,
+    configured,
+    example,
+    fault_of,
+    literal,
+    names_in,
+    reason,
+    shown,
+)
+
+#: Whose names are put in for the fields of templates, to see whether they can be expanded.
+SAMPLE = naming.Key("hub", "ann", "exp-1")
+SAMPLE_URL = "/user/ann/exp-1/"
+_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+
+#: Looks at a spawner's settings, with the fields of templates; raises ConfigError.
+Check = Callable[[Any, Mapping[str, str]], object]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the check of a configuration found.
+
+    Attributes:
+        settings: a spawner without a user, made of all lines of the right types.
+        faults: lines that cannot work.
+        unread: lines that nobody reads, as sentences.
+    """
+
+    settings: Any
+    faults: list[Fault]
+    unread: list[str]
+
+    @property
+    def fatal(self) -> list[str]:
+        """What ends the Hub: with ``strict_config`` also the lines that nobody reads."""
+        return [*map(str, self.faults), *(self.unread if self.settings.strict_config else ())]
+
+
+def check_config(
+    spawner_class: Any, config: Config, hub: Any, *, only_our_fields: bool = True
+) -> Findings:
+    """Check all that can be known of a configuration without asking anybody.
+
+    Args:
+        spawner_class: the class of which the Hub makes spawners.
+        config: the whole configuration.
+        hub: JupyterHub's object with the addresses of the Hub.
+        only_our_fields: the spawner has no template fields of its own.
+    """
+    bare = spawner_class(config=Config())
+    read = [name for name in spawner_class.section_names() if "Configurable" not in name]
+    settable = bare.traits(config=True)
+    known = {name: one for name, one in configured(config, read).items() if name in settable}
+    wrong = {name: fault for name, one in known.items() if (fault := fault_of(one, bare))}
+    right = {name: one.value for name, one in known.items() if name not in wrong}
+    settings = spawner_class(config=Config({spawner_class.__name__: Config(right)}))
+    errors = _errors(settings, _fields(settings, only_our_fields), hub)
+    faults = [*wrong.values(), *(_fault(error, known, settings) for error in errors)]
+    sections = {name: names_in(config, name) for name in config if isinstance(config[name], Config)}
+    return Findings(settings, faults, list(unread_lines(sections, read, settable)))
+
+
+def _fields(settings: Any, only_ours: bool) -> Mapping[str, str]:
+    fields = naming.namespace(
+        SAMPLE, prefix=settings.prefix, image=settings.image, extra={"base_url": SAMPLE_URL}
+    )
+    return fields if only_ours else _AnyField(fields)
+
+
+class _AnyField(dict[str, str]):
+    """Has every field: those of a subclass are not known without a user."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return name
+
+
+def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[ConfigError]:
+    checks: tuple[Check, ...] = (*_CHECKS, partial(_hub, hub))
+    for check in checks:
+        try:
+            check(settings, fields)
+        except ConfigError as error:
+            yield error
+
+    def overriding(name: str, value: object) -> None:
+        if name in _BY_NAME:
+            _BY_NAME[name](SimpleNamespace(**{name: value}), fields)
+
+    yield from chooser.problems(settings, overriding)
+
+
+def _fault(error: ConfigError, known: Mapping[str, Configured], settings: Any) -> Fault:
+    """An error as the line that it is about."""
+    name = error.field.partition("[")[0].partition(" ")[0]
+    if "." in name:
+        return Fault(f"c.{name}", literal(error.value), error.hint)
+    section = known[name].section if name in known else OURS
+    line, value = f"c.{section}.{error.field}", shown(name, error.value)
+    traits = settings.traits(config=True)
+    overridden = re.search(r"\['(\w+)'\]$", error.field)
+    if overridden and overridden[1] in traits:
+        name, section = overridden[1], OURS
+    trait, cause = traits.get(name), error.__cause__
+    if trait is None or "c." in error.hint:
+        return Fault(line, value, error.hint)
+    wrong_type = isinstance(cause, TraitError)
+    why = reason(trait, cause) if isinstance(cause, TraitError) else error.hint
+    works = example(f"c.{section}.{name}", trait, settings, error.value if wrong_type else None)
+    return Fault(line, value, why, works)
+
+
+# --- each check --------------------------------------------------------------------------------
+
+
+def _prefix(settings: Any, fields: Mapping[str, str]) -> None:
+    naming.object_name(SAMPLE, prefix=settings.prefix)
+
+
+def _name_template(settings: Any, fields: Mapping[str, str]) -> None:
+    template = settings.name_template
+    try:
+        naming.object_name(SAMPLE, prefix=settings.prefix, template=template)
+    except TemplateError:
+        raise
+    except ConfigError:  # the prefix, which is told by `_prefix`
+        naming.object_name(SAMPLE, template=template)
+
+
+def _template(name: str, settings: Any, fields: Mapping[str, str]) -> None:
+    templates.expand_all(getattr(settings, name), fields, field=name)
+
+
+def _arguments(name: str, settings: Any, fields: Mapping[str, str]) -> None:
+    value = getattr(settings, name)
+    if not callable(value):
+        read = create_config if name == "extra_create_kwargs" else host_config
+        read(templates.expand_all(value, fields, field=name, in_passing=True))
+
+
+def _files(name: str, settings: Any, fields: Mapping[str, str]) -> None:
+    for one in _all(requested_volumes(fields, **{name: getattr(settings, name)})):
+        if one.is_named_volume and not _VOLUME_NAME.fullmatch(one.mount.source):
+            hint = "a volume's name is two or more of a-z, A-Z, 0-9, '_', '.' and '-', the first "
+            raise ConfigError(name, one.mount.source, f"{hint}a letter or digit")
+
+
+def _targets(settings: Any, fields: Mapping[str, str]) -> None:
+    values = {name: getattr(settings, name) for name in _FILES if name != "server_volume"}
+    try:
+        requested = requested_volumes(fields, **values)
+    except ConfigError:
+        return  # told by `_files`
+    check_targets([one.mount for one in requested.mounts])
+
+
+def _all(requested: RequestedVolumes) -> list[RequestedMount]:
+    return [*([requested.server_volume] if requested.server_volume else ()), *requested.mounts]
+
+
+def _host_ip(settings: Any, fields: Mapping[str, str]) -> None:
+    try:
+        ipaddress.ip_address(settings.host_ip or "127.0.0.1")
+    except ValueError:
+        hint = "expected an IP address: Docker publishes ports at no names"
+        raise ConfigError("host_ip", settings.host_ip, hint) from None
+
+
+def _readiness(settings: Any, fields: Mapping[str, str]) -> None:
+    value = templates.expand_all(str(settings.readiness), fields, field="readiness")
+    checked_readiness(value)
+
+
+def _memory(settings: Any, fields: Mapping[str, str]) -> None:
+    limit, guarantee = settings.mem_limit, settings.mem_guarantee
+    if guarantee and limit and not callable(limit) and guarantee > limit:
+        hint = f"it is more than mem_limit = {limit}, which the Engine refuses"
+        raise ConfigError("mem_guarantee", guarantee, hint)
+
+
+def _form_template(settings: Any, fields: Mapping[str, str]) -> None:
+    try:
+        jinja2.Environment(autoescape=True).parse(settings.profile_form_template)
+    except jinja2.TemplateSyntaxError as error:
+        hint = f"Jinja cannot read it: line {error.lineno}: {error.message}"
+        raise ConfigError("profile_form_template", settings.profile_form_template, hint) from None
+
+
+def _engine(settings: Any, fields: Mapping[str, str]) -> None:
+    """The environment's own word, such as DOCKER_HOST, is no line of the configuration."""
+    if settings.client_kwargs or settings.tls_config:
+        connection = settings.connection()
+        route_to(connection)
+        float(connection.deadline)
+
+
+def _hub(hub: Any, settings: Any, fields: Mapping[str, str]) -> None:
+    told = settings.hub_connect_url or hub.connect_ip or hub.connect_url
+    if not told and settings.network_name != "host":
+        check_reachable(hub.ip)
+
+
+_FILES = ("server_volume", "volumes", "read_only_volumes", "mounts")
+_PLAIN = sorted(chooser.TEMPLATED - {"name_template", *_FILES})
+#: Checks that look at one setting, by its name: they count for overrides of it, too.
+_BY_NAME: Mapping[str, Check] = {
+    **{name: partial(_template, name) for name in _PLAIN},
+    **{name: partial(_arguments, name) for name in sorted(chooser.TEMPLATED_IN_PASSING)},
+    **{name: partial(_files, name) for name in _FILES},
+    "host_ip": _host_ip,
+    "readiness": _readiness,
+}
+_CHECKS: tuple[Check, ...] = (
+    _prefix,
+    _name_template,
+    *_BY_NAME.values(),
+    _targets,
+    _memory,
+    _form_template,
+    _engine,
+)
