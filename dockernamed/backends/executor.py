@@ -45,7 +45,7 @@ class Executor:
     ) -> None:
         self._things, self._watcher, self._log = things, watcher, log
         self._timings = timings
-        self._rollback = Rollback(things, watcher, log, timings)
+        self.rollback = Rollback(things, watcher, log, timings)
         self._owners = Owners(things, log)
         self._undoing: dict[naming.Key, asyncio.Task[None]] = {}
 
@@ -122,7 +122,7 @@ class Executor:
             hint = "servers of this backend cannot be given certificates"
             raise ConfigError("JupyterHub.internal_ssl", True, hint)
         await self._quiet(request.server, self._timings.engine_first_seen)
-        start = Start(self._things, self._watcher, self._rollback, self._owners, self._log, request)
+        start = Start(self._things, self._watcher, self.rollback, self._owners, self._log, request)
         try:
             id = await start.run(on_step)
             homes = [path for path in request.homes if path not in start.writable]
@@ -164,7 +164,7 @@ class Executor:
             await ended(telling)
 
     def _undo(self, start: Start, key: naming.Key) -> asyncio.Task[None]:
-        undo = self._undoing[key] = self._rollback.spawn(start.undo())
+        undo = self._undoing[key] = self.rollback.spawn(start.undo())
         undo.add_done_callback(lambda _: self._undoing.pop(key, None))
         return undo
 
@@ -202,7 +202,7 @@ class Executor:
                 else:
                     await self._remove(step.target)
 
-        await self._rollback.retry(stop, self._timings.stop_waits_for_engine)
+        await self.rollback.retry(stop, self._timings.stop_waits_for_engine)
 
     async def delete(self, server: ServerRef, patience: float | None = None) -> None:
         """Remove every container of a server, whatever its state.
@@ -221,7 +221,7 @@ class Executor:
                 say(self._log, server.key, step, step.target)
                 await self._remove(step.target)
 
-        await self._rollback.retry(delete, patience)
+        await self.rollback.retry(delete, patience)
 
     async def delete_volumes(
         self, hub: str, goes: Callable[[Mapping[str, Mapping[str, str]]], Iterable[str]]
@@ -239,7 +239,7 @@ class Executor:
             for name in goes({volume.name: volume.labels for volume in found}):
                 await self._delete_volume(name)
 
-        await self._rollback.retry(delete)
+        await self.rollback.retry(delete)
 
     async def _delete_volume(self, name: str) -> None:
         try:
@@ -291,7 +291,7 @@ class Executor:
             if not keep:
                 await self._remove(container_id)
 
-        await asyncio.shield(self._rollback.spawn(discard()))
+        await asyncio.shield(self.rollback.spawn(discard()))
 
     async def networks(self, hub: str) -> Sequence[SeenNetwork]:
         """All networks that have a Hub's label."""

@@ -125,7 +125,7 @@ async def test_files_that_cannot_be_put(stage: Stage, kind: str | int) -> None:
     with pytest.raises(EngineError, match="copy into container"):
         await stage.start(files={"/etc/one": b"1"})
     assert (stage.fake.containers, stage.fake.volumes) == ([], {})
-    assert stage.backend._rollback._open == {}
+    assert stage.backend.rollback.starts == []
 
 
 async def test_files_though_the_answer_to_create_was_lost(stage: Stage) -> None:
@@ -170,7 +170,7 @@ async def test_keep_failed(stage: Stage, keep_failed: bool) -> None:
     with pytest.raises(ServerDied):
         await stage.start(keep_failed=keep_failed, until_ready=failing(ServerDied(1, False, "")))
     assert len(stage.fake.containers) == len(stage.fake.volumes) == keep_failed
-    assert stage.backend._rollback._open == {}
+    assert stage.backend.rollback.starts == []
 
 
 async def test_keep_failed_is_for_deaths_alone(stage: Stage) -> None:

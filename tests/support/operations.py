@@ -27,7 +27,7 @@ from support.stage import (
     VOLUME_REMOVE,
     eventually,
 )
-from support.stub_hub import Hub
+from support.stub_hub import Hub, names_of, runtime_of
 
 SERVER = "exp-1"
 VERSION = ("GET", "/version")
@@ -66,14 +66,14 @@ async def dies(hub: Hub, fake: FakeEngine) -> None:
 async def has_strange_neighbour(hub: Hub, fake: FakeEngine) -> None:
     """Somebody else's container has the name."""
     spawner = hub.spawner(SERVER)
-    engine = spawner._runtime.engine
-    await engine.create_container(spawner._resolver.names()[0], {"Image": IMAGE})
+    engine = runtime_of(spawner).engine
+    await engine.create_container(names_of(spawner)[0], {"Image": IMAGE})
 
 
 async def has_twin(hub: Hub, fake: FakeEngine) -> None:
     """A container of an earlier start runs, that the Hub does not know of."""
     spawner = hub.spawner(SERVER)
-    rooms = spawner._runtime
+    rooms = runtime_of(spawner)
     body = {"Image": IMAGE, "Labels": naming.labels(spawner.key)}
     await rooms.engine.start_container(await rooms.engine.create_container("twin", body))
     await eventually(lambda: len(rooms.watcher) == 1)
@@ -82,11 +82,11 @@ async def has_twin(hub: Hub, fake: FakeEngine) -> None:
 async def has_unknown_twin(hub: Hub, fake: FakeEngine) -> None:
     """The same under the server's own name, and the watcher has not heard of it."""
     spawner = hub.spawner(SERVER)
-    rooms = spawner._runtime
+    rooms = runtime_of(spawner)
     await asyncio.wait_for(rooms.watcher.in_sync(), 30)
     fake.lose_events()
     body = {"Image": IMAGE, "Labels": naming.labels(spawner.key)}
-    await rooms.engine.create_container(spawner._resolver.names()[0], body)
+    await rooms.engine.create_container(names_of(spawner)[0], body)
     fake.lose_events(False)
 
 
