@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from .. import naming
@@ -17,10 +18,19 @@ from ..desired.plan import Op, plan_delete, plan_stop
 from ..errors import ConfigError, Conflict, EngineError, EngineUnavailable, NotFound, ServerDied
 from ..timeouts import ended, within
 from ..timings import DEFAULT, Timings
-from .base import Can, SeenNetwork, ServerRef, StartRequest, Things
+from .base import (
+    AskForHub,
+    Can,
+    SeenNetwork,
+    SeenVolume,
+    ServerRef,
+    StartRequest,
+    Things,
+    nobody_else,
+)
 from .owners import Owners
 from .rollback import Rollback, force_remove
-from .start import Start, instances_of, say
+from .start import Start, containers_of, instances_of, of_another_hub, other_hub, say
 from .watcher import ObservedContainer, Watcher
 
 T = TypeVar("T")
@@ -34,6 +44,7 @@ class Executor:
         watcher: whose table says what there is.
         log: where each step is told with its cause.
         timings: how long is waited for what.
+        another_hub_at: asked about the Hub of a container that this Hub's database does not know.
     """
 
     def __init__(
@@ -42,9 +53,10 @@ class Executor:
         watcher: Watcher,
         log: logging.Logger,
         timings: Timings = DEFAULT,
+        another_hub_at: AskForHub = nobody_else,
     ) -> None:
         self._things, self._watcher, self._log = things, watcher, log
-        self._timings = timings
+        self._timings, self._another_hub_at = timings, another_hub_at
         self.rollback = Rollback(things, watcher, log, timings)
         self._owners = Owners(things, log)
         self._undoing: dict[naming.Key, asyncio.Task[None]] = {}
@@ -58,6 +70,7 @@ class Executor:
             EngineUnavailable: the Engine has never been seen yet, and does not come.
         """
         await self._table_filled(self._timings.engine_first_seen)
+        server = await self._without_other_hubs(server)
         found = instances_of(self._watcher, server)
         return next((one.id for one in found if one.running), None)
 
@@ -79,6 +92,25 @@ class Executor:
         if not seen.running or seen.place is None:
             raise ServerDied(seen.exit_code, seen.oom, "")
         return Endpoint(seen.id, seen.name, *reached_at(seen.place, seen.name, port, access))
+
+    async def _without_other_hubs(self, server: ServerRef) -> ServerRef:
+        """The same server, to which no container of another Hub that lives belongs."""
+        theirs = await self._of_other_hubs(server)
+        for record in theirs:
+            self._log.warning("Leaving container %s to %s", record.name, other_hub(record.api_url))
+        others = {*server.others, *(record.id for record in theirs)}
+        return replace(server, others=others) if theirs else server
+
+    async def _of_other_hubs(self, server: ServerRef) -> list[ObservedContainer]:
+        """What looks like a server's, but belongs to another Hub of the same id that lives.
+
+        Nobody is asked about a container whose id the Hub has: in most cases, about none.
+        """
+        records = containers_of(self._watcher, server)
+        doubtful = [record for record in records if not server.knows(record.id)]
+        urls = {record.api_url for record in doubtful}
+        living = {url for url in urls if await self._another_hub_at(url)}
+        return [record for record in doubtful if record.api_url in living]
 
     async def _table_filled(self, patience: float | None) -> None:
         try:
@@ -111,7 +143,7 @@ class Executor:
             What ``until_ready`` does.
 
         Raises:
-            ForeignObject: a name or volume belongs to somebody else.
+            ForeignObject: a name or volume belongs to somebody else, or the server to another Hub.
             ConfigError: files are to be put into what cannot be given any.
             EngineError: a step failed. Whatever is raised, nothing of this start is left: neither
                 a container nor a volume that it made. What the Engine cannot be asked to remove
@@ -122,7 +154,17 @@ class Executor:
             hint = "servers of this backend cannot be given certificates"
             raise ConfigError("JupyterHub.internal_ssl", True, hint)
         await self._quiet(request.server, self._timings.engine_first_seen)
-        start = Start(self._things, self._watcher, self.rollback, self._owners, self._log, request)
+        for record in await self._of_other_hubs(request.server):
+            raise of_another_hub(record.name, record.api_url, request.server.key.hub)
+        start = Start(
+            self._things,
+            self._watcher,
+            self.rollback,
+            self._owners,
+            self._log,
+            request,
+            self._another_hub_at,
+        )
         try:
             id = await start.run(on_step)
             homes = [path for path in request.homes if path not in start.writable]
@@ -191,6 +233,7 @@ class Executor:
             EngineError: it could not be done, and trying again did not help.
         """
         await self._quiet(server, self._timings.engine_first_seen)
+        server = await self._without_other_hubs(server)
 
         async def stop() -> None:
             for step in plan_stop(instances_of(self._watcher, server), keep=keep):
@@ -215,6 +258,7 @@ class Executor:
             EngineError: as for `stop`.
         """
         await self._quiet(server, patience)
+        server = await self._without_other_hubs(server)
 
         async def delete() -> None:
             for step in plan_delete(instances_of(self._watcher, server)):
@@ -222,6 +266,10 @@ class Executor:
                 await self._remove(step.target)
 
         await self.rollback.retry(delete, patience)
+
+    async def volumes(self) -> Sequence[SeenVolume]:
+        """All volumes of the backend, whoever made them."""
+        return await self._things.list_volumes({})
 
     async def delete_volumes(
         self, hub: str, goes: Callable[[Mapping[str, Mapping[str, str]]], Iterable[str]]

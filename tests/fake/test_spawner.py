@@ -14,6 +14,7 @@ from support.stub_hub import Hub, of_server, runtime, runtime_of
 from traitlets.config import Config
 
 from dockernamed import DockerNamedSpawner, naming
+from dockernamed.desired.spec import LABEL_START
 from dockernamed.lifecycle.runtime import Runtime
 
 # --- identity ----------------------------------------------------------------------------------
@@ -93,6 +94,7 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
             "readiness": "jupyterhub",
             "on_host": False,
         },
+        "made": {container.labels[LABEL_START]: container.id},
     }
     assert await spawner.poll() is None
     assert spawner.ready

@@ -258,7 +258,7 @@ async def test_notes_are_known_at_once(fake: FakeEngine, engine: Engine) -> None
     async with watching(engine) as watcher:
         fake.hold_events()
         id = await create(engine)
-        watcher.note_created(id, "c1", "ann", "x", "hash", IMAGE)
+        watcher.note_created(id, "c1", {**LABELS, "dockernamed.spec": "hash"}, IMAGE)
         assert [record.state for record in watcher.find("ann", "x")] == [State.CREATED]
         await engine.start_container(id)
         watcher.note_started(id)
@@ -319,7 +319,7 @@ async def test_note_during_a_list(fake: FakeEngine, engine: Engine, how: str) ->
         fake.lose_streams()
         await eventually(stall.reached.is_set)
         new = await create(engine, "new")
-        watcher.note_created(new, "new", "ann", "x", "", IMAGE)
+        watcher.note_created(new, "new", LABELS, IMAGE)
         await engine.remove_container(old, force=True)
         watcher.note_removed(old)
         stall.release()
