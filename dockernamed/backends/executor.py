@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from .. import naming
 from ..desired.network import Access, Endpoint, reached_at
@@ -168,8 +177,9 @@ class Executor:
         try:
             id = await start.run(on_step)
             homes = [path for path in request.homes if path not in start.writable]
-            look = self._owners.look(id, request.spec, homes)
-            answer = await self._with_notes(until_ready(id), look, request.server.key, on_note)
+            look = partial(self._owners.look, id, request.spec, homes)
+            async with self._notes(look, request.server.key, on_note):
+                answer = await until_ready(id)
         except BaseException as error:
             if request.keep_failed and isinstance(error, ServerDied):
                 start.keep()
@@ -182,26 +192,25 @@ class Executor:
         start.keep()
         return answer
 
-    async def _with_notes(
+    @asynccontextmanager
+    async def _notes(
         self,
-        work: Awaitable[T],
-        look: Coroutine[Any, Any, list[str]],
+        look: Callable[[], Awaitable[list[str]]],
         key: naming.Key,
         on_note: Callable[[str], None] | None,
-    ) -> T:
-        """Await some work, and tell on its way, or soon after, what a look brings to light."""
+    ) -> AsyncIterator[None]:
+        """While something else goes on, or soon after, tell what a look brings to light."""
 
         async def tell() -> None:
-            for note in await look:
+            for note in await look():
                 self._log.warning("%s/%s: %s", key.user, key.server, note)
                 if on_note is not None:
                     on_note(note)
 
         telling = asyncio.ensure_future(tell())
         try:
-            answer = await work
+            yield
             await asyncio.wait({telling}, timeout=self._timings.look_at_homes)
-            return answer
         finally:
             await ended(telling)
 

@@ -75,7 +75,7 @@ async def test_one_container_a_server(stage: Stage) -> None:
     labels = {**OWNER, naming.LABEL_CONTAINER: "left"}
     left = await stage.engine.create_container("left", {"Image": SPEC.image, "Labels": labels})
     await stage.twin("other", replace(KEY, server="exp-2"))
-    await eventually(lambda: len(stage.watcher) == 3)
+    await eventually(lambda: len(stage.watcher.records()) == 3)
     new = await stage.start()
     assert names(stage.fake) == sorted(["other", SPEC.names[0]])
     assert await stage.backend.running_id(SERVER) == new != left
@@ -340,7 +340,7 @@ async def test_delete(stage: Stage) -> None:
     await stage.stop(keep=True)
     await stage.twin("second")
     await stage.twin("other", replace(KEY, server="exp-2"))
-    await eventually(lambda: len(stage.watcher) == 3)
+    await eventually(lambda: len(stage.watcher.records()) == 3)
     stage.fake.fault("reset", *REMOVE, times=4)
     await stage.backend.delete(SERVER)
     assert names(stage.fake) == ["other"]

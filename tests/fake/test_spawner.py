@@ -48,7 +48,7 @@ async def test_one_runtime_for_all(hub: Hub) -> None:
     """Two servers of two users are started over one connection, and watched by one watcher."""
     await asyncio.gather(hub.spawn("a", "ann"), hub.spawn("b", "bob"))
     assert isinstance(runtime(), Runtime)
-    assert len(runtime().watcher) == 2
+    assert len(runtime().watcher.records()) == 2
 
 
 async def test_templates(make_hub: MakeHub, fake: FakeEngine) -> None:
