@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from .. import naming
 from ..desired.network import Access, Endpoint, reached_at
@@ -58,7 +67,7 @@ class Executor:
     ) -> None:
         self._things, self._watcher, self._log = things, watcher, log
         self._timings, self._another_hub_at = timings, another_hub_at
-        self._rollback = Rollback(things, watcher, log, timings)
+        self.rollback = Rollback(things, watcher, log, timings)
         self._owners = Owners(things, log)
         self._undoing: dict[naming.Key, asyncio.Task[None]] = {}
 
@@ -160,7 +169,7 @@ class Executor:
         start = Start(
             self._things,
             self._watcher,
-            self._rollback,
+            self.rollback,
             self._owners,
             self._log,
             request,
@@ -169,8 +178,9 @@ class Executor:
         try:
             id = await start.run(on_step)
             homes = [path for path in request.homes if path not in start.writable]
-            look = self._owners.look(id, request.spec, homes)
-            answer = await self._with_notes(until_ready(id), look, request.server.key, on_note)
+            look = partial(self._owners.look, id, request.spec, homes)
+            async with self._notes(look, request.server.key, on_note):
+                answer = await until_ready(id)
         except BaseException as error:
             if request.keep_failed and isinstance(error, ServerDied):
                 start.keep()
@@ -183,31 +193,30 @@ class Executor:
         start.keep()
         return answer
 
-    async def _with_notes(
+    @asynccontextmanager
+    async def _notes(
         self,
-        work: Awaitable[T],
-        look: Coroutine[Any, Any, list[str]],
+        look: Callable[[], Awaitable[list[str]]],
         key: naming.Key,
         on_note: Callable[[str], None] | None,
-    ) -> T:
-        """Await some work, and tell on its way, or soon after, what a look brings to light."""
+    ) -> AsyncIterator[None]:
+        """While something else goes on, or soon after, tell what a look brings to light."""
 
         async def tell() -> None:
-            for note in await look:
+            for note in await look():
                 self._log.warning("%s/%s: %s", key.user, key.server, note)
                 if on_note is not None:
                     on_note(note)
 
         telling = asyncio.ensure_future(tell())
         try:
-            answer = await work
+            yield
             await asyncio.wait({telling}, timeout=self._timings.look_at_homes)
-            return answer
         finally:
             await ended(telling)
 
     def _undo(self, start: Start, key: naming.Key) -> asyncio.Task[None]:
-        undo = self._undoing[key] = self._rollback.spawn(start.undo())
+        undo = self._undoing[key] = self.rollback.spawn(start.undo())
         undo.add_done_callback(lambda _: self._undoing.pop(key, None))
         return undo
 
@@ -246,7 +255,7 @@ class Executor:
                 else:
                     await self._remove(step.target)
 
-        await self._rollback.retry(stop, self._timings.stop_waits_for_engine)
+        await self.rollback.retry(stop, self._timings.stop_waits_for_engine)
 
     async def delete(self, server: ServerRef, patience: float | None = None) -> None:
         """Remove every container of a server, whatever its state.
@@ -266,7 +275,7 @@ class Executor:
                 say(self._log, server.key, step, step.target)
                 await self._remove(step.target)
 
-        await self._rollback.retry(delete, patience)
+        await self.rollback.retry(delete, patience)
 
     async def volumes(self) -> Sequence[SeenVolume]:
         """All volumes of the backend, whoever made them."""
@@ -288,7 +297,7 @@ class Executor:
             for name in goes({volume.name: volume.labels for volume in found}):
                 await self._delete_volume(name)
 
-        await self._rollback.retry(delete)
+        await self.rollback.retry(delete)
 
     async def _delete_volume(self, name: str) -> None:
         try:
@@ -340,7 +349,7 @@ class Executor:
             if not keep:
                 await self._remove(container_id)
 
-        await asyncio.shield(self._rollback.spawn(discard()))
+        await asyncio.shield(self.rollback.spawn(discard()))
 
     async def networks(self, hub: str) -> Sequence[SeenNetwork]:
         """All networks that have a Hub's label."""

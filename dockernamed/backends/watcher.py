@@ -112,9 +112,6 @@ class Watcher:
 
     # --- the table -------------------------------------------------------------------------
 
-    def __len__(self) -> int:
-        return len(self._table)
-
     def get(self, id: str) -> ObservedContainer | None:
         """The container with this id, or None when no such container is known."""
         return self._table.get(id)

@@ -152,7 +152,10 @@ class Runtime:
         return credentials.for_image(setting, reference.parse(image)) if setting else None
 
     async def close(self) -> None:
-        """End the stream and the connections."""
+        """End the stream and the connections; who asks for a runtime from now on gets another."""
+        runtimes = _shared[asyncio.get_running_loop()]
+        for key in [key for key, one in runtimes.items() if one is self]:
+            del runtimes[key]
         await self.watcher.close()
         await self.engine.close()
         await ended(self._open)

@@ -56,9 +56,9 @@ def backend(stage: Stage, neighbours: Neighbours) -> Executor:
 
 async def twin(stage: Stage, api_url: str, name: str = "twin") -> str:
     """A container of our server that a Hub made; its id."""
-    before = len(stage.watcher)
+    before = len(stage.watcher.records())
     container_id = await stage.twin(name, api_url=api_url)
-    await eventually(lambda: len(stage.watcher) == before + 1)
+    await eventually(lambda: len(stage.watcher.records()) == before + 1)
     return container_id
 
 
@@ -120,7 +120,7 @@ async def test_orphans_are_left_alone(
     """As long as their Hub answers, which is told once; then they are removed like others."""
     await stage.twin("theirs", replace(KEY, user="zed"), THEIRS)
     await stage.twin("gone", replace(KEY, user="zed"), GONE)
-    await eventually(lambda: len(stage.watcher) == 2)
+    await eventually(lambda: len(stage.watcher.records()) == 2)
     stage.fake.add_network("net", naming.labels(replace(KEY, user="zed")))
     reaper = OrphanReaper(
         HUB,

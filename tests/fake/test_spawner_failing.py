@@ -22,7 +22,7 @@ from support.stage import (
     reached,
     running,
 )
-from support.stub_hub import Hub, of_server
+from support.stub_hub import Hub, names_of, of_server, runtime_of
 from tornado import web
 
 from dockernamed import DockerNamedSpawner
@@ -224,8 +224,8 @@ async def test_no_engine(hub: Hub, fake: FakeEngine) -> None:
 async def test_a_strangers_names(hub: Hub, fake: FakeEngine) -> None:
     """409 that says whose the name is."""
     spawner = hub.spawner("exp-1")
-    engine = spawner._runtime.engine
-    for name in spawner._resolver.names():
+    engine = runtime_of(spawner).engine
+    for name in names_of(spawner):
         await engine.create_container(name, {"Image": IMAGE})
     error = await refused(hub)
     assert error.status_code == 409

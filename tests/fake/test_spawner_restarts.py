@@ -87,7 +87,7 @@ async def test_hub_killed_in_a_start(hub: Hub, fake: FakeEngine, call: tuple[str
     await reached(stalled)
     await killed(hub)
     stalled.release()
-    await eventually(lambda: fake.count(*call) and stalled._work and stalled._work.done())
+    await eventually(lambda: fake.count(*call) and stalled.done)
     found = [one.id for one in running(fake)]
     spawner = hub.spawner("exp-1")
     assert (await spawner.poll() is None) is bool(found)
@@ -135,7 +135,7 @@ async def test_hub_killed_in_a_stop(hub: Hub, fake: FakeEngine, call: tuple[str,
     assert stopping.done()
     stalled.release()
     await eventually(lambda: not running(fake))
-    await eventually(lambda: stalled._work and stalled._work.done())
+    await eventually(lambda: stalled.done)
     spawner = hub.spawner("exp-1")
     assert await spawner.poll() is not None
     await hub.spawn("exp-1")

@@ -73,6 +73,11 @@ class Late(Fault):
 
     _work: asyncio.Task[web.StreamResponse] | None = None
 
+    @property
+    def done(self) -> bool:
+        """It was made, and is over."""
+        return self._work is not None and self._work.done()
+
     async def strike(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """See `Fault`."""
         self.hits += 1

@@ -52,7 +52,7 @@ async def test_other_hubs_are_not_ours(fake: FakeEngine, engine: Engine) -> None
         await engine.start_container(plain)
         fake.die(plain)
         await heard(fake, watcher)
-        assert len(watcher) == 0
+        assert len(watcher.records()) == 0
 
 
 @pytest.mark.parametrize("missing", ["dockernamed.user", "dockernamed.server"])
@@ -270,7 +270,7 @@ async def test_notes_are_known_at_once(fake: FakeEngine, engine: Engine) -> None
         assert watcher.get(id) is None
         fake.release_events()
         await heard(fake, watcher)
-        assert len(watcher) == 0, "late events brought it back"
+        assert len(watcher.records()) == 0, "late events brought it back"
 
 
 async def test_note_started_after_the_end(fake: FakeEngine, engine: Engine) -> None:
