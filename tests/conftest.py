@@ -39,6 +39,7 @@ settings.load_profile("dockernamed")
 #: Begun first, in this order: a worker that comes to the longest files last keeps all the others
 #: waiting. It counts with pytest-xdist's ``--no-loadscope-reorder`` only.
 LONGEST = (
+    "test_docs_pasted.py",
     "test_examples.py",
     "test_lab.py",
     "test_restart.py",

@@ -8,8 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from .. import naming
@@ -19,10 +27,19 @@ from ..desired.spec import ServerSpec
 from ..errors import ConfigError, Conflict, EngineError, EngineUnavailable, NotFound, ServerDied
 from ..timeouts import ended, within
 from ..timings import DEFAULT, Timings
-from .base import Can, SeenNetwork, ServerRef, StartRequest, Things
+from .base import (
+    AskForHub,
+    Can,
+    SeenNetwork,
+    SeenVolume,
+    ServerRef,
+    StartRequest,
+    Things,
+    nobody_else,
+)
 from .owners import Owners
 from .rollback import Rollback, force_remove
-from .start import Start, instances_of, say
+from .start import Start, containers_of, instances_of, of_another_hub, other_hub, say
 from .watcher import ObservedContainer, Watcher
 
 T = TypeVar("T")
@@ -36,6 +53,7 @@ class Executor:
         watcher: whose table says what there is.
         log: where each step is told with its cause.
         timings: how long is waited for what.
+        another_hub_at: asked about the Hub of a container that this Hub's database does not know.
     """
 
     def __init__(
@@ -44,10 +62,11 @@ class Executor:
         watcher: Watcher,
         log: logging.Logger,
         timings: Timings = DEFAULT,
+        another_hub_at: AskForHub = nobody_else,
     ) -> None:
         self._things, self._watcher, self._log = things, watcher, log
-        self._timings = timings
-        self._rollback = Rollback(things, watcher, log, timings)
+        self._timings, self._another_hub_at = timings, another_hub_at
+        self.rollback = Rollback(things, watcher, log, timings)
         self._owners = Owners(things, log)
         self._undoing: dict[naming.Key, asyncio.Task[None]] = {}
 
@@ -60,6 +79,7 @@ class Executor:
             EngineUnavailable: the Engine has never been seen yet, and does not come.
         """
         await self._table_filled(self._timings.engine_first_seen)
+        server = await self._without_other_hubs(server)
         found = instances_of(self._watcher, server)
         return next((one.id for one in found if one.running), None)
 
@@ -81,6 +101,25 @@ class Executor:
         if not seen.running or seen.place is None:
             raise ServerDied(seen.exit_code, seen.oom, "")
         return Endpoint(seen.id, seen.name, *reached_at(seen.place, seen.name, port, access))
+
+    async def _without_other_hubs(self, server: ServerRef) -> ServerRef:
+        """The same server, to which no container of another Hub that lives belongs."""
+        theirs = await self._of_other_hubs(server)
+        for record in theirs:
+            self._log.warning("Leaving container %s to %s", record.name, other_hub(record.api_url))
+        others = {*server.others, *(record.id for record in theirs)}
+        return replace(server, others=others) if theirs else server
+
+    async def _of_other_hubs(self, server: ServerRef) -> list[ObservedContainer]:
+        """What looks like a server's, but belongs to another Hub of the same id that lives.
+
+        Nobody is asked about a container whose id the Hub has: in most cases, about none.
+        """
+        records = containers_of(self._watcher, server)
+        doubtful = [record for record in records if not server.knows(record.id)]
+        urls = {record.api_url for record in doubtful}
+        living = {url for url in urls if await self._another_hub_at(url)}
+        return [record for record in doubtful if record.api_url in living]
 
     async def _table_filled(self, patience: float | None) -> None:
         try:
@@ -113,7 +152,7 @@ class Executor:
             What ``until_ready`` does.
 
         Raises:
-            ForeignObject: a name or volume belongs to somebody else.
+            ForeignObject: a name or volume belongs to somebody else, or the server to another Hub.
             ConfigError: files are to be put into what cannot be given any.
             EngineError: a step failed. Whatever is raised, nothing of this start is left: neither
                 a container nor a volume that it made. What the Engine cannot be asked to remove
@@ -124,7 +163,17 @@ class Executor:
             hint = "servers of this backend cannot be given certificates"
             raise ConfigError("JupyterHub.internal_ssl", True, hint)
         await self._quiet(request.server, self._timings.engine_first_seen)
-        start = Start(self._things, self._watcher, self._rollback, self._owners, self._log, request)
+        for record in await self._of_other_hubs(request.server):
+            raise of_another_hub(record.name, record.api_url, request.server.key.hub)
+        start = Start(
+            self._things,
+            self._watcher,
+            self.rollback,
+            self._owners,
+            self._log,
+            request,
+            self._another_hub_at,
+        )
         try:
             id = await start.run(on_step)
             async with self._notes(id, request.spec, start.homes_in_doubt, on_note):
@@ -168,7 +217,7 @@ class Executor:
             await ended(telling)
 
     def _undo(self, start: Start, key: naming.Key) -> asyncio.Task[None]:
-        undo = self._undoing[key] = self._rollback.spawn(start.undo())
+        undo = self._undoing[key] = self.rollback.spawn(start.undo())
         undo.add_done_callback(lambda _: self._undoing.pop(key, None))
         return undo
 
@@ -195,6 +244,7 @@ class Executor:
             EngineError: it could not be done, and trying again did not help.
         """
         await self._quiet(server, self._timings.engine_first_seen)
+        server = await self._without_other_hubs(server)
 
         async def stop() -> None:
             for step in plan_stop(instances_of(self._watcher, server), keep=keep):
@@ -206,7 +256,7 @@ class Executor:
                 else:
                     await self._remove(step.target)
 
-        await self._rollback.retry(stop, self._timings.stop_waits_for_engine)
+        await self.rollback.retry(stop, self._timings.stop_waits_for_engine)
 
     async def delete(self, server: ServerRef, patience: float | None = None) -> None:
         """Remove every container of a server, whatever its state.
@@ -219,13 +269,18 @@ class Executor:
             EngineError: as for `stop`.
         """
         await self._quiet(server, patience)
+        server = await self._without_other_hubs(server)
 
         async def delete() -> None:
             for step in plan_delete(instances_of(self._watcher, server)):
                 say(self._log, server.key, step, step.target)
                 await self._remove(step.target)
 
-        await self._rollback.retry(delete, patience)
+        await self.rollback.retry(delete, patience)
+
+    async def volumes(self) -> Sequence[SeenVolume]:
+        """All volumes of the backend, whoever made them."""
+        return await self._things.list_volumes({})
 
     async def delete_volumes(
         self, hub: str, goes: Callable[[Mapping[str, Mapping[str, str]]], Iterable[str]]
@@ -243,7 +298,7 @@ class Executor:
             for name in goes({volume.name: volume.labels for volume in found}):
                 await self._delete_volume(name)
 
-        await self._rollback.retry(delete)
+        await self.rollback.retry(delete)
 
     async def _delete_volume(self, name: str) -> None:
         try:
@@ -270,10 +325,11 @@ class Executor:
         except NotFound:
             gone = "(its container was removed by somebody else)"
             return ServerDied(-1 if code is None else code, oom, gone)
-        log = (await self._last_words(container_id, lines)).strip() if lines > 0 else None
+        log = (await self.last_words(container_id, lines)).strip() if lines > 0 else None
         return ServerDied(seen.exit_code if code is None else code, oom or seen.oom, log)
 
-    async def _last_words(self, container_id: str, lines: int) -> str:
+    async def last_words(self, container_id: str, lines: int) -> str:
+        """The last lines of a container's output, or in words why they cannot be read."""
         try:
             return await self._things.logs(container_id, lines)
         except EngineError as error:
@@ -294,7 +350,7 @@ class Executor:
             if not keep:
                 await self._remove(container_id)
 
-        await asyncio.shield(self._rollback.spawn(discard()))
+        await asyncio.shield(self.rollback.spawn(discard()))
 
     async def networks(self, hub: str) -> Sequence[SeenNetwork]:
         """All networks that have a Hub's label."""

@@ -83,9 +83,19 @@ class Rollback:
         self._background: set[asyncio.Task[None]] = set()
         watcher.on_new(self._look_at)
 
+    @property
+    def starts(self) -> list[StartResources]:
+        """All starts that are under way or not taken back yet, oldest first."""
+        return list(self._open.values())
+
+    @property
+    def at_work(self) -> bool:
+        """Whether something is done that nobody waits for."""
+        return bool(self._background)
+
     def begin(self, key: naming.Key) -> StartResources:
         """A new start of a server, which from now on answers for the containers of earlier ones."""
-        for other in self._open.values():
+        for other in self.starts:
             if other.key == key:
                 other.reused = ""
         made = StartResources(key, secrets.token_hex(8))
@@ -94,7 +104,7 @@ class Rollback:
 
     async def claim(self, made: StartResources, volume: str) -> None:
         """Say that a start wants a volume: from now on no other start takes that one back."""
-        for other in self._open.values():
+        for other in self.starts:
             other.volumes.discard(volume)
         made.volumes.add(volume)
         if volume in self._removals:
@@ -168,7 +178,10 @@ class Rollback:
         await self._halt(made)
         if made.in_doubt:
             found = await self._things.list({LABEL_START: made.id})
-            made.containers |= {one.id for one in found}
+            # A copy that somebody made of one meanwhile has its labels, but not its name.
+            made.containers |= {
+                one.id for one in found if one.labels.get(naming.LABEL_CONTAINER) == one.name
+            }
             made.in_doubt = not made.containers
         for container_id in list(made.containers):
             await force_remove(self._things, self._watcher, container_id)
@@ -198,13 +211,13 @@ class Rollback:
             self._log.debug("A new volume is gone, or in use by now: %s", error)
 
     def _forget_oldest_doubt(self) -> None:
-        doubtful = [made for made in self._open.values() if made.failed]
+        doubtful = [made for made in self.starts if made.failed]
         for made in doubtful[: max(0, len(doubtful) - MAX_DOUBTFUL)]:
             self.keep(made)
 
     def _look_at(self, record: ObservedContainer) -> None:
         """A container that nobody waits for may be the late work of a start that is long over."""
-        for made in list(self._open.values()):
+        for made in self.starts:
             whose = (made.key.user, made.key.server)
             if made.failed and made.in_doubt and whose == (record.user, record.server):
                 self.spawn(self.undo(made))

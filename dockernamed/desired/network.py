@@ -157,7 +157,8 @@ def hub_host(
             "network_name",
             network,
             f"the Hub's own container is not on that network but on {sorted(endpoints)}; connect "
-            "it (docker network connect), name one of these, or set c.JupyterHub.hub_connect_ip",
+            "it (docker network connect), name one of these, or set "
+            'c.DockerNamedSpawner.hub_connect_url = "http://<address>:8081"',
         )
     if network in NAMELESS_NETWORKS:
         return str(endpoints[network]["IPAddress"])
@@ -177,7 +178,7 @@ def _gateway(network: str, network_info: Mapping[str, Any]) -> str:
         "network_name",
         network,
         "it has no gateway at which servers could reach the Hub; use a bridge network, or set "
-        "c.JupyterHub.hub_connect_ip",
+        'c.DockerNamedSpawner.hub_connect_url = "http://<address>:8081"',
     )
 
 

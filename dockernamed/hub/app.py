@@ -20,15 +20,14 @@ from ..lifecycle.orphans import OrphanReaper
 from ..lifecycle.runtime import Runtime
 from ..options.unread import OURS
 from ..timeouts import within
-from . import handlers
+from . import handlers, identity
 from .config_check import check_config
 from .config_types import Fault, literal
 from .ownership import servers_of
+from .user_deletion import refuse_while_servers_run
 
 if TYPE_CHECKING:
     from ..spawner import DockerNamedSpawner
-
-NETWORK_S = 5.0  #: seconds that a Hub's start waits to learn whether the servers' network exists
 
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -63,10 +62,11 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     if not issubclass(app.spawner_class, ours) or app.show_config or app.show_config_json:
         return
     settings = _checked(app, ours)
-    hub_id = settings.hub_id or ours.derived_hub_id(app.cookie_secret)
+    hub_id = settings.hub_id or _hub_id(app)
     runtime = settings.runtime(hub_id)
     _before_start(app, partial(_check_network, app, settings.network_name, runtime))
     await asyncio.shield(app._start_future)
+    refuse_while_servers_run(app.authenticator)
     if settings.prepull:
         _background(asyncio.ensure_future(settings.prepull_all(runtime)))
     if settings.orphans == "off":
@@ -83,6 +83,8 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         interval=settings.orphan_interval,
         log=settings.log,
         timings=runtime.timings,
+        another_hub_at=runtime.another_hub_at,
+        here=app.hub.api_url,
     )
     _background(asyncio.ensure_future(reaper.run()))
 
@@ -100,6 +102,15 @@ def _checked(app: JupyterHub, ours: type[DockerNamedSpawner]) -> Any:
     for line in findings.unread:
         app.log.warning("This line of the configuration has no effect: %s", line)
     return findings.settings
+
+
+def _hub_id(app: JupyterHub) -> str:
+    """The Hub's own; ends a Hub that cannot know it, and would give new homes to everybody."""
+    try:
+        return identity.hub_id_of(app.cookie_secret)
+    except ConfigError as error:
+        _end(app, [str(error)])
+        raise
 
 
 def _before_start(app: JupyterHub, check: Callable[[], Awaitable[None]]) -> None:
@@ -121,7 +132,7 @@ async def _check_network(app: JupyterHub, name: str, runtime: Runtime) -> None:
     if not name or name in NAMELESS_NETWORKS or any(sign in name for sign in "{:"):
         return
     try:
-        await within(NETWORK_S, runtime.network(name))
+        await within(runtime.timings.network_exists, runtime.network(name))
     except (DockerNamedError, asyncio.TimeoutError) as error:
         if isinstance(error, ConfigError) and error.field == "network_name":
             await runtime.close()

@@ -20,6 +20,7 @@ from traitlets.config import Config
 from .. import naming, templates
 from ..desired.mounts import check_targets
 from ..desired.network import check_reachable
+from ..desired.proof import checked_readiness
 from ..desired.volumes import RequestedMount, RequestedVolumes, requested_volumes
 from ..engine.connection import route_to
 from ..engine.sdk_kwargs import create_config, host_config
@@ -199,6 +200,11 @@ def _host_ip(settings: Any, fields: Mapping[str, str]) -> None:
         raise ConfigError("host_ip", settings.host_ip, hint) from None
 
 
+def _readiness(settings: Any, fields: Mapping[str, str]) -> None:
+    value = templates.expand_all(str(settings.readiness), fields, field="readiness")
+    checked_readiness(value)
+
+
 def _memory(settings: Any, fields: Mapping[str, str]) -> None:
     limit, guarantee = settings.mem_limit, settings.mem_guarantee
     if guarantee and limit and not callable(limit) and guarantee > limit:
@@ -236,6 +242,7 @@ _BY_NAME: Mapping[str, Check] = {
     **{name: partial(_arguments, name) for name in sorted(chooser.TEMPLATED_IN_PASSING)},
     **{name: partial(_files, name) for name in _FILES},
     "host_ip": _host_ip,
+    "readiness": _readiness,
 }
 _CHECKS: tuple[Check, ...] = (
     _prefix,

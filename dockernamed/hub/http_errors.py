@@ -163,15 +163,22 @@ def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[s
     if isinstance(error, errors.EngineError):
         return hint(error.message, partial(getattr, settings))
     if isinstance(error, (errors.ServerDied, errors.ServerSilent)):
-        if _NO_HUB.search(error.log or ""):
-            return hub_advice(settings)
+        if found := hub_advice(error.log or "", settings):
+            return found
         if isinstance(error, errors.ServerDied):
             return _advice_on_end(error.exit_code, settings, command)
     return ""
 
 
-def hub_advice(settings: object) -> str:
-    """What to look at when a server does not reach the Hub."""
+def hub_advice(log: str, settings: object) -> str:
+    """What to look at when a server's log says that it does not reach the Hub; "" if it does not.
+
+    Args:
+        log: the last lines of its output.
+        settings: as for `http_error`.
+    """
+    if not _NO_HUB.search(log):
+        return ""
     url = getattr(settings, "hub_connect_url", None) or "its address"
     return (
         f"The server cannot reach the Hub at {url}: let containers through the host's firewall, "

@@ -1,7 +1,8 @@
 # A JupyterHub on this machine whose servers are Docker containers, each from its own image:
 #
 #   pip install . && npm install -g configurable-http-proxy    # in a checkout
-#   ADMIN_TOKEN=$(openssl rand -hex 32) jupyterhub -f jupyterhub_config.py
+#   export ADMIN_TOKEN=$(openssl rand -hex 32)    # README.md goes on with this token
+#   jupyterhub -f jupyterhub_config.py
 import os
 
 c = get_config()  # noqa: F821

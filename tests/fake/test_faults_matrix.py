@@ -86,10 +86,10 @@ def volumes(fake: FakeEngine) -> dict[str, Any]:
 async def quiet(fault: Fault) -> None:
     """Wait until nothing is under way any more, here or at the Engine."""
     if isinstance(fault, Late) and fault.path != EVENTS[1]:
-        await eventually(lambda: fault._work is not None and fault._work.done())
+        await eventually(lambda: fault.done)
     for rooms in runtimes():
         await asyncio.wait_for(rooms.watcher.in_sync(), 30)
-        failed = rooms.backend._rollback._open.values()
+        failed = rooms.backend.rollback.starts
         await eventually(partial(_all_in_doubt, failed))
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from support.fake_engine import FakeEngine
 from support.stage import IMAGE, INSPECT, QUICK, eventually
-from support.stub_hub import close_runtimes
 
 from dockernamed.engine.client import Connection
 from dockernamed.errors import ConfigError, EngineFailed, EngineUnavailable
@@ -27,15 +26,28 @@ LOG = logging.getLogger("hub")
 @pytest.fixture
 async def runtime(fake: FakeEngine) -> AsyncIterator[Runtime]:
     """One on the fake Engine."""
-    yield Runtime.shared(Connection(fake.url), "hub-1", LOG, timings=QUICK)
-    await close_runtimes()
+    runtime = Runtime.shared(Connection(fake.url), "hub-1", LOG, timings=QUICK)
+    yield runtime
+    await runtime.close()
 
 
 async def test_shared(runtime: Runtime, fake: FakeEngine) -> None:
     """One watcher and one connection a Hub and Engine, however many spawners ask."""
     assert Runtime.shared(Connection(fake.url), "hub-1", LOG, workers=3) is runtime
-    assert Runtime.shared(Connection(fake.url), "hub-2", LOG) is not runtime
-    assert Runtime.shared(Connection(fake.url, timeout=5), "hub-1", LOG) is not runtime
+    for other in (
+        Runtime.shared(Connection(fake.url), "hub-2", LOG),
+        Runtime.shared(Connection(fake.url, timeout=5), "hub-1", LOG),
+    ):
+        assert other is not runtime
+        await other.close()
+
+
+async def test_closed(runtime: Runtime, fake: FakeEngine) -> None:
+    """Nobody is given one that is closed."""
+    await runtime.close()
+    another = Runtime.shared(Connection(fake.url), "hub-1", LOG)
+    assert another is not runtime
+    await another.close()
 
 
 async def test_it_watches_at_once(runtime: Runtime) -> None:
@@ -93,7 +105,7 @@ async def test_a_burst_of_starts_asks_once(fake: FakeEngine, known_for: float, a
     for _ in range(3):
         assert (await runtime.network("bridge"))["Name"] == "bridge"
     assert fake.count("GET", "/networks/bridge") == asked
-    await close_runtimes()
+    await runtime.close()
 
 
 async def test_no_such_network(runtime: Runtime, fake: FakeEngine) -> None:

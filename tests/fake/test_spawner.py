@@ -10,10 +10,11 @@ import pytest
 from support.driving import MakeHub, env_of, message, refused
 from support.fake_engine import FakeEngine, RemoteImage
 from support.stage import CREATE, IMAGE, VOLUME_CREATE, eventually, reached, running
-from support.stub_hub import Hub, of_server, runtime
+from support.stub_hub import Hub, of_server, runtime, runtime_of
 from traitlets.config import Config
 
 from dockernamed import DockerNamedSpawner, naming
+from dockernamed.desired.spec import LABEL_START
 from dockernamed.lifecycle.runtime import Runtime
 
 # --- identity ----------------------------------------------------------------------------------
@@ -47,7 +48,7 @@ async def test_one_runtime_for_all(hub: Hub) -> None:
     """Two servers of two users are started over one connection, and watched by one watcher."""
     await asyncio.gather(hub.spawn("a", "ann"), hub.spawn("b", "bob"))
     assert isinstance(runtime(), Runtime)
-    assert len(runtime().watcher) == 2
+    assert len(runtime().watcher.records()) == 2
 
 
 async def test_templates(make_hub: MakeHub, fake: FakeEngine) -> None:
@@ -93,6 +94,7 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
             "readiness": "jupyterhub",
             "on_host": False,
         },
+        "made": {container.labels[LABEL_START]: container.id},
     }
     assert await spawner.poll() is None
     assert spawner.ready
@@ -270,7 +272,7 @@ async def test_hub_behind_the_gateway(hub: Hub, fake: FakeEngine) -> None:
     await hub.stop("exp-1")
     spawner.network_name = "lab-net"
     fake.add_network("lab-net")
-    await spawner._find_hub("lab-net")
+    await spawner.run_pre_spawn_hook()
     assert fake.count("GET", "/networks/lab-net") == 1
 
 
@@ -293,10 +295,10 @@ async def test_hub_on_loopback_and_the_hosts_network(make_hub: MakeHub, fake: Fa
     hub = make_hub(network_name="host", ip="127.0.0.1", use_internal_ip=True)
     spawner = hub.spawner("exp-1")
     hub.info.ip = "127.0.0.1"
-    await spawner._find_hub("host")
+    await spawner.run_pre_spawn_hook()
     assert spawner.hub_connect_url is None
     hub.info.ip = "0.0.0.0"
-    await spawner._find_hub("host")
+    await spawner.run_pre_spawn_hook()
     assert spawner.hub_connect_url == "http://127.0.0.1:8081"
 
 
@@ -328,7 +330,7 @@ async def test_a_remote_engine(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Non
     """Its networks are another host's: no gateway there is the Hub's."""
     spawner = hub.spawner("exp-1")
     monkeypatch.setattr(Runtime, "engine_is_local", False)
-    await spawner._find_hub("bridge")
+    await spawner.run_pre_spawn_hook()
     assert spawner.hub_connect_url is None
 
 
@@ -365,7 +367,7 @@ async def test_prepull(make_hub: MakeHub, fake: FakeEngine) -> None:
     fake.publish("r:2")
     hub = make_hub(allowed_images={"lab": IMAGE, "r": "r:1", "s": "r:2"})
     spawner = hub.spawner()
-    await spawner.prepull_all(spawner._runtime)
+    await spawner.prepull_all(runtime_of(spawner))
     assert {reference for reference, _ in fake.pulls} == {"r:1", "r:2"}
 
 

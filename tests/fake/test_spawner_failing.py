@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.driving import MakeHub, env_of, message, refused
@@ -21,7 +22,7 @@ from support.stage import (
     reached,
     running,
 )
-from support.stub_hub import Hub, of_server
+from support.stub_hub import Hub, names_of, of_server, runtime_of
 from tornado import web
 
 from dockernamed import DockerNamedSpawner
@@ -223,8 +224,8 @@ async def test_no_engine(hub: Hub, fake: FakeEngine) -> None:
 async def test_a_strangers_names(hub: Hub, fake: FakeEngine) -> None:
     """409 that says whose the name is."""
     spawner = hub.spawner("exp-1")
-    engine = spawner._runtime.engine
-    for name in spawner._resolver.names():
+    engine = runtime_of(spawner).engine
+    for name in names_of(spawner):
         await engine.create_container(name, {"Image": IMAGE})
     error = await refused(hub)
     assert error.status_code == 409
@@ -241,3 +242,27 @@ async def test_another_hubs_volume(make_hub: MakeHub, fake: FakeEngine) -> None:
     assert error.status_code == 409
     assert "hub_id = 'physics'" in message(error)
     assert len(fake.containers) == len(fake.volumes) == 1
+
+
+async def test_a_server_that_does_not_reach_the_hub(
+    fake: FakeEngine, make_hub: MakeHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While it is waited for, its log is looked at: the user is told what the admin can do."""
+    log = "Failed to connect to my Hub at http://172.17.0.1:8081/hub/api (attempt 1/5).\n"
+    fake.behave(Behaviour(serve="refuse", log=log))
+    hub = make_hub(timings=replace(QUICK, explain_silence=0.05))
+    starting = hub.spawning("exp-1")
+    await eventually(lambda: running(fake))
+    progress = [event async for event in _until(hub.spawner("exp-1"), "hub_connect_url")]
+    assert "firewall" in progress[-1]["message"]
+    assert "firewall" in caplog.text
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+
+
+async def _until(spawner: Any, words: str) -> AsyncIterator[dict[str, Any]]:
+    """The events of a start up to the one with these words."""
+    async for event in spawner.progress():
+        yield event
+        if words in event["message"]:
+            return

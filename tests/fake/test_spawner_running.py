@@ -24,7 +24,7 @@ from support.stage import (
     eventually,
     running,
 )
-from support.stub_hub import Hub, of_server, runtime, spawners_with
+from support.stub_hub import Hub, of_server, runtime, runtime_of, spawners_with
 from tornado import web
 
 from dockernamed import naming, templates
@@ -200,15 +200,20 @@ async def test_a_proxy_that_fails(hub: Hub, fake: FakeEngine, caplog: Any) -> No
     assert await told.exit_code() == 3
 
 
-async def test_restart_unseen(hub: Hub, fake: FakeEngine) -> None:
-    """The Engine was away and the container has another port since: the next poll finds out."""
-    spawner = await hub.spawn("exp-1")
+async def restart_unseen(fake: FakeEngine, port: int) -> None:
+    """Have the Engine go away, and come back with the only container at another port."""
     (container,) = running(fake)
     fake.down()
     await eventually(lambda: not runtime().watcher.connected)
-    container.ports = {"8888/tcp": 7}
+    container.ports = {"8888/tcp": port}
     fake.up()
     await asyncio.wait_for(runtime().watcher.in_sync(), 30)
+
+
+async def test_restart_unseen(hub: Hub, fake: FakeEngine) -> None:
+    """The Engine was away and the container has another port since: the next poll finds out."""
+    spawner = await hub.spawn("exp-1")
+    await restart_unseen(fake, port=7)
     assert await spawner.poll() is None
     assert spawner.server.port == 7
 
@@ -237,18 +242,21 @@ async def test_restarted_and_cannot_be_asked(hub: Hub, fake: FakeEngine, caplog:
     """The Hub keeps the URL that it has, and the log says why."""
     spawner = await hub.spawn("exp-1")
     url = spawner.server.url
+    await restart_unseen(fake, port=7)
     fake.fault(500, *INSPECT)
-    await spawner._moved()
+    assert await spawner.poll() is None
     assert "Could not find out where ann:exp-1 is now" in caplog.text
     assert spawner.server.url == url
 
 
-async def test_moved_nowhere(hub: Hub) -> None:
+async def test_moved_nowhere(hub: Hub, fake: FakeEngine) -> None:
     """A server that is just being stopped has no place to be led to."""
     spawner = await hub.spawn("exp-1")
+    await restart_unseen(fake, port=7)
     server, spawner.server = spawner.server, None
-    await spawner._moved()
+    assert await spawner.poll() is None
     spawner.server = server
+    assert server.port != 7
 
 
 # --- the end -----------------------------------------------------------------------------------
@@ -384,7 +392,7 @@ async def test_delete_keeps_what_is_not_this_servers_alone(
         volumes={"home-{username}": "/home", "shared": "/shared", "byhand-{user_server}": "/hand"}
     )
     spawner = hub.spawner("exp-1")
-    engine = spawner._runtime.engine
+    engine = runtime_of(spawner).engine
     by_hand = templates.expand(
         "byhand-{user_server}", spawner.template_namespace(), field="volumes"
     )

@@ -225,7 +225,7 @@ async def test_both_names_taken(stage: Stage, labels: dict[str, str], owner: str
 async def test_ours_but_unheard_of_is_replaced(stage: Stage) -> None:
     """A container with this server's labels that no event told of makes way for the new one."""
     stage.fake.lose_events()
-    old = await stage.stranger(NAMES[0], OWNER)
+    old = await stage.twin(NAMES[0])
     stage.fake.lose_events(False)
     new = await stage.start()
     assert [(one.id, one.name) for one in stage.fake.containers] == [(new, NAMES[0])]
@@ -367,7 +367,7 @@ async def test_a_later_start_takes_over_what_was_left(stage: Stage) -> None:
     removed = stage.fake.containers[0].id
     new = await stage.start()
     stalled.release()
-    await eventually(lambda: not stage.backend._rollback._background)
+    await eventually(lambda: not stage.backend.rollback.at_work)
     assert [one.id for one in stage.fake.containers] == [new] != [removed]
     await stage.stop()
     assert stage.fake.volumes[VOLUME]["Labels"][LABEL_START] == label
@@ -398,7 +398,7 @@ async def test_a_late_container_does_not_harm_a_later_start(
     lists = stage.fake.count(*LIST)
     new = await stage.start()
     await eventually(lambda: stage.fake.count(*LIST) > lists)
-    await eventually(lambda: not stage.backend._rollback._background)
+    await eventually(lambda: not stage.backend.rollback.at_work)
     assert [one.id for one in running(stage.fake)] == [new]
 
 
@@ -409,7 +409,7 @@ async def test_doubts_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch)
     for _ in range(5):
         with pytest.raises(EngineUnavailable):
             await stage.start()
-    assert len(stage.backend._rollback._open) == 2
+    assert len(stage.backend.rollback.starts) == 2
 
 
 async def test_nothing_is_remembered_of_starts_that_are_over(stage: Stage) -> None:
@@ -418,7 +418,7 @@ async def test_nothing_is_remembered_of_starts_that_are_over(stage: Stage) -> No
     await stage.stop()
     with pytest.raises(ServerDied):
         await stage.start(until_ready=failing(ServerDied(1, False, "")))
-    assert stage.backend._rollback._open == {}
+    assert stage.backend.rollback.starts == []
 
 
 @pytest.mark.parametrize("times", [1, 1000])
@@ -429,7 +429,7 @@ async def test_a_removal_that_is_refused(
     stage.fake.fault(500, *REMOVE, times=times, message="device busy")
     with pytest.raises(ServerDied):
         await stage.start(until_ready=failing(ServerDied(1, False, "")))
-    await eventually(lambda: not stage.backend._rollback._background)
+    await eventually(lambda: not stage.backend.rollback.at_work)
     assert len(stage.fake.containers) == (times > 1)
     assert "left for now" in caplog.text
     assert ("failed start is left:" in caplog.text) is (times > 1)

@@ -246,6 +246,12 @@ VALUES: list[tuple[dict[str, Any], str]] = [
     ({"extra_create_kwargs": {"usr": "root"}}, "did you mean user"),
     ({"extra_create_kwargs": {"hostname": "{user_name}"}}, "did you mean {username}?"),
     ({"host_ip": "localhost"}, 'host_ip = "localhost": expected an IP address'),
+    ({"readiness": "healthz"}, 'readiness = "healthz": expected "jupyterhub", "http", or a path'),
+    ({"readiness": "{base_ur}up"}, "there is no field {base_ur}"),
+    (
+        {"profile_list": [{"display_name": "A", "spawner_override": {"readiness": "yes"}}]},
+        "profile_list[0]['readiness'] = \"yes\": expected",
+    ),
     ({"mem_limit": "1G", "mem_guarantee": "2G"}, "it is more than mem_limit"),
     ({"profile_form_template": "{% for"}, "Jinja cannot read it: line 1"),
     ({"client_kwargs": {"base_uri": "unix:///x"}}, "'base_uri'"),

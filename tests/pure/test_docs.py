@@ -219,11 +219,14 @@ def test_readme_is_short() -> None:
 
 
 def test_example_names_are_what_naming_gives() -> None:
-    """README's table of containers and volumes has the names that servers get."""
-    rows = re.findall(r"^\| `(\w+)`, `?([\w -]+?)`? \| `(.+?)` \| `(.+?)\.\w+` \|$",
+    """README's table has the names that servers get, of names that every JupyterHub accepts."""
+    rows = re.findall(r"^\| `([\w@.]+)`, `?([\w -]+?)`? \| `(.+?)` \| `(.+?)\.\w+` \|$",
                       text_of(README), re.MULTILINE)  # fmt: skip
     assert len(rows) == 3
+    assert any("---" in container for _, _, container, _ in rows)  # one that needs a hash
     for user, server, container, volume in rows:
+        assert user == user.lower()  # as authenticators make it
+        assert re.fullmatch(r"[a-z](-?[a-z0-9]){0,29}", server)  # JupyterHub 6's rule
         key = naming.Key("hub", user, "" if server == "default" else server)
         assert naming.object_name(key) == container
         fields = naming.namespace(key, prefix="jupyter")

@@ -61,7 +61,7 @@ def test_a_hub_on_the_host_is_at_the_networks_gateway() -> None:
 
 def test_a_network_without_a_gateway_is_refused() -> None:
     """A macvlan or null network has none: the admin must say where the Hub is."""
-    with pytest.raises(ConfigError, match="hub_connect_ip"):
+    with pytest.raises(ConfigError, match=r"c\.DockerNamedSpawner\.hub_connect_url = "):
         network.hub_host("lab", {"IPAM": {"Config": None}}, None)
 
 
@@ -72,9 +72,11 @@ def test_a_hub_in_a_container_is_found_by_its_name() -> None:
 
 
 def test_a_hub_that_is_not_on_the_network_is_refused() -> None:
-    """The message lists the networks that would do."""
-    with pytest.raises(ConfigError, match=r"\['abc', 'bridge', 'lab'\]"):
+    """The message lists the networks that would do, and what helps where none does."""
+    with pytest.raises(ConfigError, match=r"\['abc', 'bridge', 'lab'\]") as caught:
         network.hub_host("other", {}, HUB)
+    # Not JupyterHub's hub_connect_ip: the proxy, which is not on that network, would use it too.
+    assert "c.DockerNamedSpawner.hub_connect_url = " in str(caught.value)
 
 
 def test_the_host_network_has_the_hub_on_loopback() -> None:

@@ -11,7 +11,10 @@ from unittest import mock
 import pytest
 from traitlets.config import Config
 
-from dockernamed import DockerNamedSpawner
+from dockernamed import DockerNamedSpawner, naming
+from dockernamed.desired.environment import Environment
+from dockernamed.desired.spec import ServerSpec, container_config
+from dockernamed.engine.sdk_kwargs import host_config
 from dockernamed.errors import OptionsError
 from dockernamed.options import profile_config
 from dockernamed.options.chooser import Chooser, problems
@@ -49,9 +52,9 @@ def spawner_of(config: str, user: str = "ann") -> Any:
     return spawner
 
 
-def test_there_are_five() -> None:
+def test_there_are_six() -> None:
     """Worked examples, each with more than one outcome or a computed one."""
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
     assert all(steps(title)[1] for title in EXAMPLES)
 
 
@@ -74,11 +77,28 @@ async def test_who_else_may_choose() -> None:
     """What the fourth and fifth examples say of other users."""
     config, _ = steps(EXAMPLES[3])
     ada = spawner_of(config, "ada")
-    await Chooser(ada).apply({"image": "gpu"})
-    assert ada.image == "quay.io/jupyter/pytorch-notebook:cuda12-latest"
+    await Chooser(ada).apply({"image": "torch"})
+    assert ada.image == "quay.io/jupyter/pytorch-notebook"
     guest = spawner_of(steps(EXAMPLES[4])[0], "guest-1")
     await Chooser(guest).apply({})
     assert guest.mem_limit == 512 * 2**20
+
+
+async def test_a_gpu_is_asked_for() -> None:
+    """The sixth example's profile: the Engine is asked for a GPU, and for none without it."""
+    config, _ = steps(EXAMPLES[5])
+    asked = {}
+    for profile in ("gpu", "cpu"):
+        spawner = spawner_of(config)
+        await Chooser(spawner).apply({"profile": profile})
+        asked_for = host_config(spawner.extra_host_config)
+        key = naming.Key("hub", "ann", "")
+        spec = ServerSpec(key, (naming.object_name(key),), spawner.image, host_config=asked_for)
+        body = container_config(spec, Environment())
+        asked[profile] = body["HostConfig"].get("DeviceRequests")
+    gpu = {"Driver": "nvidia", "Count": 1, "Capabilities": [["gpu"]]}
+    assert asked["cpu"] is None
+    assert [{key: request[key] for key in gpu} for request in asked["gpu"]] == [gpu]
 
 
 def test_all_keys_are_told() -> None:

@@ -72,6 +72,8 @@ def _guard() -> detector.BlockBuster:
         function.can_block_in("logging/__init__.py", {"emit", "handle", "acquire"})
         # JupyterHub renders it in its own loop: the file is ours, the waiting is not.
         function.can_block_in("dockernamed/options/templates/home.html", {"root"})
+        # Before Python 3.12, Hypothesis traces each line of a test and looks up its file.
+        function.can_block_in("hypothesis/internal/escalation.py", {"accept"})
         # What is measured is stopped for a moment whenever coverage changes hands between threads.
         function.can_block_in("coverage/collector.py", {"lock_data", "unlock_data"})
         function.can_block_in("sqlalchemy/engine/default.py", {"do_execute", "do_commit"})
@@ -79,6 +81,8 @@ def _guard() -> detector.BlockBuster:
         # Certificates are made in the loop, and read there before the next ones are made.
         function.can_block_in("jupyterhub/spawner.py", {"create_certs"})
         function.can_block_in("dockernamed/engine/archive.py", {"certificates"})
+        # The id of a Hub, once, before it serves anybody: all else needs it.
+        function.can_block_in("dockernamed/hub/identity.py", {"hub_id_of"})
         # Before the Hub listens, there is nobody to wait; its own start goes on below ours.
         function.can_block_in("dockernamed/hub/config_check.py", {"_engine"})
         function.can_block_in("dockernamed/hub/app.py", {"checked_start"})

@@ -27,7 +27,7 @@ from support.stage import (
     VOLUME_REMOVE,
     eventually,
 )
-from support.stub_hub import Hub
+from support.stub_hub import Hub, names_of, runtime_of
 
 SERVER = "exp-1"
 VERSION = ("GET", "/version")
@@ -66,27 +66,29 @@ async def dies(hub: Hub, fake: FakeEngine) -> None:
 async def has_strange_neighbour(hub: Hub, fake: FakeEngine) -> None:
     """Somebody else's container has the name."""
     spawner = hub.spawner(SERVER)
-    engine = spawner._runtime.engine
-    await engine.create_container(spawner._resolver.names()[0], {"Image": IMAGE})
+    engine = runtime_of(spawner).engine
+    await engine.create_container(names_of(spawner)[0], {"Image": IMAGE})
 
 
 async def has_twin(hub: Hub, fake: FakeEngine) -> None:
     """A container of an earlier start runs, that the Hub does not know of."""
     spawner = hub.spawner(SERVER)
-    rooms = spawner._runtime
-    body = {"Image": IMAGE, "Labels": naming.labels(spawner.key)}
+    rooms = runtime_of(spawner)
+    labels = {**naming.labels(spawner.key), naming.LABEL_CONTAINER: "twin"}
+    body = {"Image": IMAGE, "Labels": labels}
     await rooms.engine.start_container(await rooms.engine.create_container("twin", body))
-    await eventually(lambda: len(rooms.watcher) == 1)
+    await eventually(lambda: len(rooms.watcher.records()) == 1)
 
 
 async def has_unknown_twin(hub: Hub, fake: FakeEngine) -> None:
     """The same under the server's own name, and the watcher has not heard of it."""
     spawner = hub.spawner(SERVER)
-    rooms = spawner._runtime
+    rooms = runtime_of(spawner)
     await asyncio.wait_for(rooms.watcher.in_sync(), 30)
     fake.lose_events()
-    body = {"Image": IMAGE, "Labels": naming.labels(spawner.key)}
-    await rooms.engine.create_container(spawner._resolver.names()[0], body)
+    name = names_of(spawner)[0]
+    labels = {**naming.labels(spawner.key), naming.LABEL_CONTAINER: name}
+    await rooms.engine.create_container(name, {"Image": IMAGE, "Labels": labels})
     fake.lose_events(False)
 
 
@@ -154,7 +156,7 @@ class Operation:
     also: tuple[Call, ...] = ()
 
 
-FIRST = (VERSION, EVENTS, LIST, NETWORK, IMAGE_INSPECT)
+FIRST = (VERSION, EVENTS, LIST, NETWORK, VOLUME_LIST, IMAGE_INSPECT)
 NEW = (VOLUME_CREATE, CREATE, START, INSPECT)
 KEPT = {"remove": False}
 OPERATIONS = (

@@ -12,6 +12,8 @@ import logging
 import sqlite3
 from collections.abc import Mapping
 from typing import Any
+from unittest.mock import Mock
+from weakref import WeakKeyDictionary
 
 from jupyterhub import orm, roles
 from jupyterhub.objects import Hub as HubInfo
@@ -21,8 +23,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 from traitlets.config import Config
 
-from dockernamed import DockerNamedSpawner
-from dockernamed.lifecycle.runtime import Runtime, _shared
+from dockernamed import DockerNamedSpawner, naming
+from dockernamed.lifecycle.runtime import Runtime
 from dockernamed.naming import LABEL_SERVER, LABEL_USER
 from dockernamed.timings import Timings
 from support.fake_engine import Container, FakeEngine
@@ -31,9 +33,23 @@ from support.stage import IMAGE, QUICK
 SECRET = b"a cookie secret"
 
 
+_runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Runtime]] = WeakKeyDictionary()
+
+
+class Spawner(DockerNamedSpawner):
+    """Ours; its runtimes are known to `runtimes`."""
+
+    def runtime(self, hub_id: str) -> Runtime:
+        """See `DockerNamedSpawner`."""
+        found = super().runtime(hub_id)
+        if found not in runtimes():
+            _runtimes.setdefault(asyncio.get_running_loop(), []).append(found)
+        return found
+
+
 def spawners_with(timings: Timings) -> type[DockerNamedSpawner]:
     """Our spawner at another pace."""
-    return type("Spawner", (DockerNamedSpawner,), {"timings": timings})
+    return type("Spawner", (Spawner,), {"timings": timings})
 
 
 class Hub:
@@ -69,6 +85,7 @@ class Hub:
             "spawner_class": self.spawner_class,
             "config": config,
             "hub": self.info,
+            "statsd": Mock(),  # JupyterHub 5 counts failures there
             **self.extra,
         }
 
@@ -168,7 +185,18 @@ class Hub:
 
 def runtimes() -> list[Runtime]:
     """Those of this event loop."""
-    return list(_shared.get(asyncio.get_running_loop(), {}).values())
+    return _runtimes.get(asyncio.get_running_loop(), [])
+
+
+def runtime_of(spawner: DockerNamedSpawner) -> Runtime:
+    """The one of a spawner, made when there is none."""
+    return spawner.runtime(spawner.key.hub)
+
+
+def names_of(spawner: DockerNamedSpawner) -> tuple[str, str]:
+    """What its container is called, and what where somebody else has that name."""
+    how = {"prefix": spawner.prefix, "template": spawner.name_template}
+    return naming.object_name(spawner.key, **how), naming.object_name_for_hub(spawner.key, **how)
 
 
 def runtime() -> Runtime:
@@ -212,7 +240,7 @@ async def end_tasks() -> None:
 
 async def close_runtimes() -> None:
     """End all threads and streams; calls under way are refused from now on."""
-    for one in _shared.pop(asyncio.get_running_loop(), {}).values():
+    for one in _runtimes.pop(asyncio.get_running_loop(), []):
         await one.close()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from tornado import web
 
 from dockernamed import DockerNamedSpawner, naming
+from dockernamed.hub.identity import derived_hub_id
 from dockernamed.hub.ownership import servers_of
 from dockernamed.lifecycle.orphans import OrphanReaper
 from dockernamed.lifecycle.runtime import Runtime
@@ -24,7 +25,7 @@ from support.fake_engine import Container, FakeEngine
 from support.stage import IMAGE, Late, eventually, late, reached
 from support.stub_hub import LOG, SECRET, Hub, close_runtimes, end_tasks
 
-HUB_ID = DockerNamedSpawner.derived_hub_id(SECRET)
+HUB_ID = derived_hub_id(SECRET)
 Work = Coroutine[Any, Any, None]
 
 
@@ -185,7 +186,7 @@ class World:
         """The Engine does what it held back."""
         for fault in self.held:
             fault.release()
-        await eventually(lambda: all(one._work and one._work.done() for one in self.held))
+        await eventually(lambda: all(one.done for one in self.held))
         self.held.clear()
         if self.up:
             await self._finish()
@@ -233,7 +234,9 @@ class World:
         self.fake.lose_streams(how)
         await eventually(lambda: watcher.disconnects > disconnects and watcher.connected)
         self.deaf = False
-        assert not self._unseen()
+        # One list has been read, and no further one will be. What it has told of deaths, the Hub
+        # may be about to clear away, which the Engine knows a moment before the Hub.
+        await eventually(lambda: not self._unseen())
         await self._noticed()
 
     async def restart_hub(self) -> None:

@@ -103,14 +103,20 @@ def test_a_network_that_does_not_exist(hubs: Hubs) -> None:
         ("carrier-pigeon://x", "no way to the Engine at .carrier-pigeon://x.: .* set DOCKER_HOST"),
     ],
 )
-def test_an_engine_that_is_away(hubs: Hubs, address: str, told: str) -> None:
-    """One line says where it should be and what is wrong, and the Hub runs and waits."""
+def test_an_engine_that_is_away(hubs: Hubs, user: str, address: str, told: str) -> None:
+    """One line says where it should be and what is wrong; the Hub runs and waits, and the answer
+    to who starts a server names it too.
+    """
     config = 'c.DockerNamedSpawner.network_name = "lab"'
     with hubs.running(config, env={"DOCKER_HOST": address}) as hub:
         lines = [line for line in hub.log().splitlines() if "Engine" in line]
         assert len(lines) == 1, lines
         assert re.search(f"The Docker Engine cannot be reached, will try again: {told}", lines[0])
         assert "Traceback" not in hub.log()
+        hub.add_user(user)
+        answer = hub.api("POST", f"/users/{user}/server")
+        assert answer.status >= 400
+        assert address in answer.message
 
 
 HOOKS = """

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import jsonschema
 import pytest
-import requests
 from support.hub.browsing import PATIENT
 from support.hub.client import server_path
-from support.hub.hubproc import HUB6, Hub, Hubs
+from support.hub.hubproc import Hub, Hubs
+from support.hub.visitors import Visitor
 
 CONFIG = """
 c.DockerNamedSpawner.profile_list = [
@@ -64,24 +64,38 @@ c.DockerNamedSpawner.group_overrides = {{
 """
 
 
-def config(prefix: str) -> str:
-    """The Hub's settings."""
-    return PATIENT + CONFIG.format(prefix=prefix, blue=f"{prefix}-blue:latest")
+#: Users with a form and hooks of the admin's own.
+CUSTOM = """
+def options_form(spawner):
+    return f"<input name='note' value='for {spawner.user.name}'>"
 
+def options_from_form(form_data):
+    return {"note": form_data["note"][0]}
 
-def coloured(*colours: str) -> dict[str, Any]:
-    """Settings by which one of these may be chosen."""
-    choices: dict[str, Any] = {colour: {} for colour in colours}
-    profile = {"display_name": "Any", "profile_options": {"colour": {"choices": choices}}}
-    return {"profile_list": [profile]}
+def apply_user_options(spawner, user_options):
+    if "note" in user_options:
+        spawner.environment["NOTE"] = user_options["note"]
+
+async def pre_spawn_hook(spawner):
+    spawner.environment["HOOK"] = spawner.environment.get("NOTE", "none") + "!"
+
+BY_USER["custom"] = {
+    "profile_list": [],
+    "common_options": {},
+    "options_form": options_form,
+    "options_from_form": options_from_form,
+    "apply_user_options": apply_user_options,
+    "pre_spawn_hook": pre_spawn_hook,
+}
+"""
 
 
 @pytest.fixture(scope="module")
 def hub(hubs: Hubs) -> Iterator[Hub]:
     """A Hub with two profiles, one of them for the staff, and a number of CPUs for both."""
     prefix = hubs.prefix()
-    by_user = {"saved": coloured("plain", "blue")}
-    with hubs.running(config(prefix), prefix=prefix, by_user=by_user) as hub:
+    config = PATIENT + CONFIG.format(prefix=prefix, blue=f"{prefix}-blue:latest") + CUSTOM
+    with hubs.running(config, prefix=prefix) as hub:
         hub.docker.flavour("blue", "ENV COLOUR=blue")
         assert hub.api("POST", "/groups/staff").status == 201
         yield hub
@@ -101,28 +115,6 @@ def refused(hub: Hub, user: str, body: Any) -> str:
     assert answer.status == 400, answer
     assert hub.docker.creations(since) == []
     return answer.message
-
-
-class Visitor:
-    """A user who has signed in, as a browser does; redirects are not followed."""
-
-    def __init__(self, hub: Hub, user: str) -> None:
-        self._url, self._session = hub.url, requests.Session()
-        self._session.trust_env = False
-        self.get("/hub/login")
-        fields = {"username": user, "password": "", "_xsrf": self._session.cookies["_xsrf"]}
-        answer = self._session.post(f"{hub.url}/hub/login", fields, allow_redirects=False)
-        assert answer.status_code == 302, answer.text
-
-    def get(self, path: str, options: Mapping[str, str] | None = None) -> requests.Response:
-        """A page, with options in its query, as this JupyterHub wants them there."""
-        prefix = "opt-" if HUB6 else ""
-        params = {f"{prefix}{name}": value for name, value in (options or {}).items()}
-        return self._session.get(self._url + path, params=params, allow_redirects=False)
-
-    def close(self) -> None:
-        """End the session."""
-        self._session.close()
 
 
 Visit: TypeAlias = Callable[[Hub, str], Visitor]
@@ -252,21 +244,6 @@ def test_who_may_read_the_schema(hub: Hub, user: str) -> None:
     assert schema_of(hub, f"{user}-nobody").status == 404
 
 
-def test_saved_options_that_are_no_longer_valid(hub: Hub, user: str, visit: Visit) -> None:
-    """A start without options is refused with the reason; the form begins with the defaults."""
-    user = f"saved-{user}"
-    hub.add_user(user)
-    hub.spawn(user, "exp", {"colour": "blue"})
-    hub.halt(user, "exp")
-    hub.configure(f"{config(hub.prefix)}\nBY_USER['saved'] = {coloured('plain', 'red')!r}")
-    hub.restart()
-    assert "colour = 'blue': not a choice" in refused(hub, user, None)
-    assert "choose from: 'plain', 'red'" in refused(hub, user, None)
-    form = visit(hub, user).get(f"/hub/spawn/{user}/exp")
-    assert "begins with the defaults: colour = " in form.text
-    hub.spawn(user, "exp", {"colour": "plain"})
-
-
 def test_profiles_that_cannot_work_end_the_hub(hubs: Hubs) -> None:
     """At its start, with the place and what to write instead."""
     wrong = {"display_name": "A", "kubespawner_override": {"image_pull_policy": "Always"}}
@@ -279,37 +256,16 @@ def test_profiles_that_cannot_work_end_the_hub(hubs: Hubs) -> None:
         hub.close()
 
 
-ADMIN = """
-def options_form(spawner):
-    return f"<input name='note' value='for {spawner.user.name}'>"
-
-def options_from_form(form_data):
-    return {"note": form_data["note"][0]}
-
-def apply_user_options(spawner, user_options):
-    if "note" in user_options:
-        spawner.environment["NOTE"] = user_options["note"]
-
-async def pre_spawn_hook(spawner):
-    spawner.environment["HOOK"] = spawner.environment.get("NOTE", "none") + "!"
-
-c.Spawner.options_form = options_form
-c.Spawner.options_from_form = options_from_form
-c.Spawner.apply_user_options = apply_user_options
-c.Spawner.pre_spawn_hook = pre_spawn_hook
-"""
-
-
-def test_the_admins_own_form_and_hooks(hubs: Hubs, user: str, visit: Visit) -> None:
+def test_the_admins_own_form_and_hooks(hub: Hub, user: str, visit: Visit) -> None:
     """Custom options_form, options_from_form, apply_user_options and pre_spawn_hook still work."""
-    with hubs.running(ADMIN) as hub:
-        visitor = visit(hub, user)
-        assert f"value='for {user}'" in visitor.get(f"/hub/spawn/{user}/exp").text
-        started = visitor.get(f"/hub/spawn/{user}/exp", {"note": "by-link"})
-        assert started.headers["Location"].startswith(f"/hub/spawn-pending/{user}/exp")
-        hub.ready(user, "exp")
-        environment = hub.docker.environment(hub.docker.one(user, "exp"))
-        assert (environment["NOTE"], environment["HOOK"]) == ("by-link", "by-link!")
+    user = f"custom-{user}"
+    visitor = visit(hub, user)
+    assert f"value='for {user}'" in visitor.get(f"/hub/spawn/{user}/exp").text
+    started = visitor.get(f"/hub/spawn/{user}/exp", {"note": "by-link"})
+    assert started.headers["Location"].startswith(f"/hub/spawn-pending/{user}/exp")
+    hub.ready(user, "exp")
+    environment = hub.docker.environment(hub.docker.one(user, "exp"))
+    assert (environment["NOTE"], environment["HOOK"]) == ("by-link", "by-link!")
 
 
 def test_a_link_starts_a_server(hub: Hub, user: str, visit: Visit) -> None:

@@ -122,10 +122,17 @@ def hub(hubs: Hubs) -> Iterator[Hub]:
     """A Hub where most users have the profiles above, and some others."""
     prefix = hubs.prefix()
     config = f"""
-        from dockernamed.handlers import template_paths
+        from dockernamed import template_paths
         c.JupyterHub.template_paths = template_paths
         c.DockerNamedSpawner.profile_list = {profiles(prefix)!r}
         c.DockerNamedSpawner.common_options = {COMMON!r}
+
+        import jupyterhub_fancy_profiles
+        jupyterhub_fancy_profiles.setup_ui(c)
+        BY_USER["fancy"] = {{
+            "additional_profile_form_template_paths": jupyterhub_fancy_profiles.TEMPLATE_PATHS,
+            "common_options": {{}},
+        }}
     """
     by_user = {
         "hostile": {"profile_list": hostile()},
@@ -324,26 +331,13 @@ def test_named_servers_on_the_home_page(hub: Hub, user: str, visit: Visit) -> No
     assert "two" not in hub.servers(user, stopped=True)
 
 
-FANCY = """
-import jupyterhub_fancy_profiles
-jupyterhub_fancy_profiles.setup_ui(c)
-c.DockerNamedSpawner.additional_profile_form_template_paths = (
-    jupyterhub_fancy_profiles.TEMPLATE_PATHS
-)
-c.DockerNamedSpawner.profile_list = {profiles!r}
-"""
-
-
-def test_fancy_profiles(hubs: Hubs, user: str, visit: Visit) -> None:
+def test_fancy_profiles(hub: Hub, user: str, visit: Visit) -> None:
     """jupyterhub-fancy-profiles, unchanged: its page is shown, and what it sends is understood."""
-    prefix = hubs.prefix()
-    config = FANCY.format(profiles=profiles(prefix))
-    with hubs.running(config, prefix=prefix) as hub:
-        hub.docker.flavour("blue", "ENV COLOUR=blue")
-        page = form_of(visit(hub, user), hub, user)
-        page.locator("input[type=radio][value=large]:visible").check()
-        image_list(page).press("ArrowDown")
-        page.get_by_role("option", name="Blue").click()
-        container = start(page, hub, user)
-        assert container["Config"]["Image"] == f"{prefix}-blue:latest"
-        assert container["HostConfig"]["Memory"] == 128 * 2**20
+    user = f"fancy-{user}"
+    page = form_of(visit(hub, user), hub, user)
+    page.locator("input[type=radio][value=large]:visible").check()
+    image_list(page).press("ArrowDown")
+    page.get_by_role("option", name="Blue").click()
+    container = start(page, hub, user)
+    assert container["Config"]["Image"] == f"{hub.prefix}-blue:latest"
+    assert container["HostConfig"]["Memory"] == 128 * 2**20

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -41,7 +42,7 @@ class FakeEngine:
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="fake-engine", daemon=True)
-        self._site: web.UnixSite | None = None
+        self._listening: socket.socket | None = None
 
     def __enter__(self) -> FakeEngine:
         self._thread.start()
@@ -319,9 +320,9 @@ class FakeEngine:
         """All of them, by name."""
         return self._call(lambda: dict(self._core.volumes))
 
-    def add_network(self, name: str) -> None:
+    def add_network(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         """Have a network."""
-        self._call(lambda: self._core.add_network(name))
+        self._call(lambda: self._core.add_network(name, labels))
 
     # --- the thread ------------------------------------------------------------------------
 
@@ -342,13 +343,19 @@ class FakeEngine:
         await self._up()
 
     async def _up(self) -> None:
-        self._site = web.UnixSite(self._runner, str(self.socket))
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(self.socket))
+        self._site = web.SockSite(self._runner, self._listening)
         await self._site.start()
 
     async def _down(self) -> None:
-        if self._site is not None:
+        if self._listening is not None:
+            # asyncio loses a connection that it accepts in the moment in which it stops listening:
+            # those accepted by now first become the server's.
+            self._loop.remove_reader(self._listening)
+            await asyncio.sleep(0)
             await self._site.stop()
-            self._site = None
+            self._listening = None
         self.socket.unlink(missing_ok=True)
         hang_up(self._runner)
 

@@ -28,6 +28,9 @@ c.JupyterHub.load_roles = [
         "scopes": ["admin:users", "admin:groups", "admin:servers", "access:servers", "tokens"],
     }}
 ]
+# The Hub hands no config to its services' processes. One that misses its SIGINT is ended soon.
+from jupyterhub.spawner import LocalProcessSpawner
+LocalProcessSpawner.interrupt_timeout.default_value = 3
 # A busy machine is no reason to fail.
 c.Spawner.start_timeout = 120
 c.Spawner.http_timeout = 60

@@ -1,0 +1,36 @@
+"""A user who has signed in to a Hub, without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import requests
+
+from support.hub.hubproc import HUB6, Hub
+
+
+class Visitor:
+    """Asks for pages as a browser does, after signing in; redirects are not followed.
+
+    Args:
+        hub: whose pages.
+        user: whom its authenticator takes without a password.
+    """
+
+    def __init__(self, hub: Hub, user: str) -> None:
+        self._url, self._session = hub.url, requests.Session()
+        self._session.trust_env = False
+        self.get("/hub/login")
+        fields = {"username": user, "password": "", "_xsrf": self._session.cookies["_xsrf"]}
+        answer = self._session.post(f"{hub.url}/hub/login", fields, allow_redirects=False)
+        assert answer.status_code == 302, answer.text
+
+    def get(self, path: str, options: Mapping[str, str] | None = None) -> requests.Response:
+        """A page, with options in its query, as this JupyterHub wants them there."""
+        prefix = "opt-" if HUB6 else ""
+        params = {f"{prefix}{name}": value for name, value in (options or {}).items()}
+        return self._session.get(self._url + path, params=params, allow_redirects=False)
+
+    def close(self) -> None:
+        """End the session."""
+        self._session.close()
