@@ -42,9 +42,6 @@ class Start:
     """One start under way: what it knows, what it made, and calls that must come to their end.
 
     It looks, plans and acts until a plan was carried out without learning anything new.
-
-    Attributes:
-        writable: paths of new volumes where the server's user can write for sure.
     """
 
     def __init__(
@@ -67,7 +64,14 @@ class Start:
         self._made = rollback.begin(self._key)
         self._calls: set[asyncio.Task[Any]] = set()
         self._container = ""
-        self.writable: frozenset[str] = frozenset()
+        self._writable: frozenset[str] = frozenset()
+
+    @property
+    def homes_in_doubt(self) -> list[str]:
+        """Where the server's user is expected to write, and perhaps cannot."""
+        if not self._owners.matter(self._request.spec):
+            return []
+        return [path for path in self._request.homes if path not in self._writable]
 
     def keep(self) -> None:
         """Let all that was made stay."""
@@ -261,7 +265,7 @@ class Start:
             self._made.reused = container_id
         else:
             spec = self._request.spec
-            self.writable = await self._owners.give(container_id, spec, self._new_volumes())
+            self._writable = await self._owners.give(container_id, spec, self._new_volumes())
         self._watcher.note_starting(container_id)
         try:
             await self._to_its_end(self._things.start(container_id))
