@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 from .. import naming
 from ..desired.network import Access, Endpoint, reached_at
@@ -126,7 +127,7 @@ class Executor:
         try:
             id = await start.run(on_step)
             homes = [path for path in request.homes if path not in start.writable]
-            look = self._owners.look(id, request.spec, homes)
+            look = partial(self._owners.look, id, request.spec, homes)
             answer = await self._with_notes(until_ready(id), look, request.server.key, on_note)
         except BaseException as error:
             if request.keep_failed and isinstance(error, ServerDied):
@@ -143,14 +144,14 @@ class Executor:
     async def _with_notes(
         self,
         work: Awaitable[T],
-        look: Coroutine[Any, Any, list[str]],
+        look: Callable[[], Awaitable[list[str]]],
         key: naming.Key,
         on_note: Callable[[str], None] | None,
     ) -> T:
         """Await some work, and tell on its way, or soon after, what a look brings to light."""
 
         async def tell() -> None:
-            for note in await look:
+            for note in await look():
                 self._log.warning("%s/%s: %s", key.user, key.server, note)
                 if on_note is not None:
                     on_note(note)
