@@ -24,11 +24,12 @@ from typing import Any
 
 from dockernamed import DockerNamedSpawner
 from dockernamed.engine.client import Connection
+from dockernamed.hub.identity import derived_hub_id
 from dockernamed.lifecycle.runtime import Runtime
 from dockernamed.naming import LABEL, LABEL_HUB, LABEL_SERVER, LABEL_USER
 
 SECRET = b"cookie secret"
-HUB = DockerNamedSpawner.derived_hub_id(SECRET)
+HUB = derived_hub_id(SECRET)
 SAMPLE_S = 0.001  # between two looks at the event loop
 BATCH = 50  # polls between two turns of the event loop; JupyterHub spreads them at random
 

@@ -33,6 +33,10 @@ LABEL_HUB = f"{LABEL}.hub"
 LABEL_USER = f"{LABEL}.user"
 LABEL_SERVER = f"{LABEL}.server"
 LABEL_SPEC = f"{LABEL}.spec"
+#: The name that a container was created with, which an image or a copy has no use for.
+LABEL_CONTAINER = f"{LABEL}.container"
+#: Where a container finds the Hub that made it.
+LABEL_API_URL = f"{LABEL}.api_url"
 
 DEFAULT_PREFIX = "jupyter"
 DEFAULT_TEMPLATE = "{prefix}-{username}--{servername}"
@@ -116,6 +120,16 @@ def object_name_for_hub(
     other, and different keys have different names.
     """
     return _hashed(_shape(template, prefix), key, _digest(key.hub, key.user, key.server))
+
+
+def is_name_of(key: Key, name: str) -> bool:
+    """Whether the default template gives a server's container this name, with any prefix."""
+    prefixes = (name[: dash.start()] for dash in re.finditer("-", name))
+    return any(
+        name == object_name(key, prefix=prefix)
+        for prefix in prefixes
+        if _PLAIN.fullmatch(prefix) and len(prefix) <= MAX_PREFIX
+    )
 
 
 def slug(text: str) -> str:

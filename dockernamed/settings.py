@@ -131,8 +131,19 @@ class DockerNamedSettings(Configurable):
     hub_id = Unicode(
         "",
         help="""The id of this Hub, which is written in the labels of its containers and volumes.
-        Empty: derived from the Hub's cookie secret. Set it if you move a Hub and its cookie secret
-        changes. Example: `"physics"`.""",
+        Empty: the id in the file `dockernamed_hub_id` beside `JupyterHub.cookie_secret_file`. At
+        the Hub's first start it is derived from the cookie secret and written there. Set it if you
+        move a Hub without these files. Example: `"physics"`.""",
+    ).tag(config=True)
+
+    volumes_of_another_hub = CaselessStrEnum(
+        ["warn", "refuse"],
+        default_value="warn",
+        help="""What to do at a server's first start if the Engine has volumes of the same user and
+        server under another hub id, because the Hub was moved, and its database and cookie secret
+        are new: `warn` in the log and the start's progress, and start with new, empty volumes; or
+        `refuse` to start. Both name the value of `hub_id` with which this Hub uses the volumes.
+        Example: `"refuse"`.""",
     ).tag(config=True)
 
     # --- files -----------------------------------------------------------------------------

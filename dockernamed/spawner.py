@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import inspect
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -32,10 +30,13 @@ from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error, hub_advice
+from .hub.identity import hub_id_of
+from .hub.other_hubs import another_hub_at
 from .hub.ownership import OfOthers, of_others, ports_of_others
 from .hub.sent_options import ask_for_defaults, were_sent
 from .images.prepull import prepull
 from .images.puller import Progress
+from .lifecycle import earlier_volumes
 from .lifecycle.attempt import StartAttempt
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
@@ -90,13 +91,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     @property
     def key(self) -> naming.Key:
         """Who this server is."""
-        hub = self.hub_id or self.derived_hub_id(self.user.settings["cookie_secret"])
+        hub = self.hub_id or hub_id_of(self.user.settings["cookie_secret"])
         return naming.Key(hub, self.user.name, self.name)
-
-    @staticmethod
-    def derived_hub_id(cookie_secret: bytes) -> str:
-        """A Hub's id from what persists with it; the secret cannot be told from it."""
-        return hmac.new(cookie_secret, b"dockernamed hub id", hashlib.sha256).hexdigest()[:12]
 
     def connection(self) -> Connection:
         """Where the Engine is, as the settings have it."""
@@ -107,7 +103,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def runtime(self, hub_id: str) -> Runtime:
         """The Engine as this Hub sees it, shared by all its spawners."""
         return Runtime.shared(
-            self.connection(), hub_id, self.log, self.max_parallel_calls, self.timings
+            self.connection(),
+            hub_id,
+            self.log,
+            self.max_parallel_calls,
+            self.timings,
+            partial(another_hub_at, patience=self.timings.other_hub),
         )
 
     @cached_property
@@ -275,8 +276,33 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         attempt.settings = settings
         # What the server is told of its limits.
         self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
+        await self._look_for_earlier_volumes(settings)
         self._progress.tell(5, f"Looking for image {self.image}")
         attempt.image = await self._pull(self._runtime, self.image, self._pulling) or {}
+
+    async def _look_for_earlier_volumes(self, settings: ResolvedSettings) -> None:
+        """At a first start, say that the Engine has the server's volumes under another hub id.
+
+        Raises:
+            ForeignObject: it has, and such a start is to be refused.
+        """
+        volumes, refuse = settings.volumes, self.volumes_of_another_hub == "refuse"
+        if self._state.volumes or not any(one.identity for one in volumes.all):
+            return
+        try:
+            earlier = await self._runtime.earlier_volumes.of(settings.key)
+        except errors.EngineError as error:
+            if refuse:
+                raise
+            self.log.warning("Cannot look for volumes under other hub ids: %s", error)
+            return
+        if earlier is None:
+            return
+        if refuse:
+            raise earlier_volumes.refusal(earlier, settings.key)
+        note = earlier_volumes.note(earlier, settings.key)
+        self.log.warning("%s: %s", self._log_name, note)
+        self._progress.tell(0, note)
 
     async def _host_port(self) -> int:
         """A port of the Engine's host for this server alone."""
@@ -380,7 +406,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             endpoint = await self._runtime.backend.start(
                 StartRequest(
-                    server=ServerRef(settings.key, others=others.containers),
+                    server=ServerRef(settings.key, others=others.containers, made=self._state.made),
                     spec=spec,
                     env=split(env),
                     files=attempt.files,
@@ -401,6 +427,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             {**self._state.volumes, **volumes.remembered},
             settings.image,
             settings.kept,
+            self._made(endpoint.id),
         )
         self._watch()
         self._progress.tell(90, "The server is ready")
@@ -418,8 +445,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self, settings: ResolvedSettings, image: Mapping[str, Any]
     ) -> tuple[VolumePlan, OfOthers]:
         """The server's mounts, and what other servers have of what it might take for its own."""
-        asked = (settings.volumes.server_volume, *settings.volumes.mounts)
-        names = [one.mount.source for one in asked if one is not None and one.identity]
+        names = [one.mount.source for one in settings.volumes.all if one.identity]
         others = self._of_others(*settings.names, *names)
         plan = plan_volumes(
             settings.volumes,
@@ -434,7 +460,17 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     @property
     def _server_ref(self) -> ServerRef:
         """Whose containers are ours, whatever we and others were called before."""
-        return ServerRef(self.key, self.object_id, self._of_others().containers)
+        others = self._of_others().containers
+        return ServerRef(self.key, self.object_id, others, self._state.made)
+
+    def _made(self, id: str) -> Mapping[str, str]:
+        """`ServerState.made` for a container that is ours, and for earlier ones with copies."""
+        watcher, before = self._runtime.watcher, self._state.made
+        records = watcher.find(self.user.name, self.name)
+        copied = {one.start for one in records if before.get(one.start, one.id) != one.id}
+        earlier = {start: made for start, made in before.items() if start in copied}
+        record = watcher.get(id)
+        return {**earlier, record.start: id} if record is not None and record.start else earlier
 
     def _of_others(self, *mentions: str) -> OfOthers:
         """What other servers of the Hub have of some names, and of this server's containers."""
@@ -506,7 +542,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             if found is None:
                 return 0
             # A Hub that was killed in the middle of a start left no id, but labels.
-            self._state = replace(self._state, object_id=found)
+            self._state = replace(self._state, object_id=found, made=self._made(found))
         elif not record.running:
             if self._monitor is None and record.ended:
                 self._log_end(record, "ended while the Hub was down (was the Engine restarted?)")

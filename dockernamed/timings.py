@@ -51,6 +51,8 @@ class Timings:
         connect_to_port: that a port of the Engine's host may stay silent before it counts as free.
         orphans_again: at least between two looks at orphans that could not be dealt with.
         network_facts: for which what the Engine said of a network is used again.
+        other_hub: that another Hub is waited for, which may have a container with our labels.
+        other_volumes: for which the list of volumes under other hub ids is used again.
         network_exists: that the Hub's start waits to learn whether the servers' network exists.
         look_at_homes: that a server which is ready waits to learn whether its user can write.
         list_images: that the options form waits to learn which images the Engine has.
@@ -86,6 +88,8 @@ class Timings:
     connect_to_port: float = 1.0
     orphans_again: float = 1.0
     network_facts: float = 30.0
+    other_hub: float = 2.0
+    other_volumes: float = 30.0
     network_exists: float = 5.0
     look_at_homes: float = 2.0
     list_images: float = 2.0

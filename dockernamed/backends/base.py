@@ -7,7 +7,7 @@ own API, with its answers as the frozen values below, and the contract suite pas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -15,11 +15,12 @@ from typing import Protocol
 from ..desired.accounts import Account, Directory
 from ..desired.environment import Environment
 from ..desired.network import Location
-from ..desired.plan import ServerRef
+from ..desired.provenance import ServerRef
 from ..desired.spec import ServerSpec
 from ..errors import EngineError
 
 __all__ = [
+    "AskForHub",
     "Can",
     "Environment",
     "Incomplete",
@@ -29,7 +30,17 @@ __all__ = [
     "ServerRef",
     "StartRequest",
     "Things",
+    "nobody_else",
 ]
+
+
+#: Whether a Hub that is not this one answers at the URL of an API.
+AskForHub = Callable[[str], Awaitable[bool]]
+
+
+async def nobody_else(api_url: str) -> bool:
+    """For who cannot ask: there is no other Hub."""
+    return False
 
 
 class Can(str, Enum):

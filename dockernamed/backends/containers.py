@@ -15,6 +15,7 @@ from ..engine.archive import pack, pack_directories, text_of
 from ..engine.client import Engine
 from ..errors import EngineError, NotFound
 from .base import Can, Incomplete, Seen, SeenNetwork, SeenVolume
+from .observed import name_in
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
 #: version 23 may deadlock for good when many are removed while networks are listed.
@@ -45,7 +46,7 @@ class Containers:
         start_id: str,
     ) -> str:
         """See `base.Things.create`."""
-        body = container_config(spec, env, start_id=start_id)
+        body = container_config(spec, env, name=name, start_id=start_id)
         id = await self._engine.create_container(name, body)
         if files:
             try:
@@ -195,7 +196,7 @@ def _seen_in_list(item: Mapping[str, Any]) -> Seen:
     state = str(item.get("State", "")).lower()
     return Seen(
         id=str(item["Id"]),
-        name=str((item.get("Names") or [""])[0]).lstrip("/"),
+        name=name_in(item),
         labels=item.get("Labels") or {},
         running=state not in (*_NEVER_RAN, *_ENDED),
         has_run=state not in _NEVER_RAN,

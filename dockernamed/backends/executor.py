@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -18,10 +27,19 @@ from ..desired.plan import Op, plan_delete, plan_stop
 from ..errors import ConfigError, Conflict, EngineError, EngineUnavailable, NotFound, ServerDied
 from ..timeouts import ended, within
 from ..timings import DEFAULT, Timings
-from .base import Can, SeenNetwork, ServerRef, StartRequest, Things
+from .base import (
+    AskForHub,
+    Can,
+    SeenNetwork,
+    SeenVolume,
+    ServerRef,
+    StartRequest,
+    Things,
+    nobody_else,
+)
 from .owners import Owners
 from .rollback import Rollback, force_remove
-from .start import Start, instances_of, say
+from .start import Start, containers_of, instances_of, of_another_hub, other_hub, say
 from .watcher import ObservedContainer, Watcher
 
 T = TypeVar("T")
@@ -35,6 +53,7 @@ class Executor:
         watcher: whose table says what there is.
         log: where each step is told with its cause.
         timings: how long is waited for what.
+        another_hub_at: asked about the Hub of a container that this Hub's database does not know.
     """
 
     def __init__(
@@ -43,9 +62,10 @@ class Executor:
         watcher: Watcher,
         log: logging.Logger,
         timings: Timings = DEFAULT,
+        another_hub_at: AskForHub = nobody_else,
     ) -> None:
         self._things, self._watcher, self._log = things, watcher, log
-        self._timings = timings
+        self._timings, self._another_hub_at = timings, another_hub_at
         self.rollback = Rollback(things, watcher, log, timings)
         self._owners = Owners(things, log)
         self._undoing: dict[naming.Key, asyncio.Task[None]] = {}
@@ -59,6 +79,7 @@ class Executor:
             EngineUnavailable: the Engine has never been seen yet, and does not come.
         """
         await self._table_filled(self._timings.engine_first_seen)
+        server = await self._without_other_hubs(server)
         found = instances_of(self._watcher, server)
         return next((one.id for one in found if one.running), None)
 
@@ -80,6 +101,25 @@ class Executor:
         if not seen.running or seen.place is None:
             raise ServerDied(seen.exit_code, seen.oom, "")
         return Endpoint(seen.id, seen.name, *reached_at(seen.place, seen.name, port, access))
+
+    async def _without_other_hubs(self, server: ServerRef) -> ServerRef:
+        """The same server, to which no container of another Hub that lives belongs."""
+        theirs = await self._of_other_hubs(server)
+        for record in theirs:
+            self._log.warning("Leaving container %s to %s", record.name, other_hub(record.api_url))
+        others = {*server.others, *(record.id for record in theirs)}
+        return replace(server, others=others) if theirs else server
+
+    async def _of_other_hubs(self, server: ServerRef) -> list[ObservedContainer]:
+        """What looks like a server's, but belongs to another Hub of the same id that lives.
+
+        Nobody is asked about a container whose id the Hub has: in most cases, about none.
+        """
+        records = containers_of(self._watcher, server)
+        doubtful = [record for record in records if not server.knows(record.id)]
+        urls = {record.api_url for record in doubtful}
+        living = {url for url in urls if await self._another_hub_at(url)}
+        return [record for record in doubtful if record.api_url in living]
 
     async def _table_filled(self, patience: float | None) -> None:
         try:
@@ -112,7 +152,7 @@ class Executor:
             What ``until_ready`` does.
 
         Raises:
-            ForeignObject: a name or volume belongs to somebody else.
+            ForeignObject: a name or volume belongs to somebody else, or the server to another Hub.
             ConfigError: files are to be put into what cannot be given any.
             EngineError: a step failed. Whatever is raised, nothing of this start is left: neither
                 a container nor a volume that it made. What the Engine cannot be asked to remove
@@ -123,12 +163,23 @@ class Executor:
             hint = "servers of this backend cannot be given certificates"
             raise ConfigError("JupyterHub.internal_ssl", True, hint)
         await self._quiet(request.server, self._timings.engine_first_seen)
-        start = Start(self._things, self._watcher, self.rollback, self._owners, self._log, request)
+        for record in await self._of_other_hubs(request.server):
+            raise of_another_hub(record.name, record.api_url, request.server.key.hub)
+        start = Start(
+            self._things,
+            self._watcher,
+            self.rollback,
+            self._owners,
+            self._log,
+            request,
+            self._another_hub_at,
+        )
         try:
             id = await start.run(on_step)
             homes = [path for path in request.homes if path not in start.writable]
             look = partial(self._owners.look, id, request.spec, homes)
-            answer = await self._with_notes(until_ready(id), look, request.server.key, on_note)
+            async with self._notes(look, request.server.key, on_note):
+                answer = await until_ready(id)
         except BaseException as error:
             if request.keep_failed and isinstance(error, ServerDied):
                 start.keep()
@@ -141,14 +192,14 @@ class Executor:
         start.keep()
         return answer
 
-    async def _with_notes(
+    @asynccontextmanager
+    async def _notes(
         self,
-        work: Awaitable[T],
         look: Callable[[], Awaitable[list[str]]],
         key: naming.Key,
         on_note: Callable[[str], None] | None,
-    ) -> T:
-        """Await some work, and tell on its way, or soon after, what a look brings to light."""
+    ) -> AsyncIterator[None]:
+        """While something else goes on, or soon after, tell what a look brings to light."""
 
         async def tell() -> None:
             for note in await look():
@@ -158,9 +209,8 @@ class Executor:
 
         telling = asyncio.ensure_future(tell())
         try:
-            answer = await work
+            yield
             await asyncio.wait({telling}, timeout=self._timings.look_at_homes)
-            return answer
         finally:
             await ended(telling)
 
@@ -192,6 +242,7 @@ class Executor:
             EngineError: it could not be done, and trying again did not help.
         """
         await self._quiet(server, self._timings.engine_first_seen)
+        server = await self._without_other_hubs(server)
 
         async def stop() -> None:
             for step in plan_stop(instances_of(self._watcher, server), keep=keep):
@@ -216,6 +267,7 @@ class Executor:
             EngineError: as for `stop`.
         """
         await self._quiet(server, patience)
+        server = await self._without_other_hubs(server)
 
         async def delete() -> None:
             for step in plan_delete(instances_of(self._watcher, server)):
@@ -223,6 +275,10 @@ class Executor:
                 await self._remove(step.target)
 
         await self.rollback.retry(delete, patience)
+
+    async def volumes(self) -> Sequence[SeenVolume]:
+        """All volumes of the backend, whoever made them."""
+        return await self._things.list_volumes({})
 
     async def delete_volumes(
         self, hub: str, goes: Callable[[Mapping[str, Mapping[str, str]]], Iterable[str]]

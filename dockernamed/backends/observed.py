@@ -9,7 +9,17 @@ from enum import Enum
 from sys import intern
 from typing import Any
 
-from ..naming import LABEL_SERVER, LABEL_SPEC, LABEL_USER, key_of
+from ..desired.provenance import Provenance
+from ..desired.spec import LABEL_START
+from ..naming import (
+    LABEL_API_URL,
+    LABEL_CONTAINER,
+    LABEL_SERVER,
+    LABEL_SPEC,
+    LABEL_USER,
+    Key,
+    key_of,
+)
 
 _EXIT_STATUS = re.compile(r"Exited \((-?\d+)\)")
 
@@ -65,6 +75,9 @@ class ObservedContainer:
         endpoint_fingerprint: stands for the addresses and ports that the last list told since the
             container was started: equal numbers, equal places. None when no list has told yet.
         network_changes: how often it was heard to be connected to a network or disconnected.
+        made_as: the name that it was created with, from its label; "" when it has none.
+        start: of which start it is, likewise.
+        api_url: where it finds its Hub, likewise.
     """
 
     id: str
@@ -80,6 +93,14 @@ class ObservedContainer:
     stopped: bool = False
     endpoint_fingerprint: int | None = None
     network_changes: int = 0
+    made_as: str = ""
+    start: str = ""
+    api_url: str = ""
+
+    def provenance(self, hub: str) -> Provenance:
+        """Where it comes from, as one of the containers that have this Hub's label."""
+        key = Key(hub, self.user, self.server)
+        return Provenance(self.id, self.name, key, self.made_as, self.start)
 
     @property
     def running(self) -> bool:
@@ -93,22 +114,24 @@ class ObservedContainer:
 
 
 def make(
-    id: str, name: str, user: str, server: str, spec: str, image: str, state: State,
+    id: str, name: str, labels: Mapping[str, str], image: str, state: State,
     exit_code: int | None = None, endpoint_fingerprint: int | None = None,
 ) -> ObservedContainer:  # fmt: skip
     """A record whose strings are shared, where many containers have the same."""
-    image, spec, server = intern(image), intern(spec), intern(server)
-    name, user = name.lstrip("/"), intern(user)
+    name, made_as = name.lstrip("/"), labels.get(LABEL_CONTAINER, "")
     return ObservedContainer(
         id,
         name,
-        user,
-        server,
-        spec,
-        image,
+        intern(labels.get(LABEL_USER, "")),
+        intern(labels.get(LABEL_SERVER, "")),
+        intern(labels.get(LABEL_SPEC, "")),
+        intern(image),
         state,
         exit_code,
         endpoint_fingerprint=endpoint_fingerprint,
+        made_as=name if made_as == name else made_as,
+        start=labels.get(LABEL_START, ""),
+        api_url=intern(labels.get(LABEL_API_URL, "")),
     )
 
 
@@ -120,12 +143,12 @@ def unknown(id: str) -> ObservedContainer:
 def from_event(id: str, attributes: Mapping[str, str]) -> ObservedContainer:
     """Of a container first heard of by an event, before what the event says of its state."""
     name, image = attributes.get("name", ""), attributes.get("image", "")
-    return _labelled(id, name, attributes, image, State.CREATED)
+    return make(id, name, attributes, image, State.CREATED)
 
 
 def from_list(item: Mapping[str, Any]) -> ObservedContainer | None:
     """Of an item of the Engine's list, unless it is none of ours."""
-    id, names, labels = item.get("Id"), item.get("Names") or [""], item.get("Labels") or {}
+    id, labels = item.get("Id"), item.get("Labels") or {}
     if not isinstance(id, str) or key_of(labels) is None:
         return None
     state = _STATES.get(str(item.get("State", "")).lower(), State.RUNNING)
@@ -135,7 +158,13 @@ def from_list(item: Mapping[str, Any]) -> ObservedContainer | None:
         code = int(found[1]) if found else item.get("ExitCode")  # the latter is Podman's
     image = str(item.get("Image", ""))
     fingerprint = _fingerprint(item) if state is State.RUNNING else None
-    return _labelled(id, names[0], labels, image, state, code, fingerprint)
+    return make(id, name_in(item), labels, image, state, code, fingerprint)
+
+
+def name_in(item: Mapping[str, Any]) -> str:
+    """The name in an item of the Engine's list, which also has those of links to it (``/a/b``)."""
+    names = (str(name).lstrip("/") for name in item.get("Names") or ())
+    return next((name for name in names if "/" not in name), "")
 
 
 def _fingerprint(item: Mapping[str, Any]) -> int:
@@ -197,17 +226,3 @@ def exit_code_of(attributes: Mapping[str, str]) -> int | None:
 def time_of(event: Mapping[str, Any]) -> float:
     """When it was, in seconds by the Engine's clock."""
     return float(event.get("timeNano") or 0) / 1e9 or float(event.get("time") or 0)
-
-
-def _labelled(
-    id: str,
-    name: str,
-    labels: Mapping[str, str],
-    image: str,
-    state: State,
-    exit_code: int | None = None,
-    endpoint_fingerprint: int | None = None,
-) -> ObservedContainer:
-    user, server = labels.get(LABEL_USER, ""), labels.get(LABEL_SERVER, "")
-    spec = labels.get(LABEL_SPEC, "")
-    return make(id, name, user, server, spec, image, state, exit_code, endpoint_fingerprint)

@@ -178,7 +178,10 @@ class Rollback:
         await self._halt(made)
         if made.in_doubt:
             found = await self._things.list({LABEL_START: made.id})
-            made.containers |= {one.id for one in found}
+            # A copy that somebody made of one meanwhile has its labels, but not its name.
+            made.containers |= {
+                one.id for one in found if one.labels.get(naming.LABEL_CONTAINER) == one.name
+            }
             made.in_doubt = not made.containers
         for container_id in list(made.containers):
             await force_remove(self._things, self._watcher, container_id)

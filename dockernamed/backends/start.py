@@ -27,12 +27,13 @@ from ..desired.plan import (
     no_shell,
     plan_start,
 )
-from ..desired.spec import LABEL_START, ServerSpec, spec_hash, volumes_of
-from ..errors import EngineError, NameTaken, NotFound
-from .base import Can, Incomplete, ServerRef, StartRequest, Things
+from ..desired.provenance import Provenance
+from ..desired.spec import LABEL_START, ServerSpec, container_labels, spec_hash, volumes_of
+from ..errors import EngineError, ForeignObject, NameTaken, NotFound
+from .base import AskForHub, Can, Incomplete, ServerRef, StartRequest, Things
 from .owners import Owners
 from .rollback import TRANSIENT, Rollback, force_remove
-from .watcher import Watcher
+from .watcher import ObservedContainer, Watcher
 
 T = TypeVar("T")
 
@@ -54,9 +55,10 @@ class Start:
         owners: Owners,
         log: logging.Logger,
         request: StartRequest,
+        another_hub_at: AskForHub,
     ) -> None:
         self._things, self._watcher, self._rollback, self._log = things, watcher, rollback, log
-        self._owners = owners
+        self._owners, self._another_hub_at = owners, another_hub_at
         if Can.KEEP not in things.can:
             request = replace(request, spec=replace(request.spec, process=()))
         self._request, self._desired = request, _desired(request)
@@ -227,14 +229,8 @@ class Start:
             if files:
                 await self._things.renew(container_id, spec, env, files)
         self._made.containers.add(container_id)
-        self._watcher.note_created(
-            container_id,
-            name,
-            self._key.user,
-            self._key.server,
-            spec_hash(spec, env),
-            spec.image,
-        )
+        labels = container_labels(spec, env, name=name, start_id=self._made.id)
+        self._watcher.note_created(container_id, name, labels, spec.image)
         return container_id
 
     async def _id_after_lost_answer(self, name: str) -> str:
@@ -253,6 +249,10 @@ class Start:
             seen = await self._things.inspect(name)
         except NotFound:
             return Holder()
+        server, api_url = self._request.server, seen.labels.get(naming.LABEL_API_URL, "")
+        ours = server.has(Provenance.read(seen.id, seen.name, seen.labels))
+        if ours and not server.knows(seen.id) and await self._another_hub_at(api_url):
+            raise of_another_hub(name, api_url, self._key.hub)
         return Holder(seen.id, seen.labels)
 
     async def _start(self, container_id: str) -> None:
@@ -294,16 +294,35 @@ class Start:
         return await asyncio.shield(task)
 
 
-def instances_of(watcher: Watcher, server: ServerRef) -> list[Instance]:
+def other_hub(api_url: str) -> str:
+    """The Hub that another Hub's container says it belongs to, in words."""
+    return f"another Hub that has this Hub's id and answers at {api_url}"
+
+
+def of_another_hub(name: str, api_url: str, hub: str) -> ForeignObject:
+    """The refusal of a start that would take a container from a Hub that lives."""
+    return ForeignObject("container", name, other_hub(api_url), own_id(hub))
+
+
+def own_id(hub: str) -> str:
+    """What to do about two Hubs of one id."""
+    return f"give one of the two an id of its own, such as c.DockerNamedSpawner.hub_id = '{hub}-2'"
+
+
+def containers_of(watcher: Watcher, server: ServerRef) -> list[ObservedContainer]:
     """Every container of a server, from the watcher's table: no request."""
     key = server.key
-    found = {record.id: (record, key) for record in watcher.find(key.user, key.server)}
+    found = {record.id: record for record in watcher.find(key.user, key.server)}
     if (own := watcher.get(server.own_id)) is not None:
-        found[own.id] = (own, naming.Key(key.hub, own.user, own.server))
+        found[own.id] = own
+    return [record for record in found.values() if server.has(record.provenance(key.hub))]
+
+
+def instances_of(watcher: Watcher, server: ServerRef) -> list[Instance]:
+    """The same, as a plan needs it."""
     return [
         Instance(record.id, record.running, record.spec)
-        for record, whose in found.values()
-        if server.has(record.id, whose)
+        for record in containers_of(watcher, server)
     ]
 
 

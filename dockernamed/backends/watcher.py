@@ -112,9 +112,6 @@ class Watcher:
 
     # --- the table -------------------------------------------------------------------------
 
-    def __len__(self) -> int:
-        return len(self._table)
-
     def get(self, id: str) -> ObservedContainer | None:
         """The container with this id, or None when no such container is known."""
         return self._table.get(id)
@@ -232,13 +229,11 @@ class Watcher:
 
     # --- what we did ourselves -------------------------------------------------------------
 
-    def note_created(
-        self, id: str, name: str, user: str, server: str, spec: str, image: str
-    ) -> None:
+    def note_created(self, id: str, name: str, labels: Mapping[str, str], image: str) -> None:
         """We created a container; fine when its event was quicker."""
         self._hear(id)
         if id not in self._table and id not in self._gone:
-            self._put(observed.make(id, name, user, server, spec, image, State.CREATED))
+            self._put(observed.make(id, name, labels, image, State.CREATED))
 
     def note_starting(self, id: str) -> None:
         """We are about to start a container: how it ended before no longer counts."""

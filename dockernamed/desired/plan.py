@@ -7,13 +7,14 @@ of no use), it adds that to what is observed and asks for the next plan.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from .. import naming
 from ..errors import ForeignObject
 from .entrypoint import SHELL
+from .provenance import Provenance, ServerRef
 from .spec import drift
 
 #: Modes of Docker and Podman in which a container need not be in a network.
@@ -35,37 +36,10 @@ class Op(str, Enum):
     REUSE = "reuse"
 
 
+#: Who has what carries a server's labels, and was not made for it.
+COPY = "somebody who ran an image that has the labels of this server"
 #: Steps that come before all others, and after which there is something new to plan with.
 LOOKS = frozenset({Op.CLAIM_VOLUME, Op.LOOK_AT_VOLUME, Op.LOOK_AT_NETWORKS})
-
-
-@dataclass(frozen=True)
-class ServerRef:
-    """Whose containers are meant: a server, and what is known beyond the containers' labels.
-
-    Users and servers are renamed, labels are not: the ids that the Hub keeps decide first.
-
-    Attributes:
-        key: the server, as it is called now.
-        own_id: id in the Hub's state: this server's container, whatever its labels say.
-        others: ids that the Hub keeps for other servers: theirs, whatever their labels say.
-    """
-
-    key: naming.Key
-    own_id: str = ""
-    others: Container[str] = ()
-
-    def has(self, id: str, key: naming.Key | None) -> bool:
-        """Whether a container is this server's: the one place where that is decided.
-
-        Labels are believed here, which an image can carry and ``docker commit`` hands on. Where
-        more is to be asked of a container that the Hub has no id of, it is asked here.
-
-        Args:
-            id: the container's.
-            key: whose it is by its labels.
-        """
-        return (bool(id) and id == self.own_id) or (key == self.key and id not in self.others)
 
 
 @dataclass(frozen=True)
@@ -278,11 +252,13 @@ def _create(desired: Desired, observed: Observed, cause: str) -> list[Step]:
         holder = observed.holders.get(name)
         if holder is None or not holder.id:
             return [Step(Op.CREATE, name, cause, once, notable)]
-        ours = desired.server.has(holder.id, naming.key_of(holder.labels))
+        found = Provenance.read(holder.id, name, holder.labels)
+        ours = desired.server.has(found)
         if ours and holder.id not in observed.stuck:
             unknown = Step(Op.REMOVE, holder.id, "ours, and unknown until now", notable=True)
             return [unknown, Step(Op.CREATE, name, "replaced", once)]
-        owner = describe_owner(holder.labels)
+        copied = found.key == desired.server.key and not found.is_original(desired.server.made)
+        owner = COPY if copied else describe_owner(holder.labels)
         cause, notable = f"the container name {name} is in use by {owner}", True
     hint = "set another c.DockerNamedSpawner.prefix"
     raise ForeignObject("container", desired.names[-1], owner, hint)

@@ -100,6 +100,9 @@ class ServerState:
         volumes: where → name of each volume whose name tells servers or users apart, for good.
         image: reference of the last start.
         settings: those of the last start, for good; None where it never started.
+        made: value of the label `LABEL_START` → id of the container that the last start made, for
+            good: what has this label and another id is a copy. Earlier ones too, while there is
+            such a copy.
     """
 
     object_id: str = ""
@@ -107,6 +110,7 @@ class ServerState:
     volumes: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
     settings: KeptSettings | None = None
+    made: Mapping[str, str] = field(default_factory=dict)
 
     def without_container(self) -> ServerState:
         """The same once the container is gone: volumes and settings stay."""
@@ -120,6 +124,7 @@ class ServerState:
             "volumes": dict(self.volumes),
             "image": self.image,
             "settings": self.settings and self.settings.to_json(),
+            "made": dict(self.made),
         }
         return {name: value for name, value in kept.items() if value}
 
@@ -132,6 +137,7 @@ class ServerState:
             dict(kept.get("volumes", {})),
             kept.get("image", ""),
             KeptSettings.from_json(kept.get("settings")),
+            dict(kept.get("made", {})),
         )
 
 

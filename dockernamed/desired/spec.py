@@ -78,13 +78,36 @@ class ServerSpec:
         return str(self.config.get("User") or self.user or self.image_user)
 
 
-def container_config(spec: ServerSpec, env: Environment, *, start_id: str = "") -> dict[str, Any]:
+def container_labels(
+    spec: ServerSpec, env: Environment, *, name: str = "", start_id: str = ""
+) -> dict[str, str]:
+    """The labels that make a container ours: whose it is, what it was made from, by which start.
+
+    Args:
+        spec: what is wanted.
+        env: the environment.
+        name: the container's; "" omits its label, as of the next one.
+        start_id: random text for this start.
+    """
+    more = {
+        naming.LABEL_CONTAINER: name,
+        naming.LABEL_API_URL: env.common.get("JUPYTERHUB_API_URL", ""),
+        LABEL_START: start_id,
+    }
+    ours = {**naming.labels(spec.key), naming.LABEL_SPEC: spec_hash(spec, env)}
+    return ours | {label: value for label, value in more.items() if value}
+
+
+def container_config(
+    spec: ServerSpec, env: Environment, *, name: str = "", start_id: str = ""
+) -> dict[str, Any]:
     """The body of ``POST /containers/create`` for a spec.
 
     Args:
         spec: what is wanted.
         env: the environment, all of which is in the body.
-        start_id: random text for this start, written into a label; "" omits the label.
+        name: as of `container_labels`.
+        start_id: likewise; volumes get it too.
 
     Returns:
         A new dict in the Engine API's spelling.
@@ -98,13 +121,12 @@ def container_config(spec: ServerSpec, env: Environment, *, start_id: str = "") 
     body: dict[str, Any] = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in env.all.items()],
-        "Labels": {**naming.labels(spec.key), naming.LABEL_SPEC: spec_hash(spec, env)},
+        "Labels": container_labels(spec, env, name=name, start_id=start_id),
         "ExposedPorts": {port: {}},
         "HostConfig": _host_config(replace(spec, mounts=mounts), port),
     }
     if spec.command is not None:
         body["Cmd"] = list(spec.command)
-    body["Labels"] |= label
     extra = _further(spec)
     if spec.process:
         body["Entrypoint"], body["Cmd"] = shell_line(spec.process), []

@@ -55,6 +55,11 @@ class RequestedVolumes:
     server_volume: RequestedMount | None = None
     mounts: tuple[RequestedMount, ...] = ()
 
+    @property
+    def all(self) -> tuple[RequestedMount, ...]:
+        """All of them, the server's own volume first."""
+        return (*((self.server_volume,) if self.server_volume else ()), *self.mounts)
+
 
 @dataclass(frozen=True)
 class VolumePlan:

@@ -20,10 +20,11 @@ from ..lifecycle.orphans import OrphanReaper
 from ..lifecycle.runtime import Runtime
 from ..options.unread import OURS
 from ..timeouts import within
-from . import handlers
+from . import handlers, identity
 from .config_check import check_config
 from .config_types import Fault, literal
 from .ownership import servers_of
+from .user_deletion import refuse_while_servers_run
 
 if TYPE_CHECKING:
     from ..spawner import DockerNamedSpawner
@@ -61,10 +62,11 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     if not issubclass(app.spawner_class, ours) or app.show_config or app.show_config_json:
         return
     settings = _checked(app, ours)
-    hub_id = settings.hub_id or ours.derived_hub_id(app.cookie_secret)
+    hub_id = settings.hub_id or _hub_id(app)
     runtime = settings.runtime(hub_id)
     _before_start(app, partial(_check_network, app, settings.network_name, runtime))
     await asyncio.shield(app._start_future)
+    refuse_while_servers_run(app.authenticator)
     if settings.prepull:
         _background(asyncio.ensure_future(settings.prepull_all(runtime)))
     if settings.orphans == "off":
@@ -81,6 +83,8 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         interval=settings.orphan_interval,
         log=settings.log,
         timings=runtime.timings,
+        another_hub_at=runtime.another_hub_at,
+        here=app.hub.api_url,
     )
     _background(asyncio.ensure_future(reaper.run()))
 
@@ -98,6 +102,15 @@ def _checked(app: JupyterHub, ours: type[DockerNamedSpawner]) -> Any:
     for line in findings.unread:
         app.log.warning("This line of the configuration has no effect: %s", line)
     return findings.settings
+
+
+def _hub_id(app: JupyterHub) -> str:
+    """The Hub's own; ends a Hub that cannot know it, and would give new homes to everybody."""
+    try:
+        return identity.hub_id_of(app.cookie_secret)
+    except ConfigError as error:
+        _end(app, [str(error)])
+        raise
 
 
 def _before_start(app: JupyterHub, check: Callable[[], Awaitable[None]]) -> None:

@@ -2,6 +2,7 @@
 
 - ``GET {hub}/api/dockernamed/options/{user}``: what a user may send, as a JSON Schema. A Hub whose
   spawner is ours has it by itself.
+- ``GET {hub}/api/dockernamed/hub``: which Hub this is, for another one that has the same id.
 - The home page with the image of each server, where the config asks for it::
 
     from dockernamed.handlers import template_paths
@@ -19,6 +20,7 @@ from tornado import web
 
 from ..errors import ConfigError
 from ..options.form import TEMPLATES
+from .other_hubs import INSTANCE, PATH
 
 #: Whoever may start a user's servers may see what to start them with: users for themselves.
 START = "start:servers" if "start:servers" in scope_definitions else "servers"
@@ -48,7 +50,18 @@ class OptionsHandler(APIHandler):  # type: ignore[misc]  # JupyterHub has no typ
         self.finish(json.dumps(schema))
 
 
+class HubHandler(APIHandler):  # type: ignore[misc]
+    """Which Hub this is: a random word that each process has of its own."""
+
+    def get(self) -> None:
+        """Answer, whoever asks."""
+        self.finish(json.dumps({"instance": INSTANCE}))
+
+
 #: For ``JupyterHub.extra_handlers``.
-default_handlers = [(r"/api/dockernamed/options/([^/]+)", OptionsHandler)]
+default_handlers = [
+    (r"/api/dockernamed/options/([^/]+)", OptionsHandler),
+    (rf"/api{PATH}", HubHandler),
+]
 #: For ``JupyterHub.template_paths``.
 template_paths = [str(TEMPLATES)]

@@ -52,7 +52,7 @@ def of_others(db: Any, row: orm.Spawner, mentions: Collection[str]) -> OfOthers:
     containers, volumes, elsewhere = set[str](), set[str](), set[str]()
     for other in others:
         state = ServerState.from_json(other.state or {})
-        containers.add(state.object_id)
+        containers.update((state.object_id, *state.made.values()))
         volumes.update(state.volumes.values())
         if other.user_id != row.user_id:
             elsewhere.update(state.volumes.values())
@@ -84,4 +84,5 @@ def servers_of(app: Any) -> Iterator[KnownServer]:
             active=found.server_id is not None or (spawner is not None and spawner.active),
             object_id=getattr(spawner, "object_id", "") or state.object_id,
             settings=state.settings,
+            made=state.made,
         )

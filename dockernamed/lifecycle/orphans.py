@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from .. import naming
-from ..backends.base import SeenNetwork
+from ..backends.base import AskForHub, SeenNetwork, nobody_else
 from ..backends.executor import Executor
 from ..backends.observed import ObservedContainer
+from ..backends.start import other_hub, own_id
 from ..backends.watcher import Watcher
 from ..desired.resolved import KeptSettings
 from ..errors import DockerNamedError
@@ -32,6 +33,7 @@ class KnownServer:
         active: it runs, starts, stops or is being looked at, as far as the Hub knows.
         object_id: its container, "" where the Hub knows of none.
         settings: what was kept of its last start's settings; None where nothing was.
+        made: value of the label `LABEL_START` → id of the container that its last start made.
     """
 
     user: str
@@ -39,6 +41,7 @@ class KnownServer:
     active: bool
     object_id: str = ""
     settings: KeptSettings | None = None
+    made: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,10 @@ class Orphan:
 def orphans(
     records: Iterable[ObservedContainer], known: Iterable[KnownServer], *, keep: bool
 ) -> list[ObservedContainer]:
-    """The containers that no server stands for.
+    """The containers that this Hub made, and that no server stands for.
 
     Args:
-        records: this Hub's containers.
+        records: the containers that have this Hub's label.
         known: all servers of the Hub, running or not.
         keep: stopped containers of stopped servers are kept on purpose, where nothing is known of
             their own settings.
@@ -72,10 +75,14 @@ def orphans(
     servers = {(one.user, one.server): one for one in known}
     # A user can be renamed while the server runs: the labels then say an old name.
     claimed = {one.object_id for one in servers.values() if one.active and one.object_id}
+    ours = {one.object_id for one in servers.values()} - {""}
+    made = {start: id for one in servers.values() for start, id in one.made.items()}
     found = []
     for record in records:
         one = servers.get((record.user, record.server))
         if record.id in claimed or (one is not None and one.active):
+            continue
+        if record.id not in ours and not record.provenance("").is_original(made):
             continue
         if one is not None and not record.running and keeps_container(one, keep):
             continue
@@ -121,6 +128,8 @@ class OrphanReaper:
         interval: seconds between two rounds.
         log: where to tell.
         timings: how soon what could not be dealt with is looked at again.
+        another_hub_at: asked about the Hub of each orphan: one that lives keeps its containers.
+        here: URL of this Hub's API, for the log.
     """
 
     def __init__(
@@ -137,12 +146,16 @@ class OrphanReaper:
         interval: float,
         log: logging.Logger,
         timings: Timings = DEFAULT,
+        another_hub_at: AskForHub = nobody_else,
+        here: str = "",
     ) -> None:
         self._hub, self._watcher, self._backend, self._known = hub, watcher, backend, known
         self._keep, self._policy, self._stop_timeout = keep, policy, stop_timeout
         self._grace, self._interval, self._log = grace, interval, log
         self._again = max(grace, timings.orphans_again)
         self._since: dict[str, float] = {}
+        self._another_hub_at, self._here = another_hub_at, here
+        self._living: set[str] = set()  # URLs of other Hubs with our id, which were told
         self._refused: set[str] = set()  # ids of what could not be removed, which was told
 
     async def run(self) -> None:
@@ -191,12 +204,14 @@ class OrphanReaper:
     async def _find(self) -> tuple[list[Orphan], list[Orphan]]:
         """Containers, and networks, which are free only when the containers are gone."""
         networks = await self._backend.networks(self._hub)
+        living = await self._living_hubs()
         # The Hub is asked last, and nothing awaited since: what it knows is not outdated.
         known = list(self._known())
         servers = {(one.user, one.server): one for one in known}
         containers = [
             self._orphan(record, servers.get((record.user, record.server)))
             for record in orphans(self._watcher.records(), known, keep=self._keep)
+            if record.api_url not in living
         ]
         return containers, [
             Orphan(
@@ -205,8 +220,25 @@ class OrphanReaper:
                 f"the Hub has no server {key.server!r} of user {key.user!r}",
                 partial(self._backend.discard_network, network.id),
             )
-            for network, key in orphaned_networks(networks, known)
+            # A network does not say which Hub made it.
+            for network, key in orphaned_networks(() if living else networks, known)
         ]
+
+    async def _living_hubs(self) -> set[str]:
+        """URLs of the other Hubs to which orphans belong, and that answer; each is told once."""
+        records = [record for record in self._watcher.records() if record.api_url]
+        found = orphans(records, self._known(), keep=self._keep) if records else []
+        urls = {record.api_url for record in found}
+        living = {url for url in urls if await self._another_hub_at(url)}
+        for url in living - self._living:
+            self._log.warning(
+                "There is %s, beside this one at %s: its containers are left alone; %s",
+                other_hub(url),
+                self._here,
+                own_id(self._hub),
+            )
+        self._living = living
+        return living
 
     def _orphan(self, record: ObservedContainer, server: KnownServer | None) -> Orphan:
         """A container, and how it is taken away: as the server that made it was set up."""

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from ..backends.base import AskForHub, nobody_else
 from ..backends.containers import Containers
 from ..backends.executor import Executor
 from ..backends.watcher import Watcher
@@ -21,6 +22,7 @@ from ..images import credentials, reference
 from ..images.puller import Puller
 from ..timeouts import ended
 from ..timings import DEFAULT, Timings
+from .earlier_volumes import EarlierVolumes
 from .hostports import HostPorts, refused_by, unused_here
 
 LOG = logging.getLogger("dockernamed")
@@ -40,6 +42,7 @@ class Runtime:
         log: logging.Logger,
         workers: int,
         timings: Timings = DEFAULT,
+        another_hub_at: AskForHub = nobody_else,
     ) -> None:
         # As JupyterHub does with tornado's loggers: ours speak in the Hub's log.
         LOG.parent, LOG.propagate = log, True
@@ -47,7 +50,10 @@ class Runtime:
         self.timings = timings
         self.watcher = Watcher(self.engine, hub, timings)
         self.puller = Puller(self.engine, self.watcher)
-        self.backend = Executor(Containers(self.engine), self.watcher, log, timings)
+        self.another_hub_at = another_hub_at
+        things = Containers(self.engine)
+        self.backend = Executor(things, self.watcher, log, timings, another_hub_at)
+        self.earlier_volumes = EarlierVolumes(self.backend.volumes, timings.other_volumes)
         self.host_ports = HostPorts(self._port_is_free)
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
@@ -62,6 +68,7 @@ class Runtime:
         log: logging.Logger,
         workers: int = 16,
         timings: Timings = DEFAULT,
+        another_hub_at: AskForHub = nobody_else,
     ) -> Runtime:
         """The one of this event loop, Engine and Hub; made at the first call.
 
@@ -71,11 +78,14 @@ class Runtime:
             log: the Hub's log.
             workers: short calls under way at once; counts at the first call.
             timings: how long is waited for what; likewise.
+            another_hub_at: whether a Hub that is not this one answers at a URL; likewise.
         """
         runtimes = _shared.setdefault(asyncio.get_running_loop(), {})
         runtime = runtimes.get((connection, hub))
         if runtime is None:
-            runtime = runtimes[connection, hub] = cls(connection, hub, log, workers, timings)
+            runtime = runtimes[connection, hub] = cls(
+                connection, hub, log, workers, timings, another_hub_at
+            )
         return runtime
 
     @property

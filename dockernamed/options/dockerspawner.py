@@ -46,7 +46,7 @@ SYSTEM_USER: Mapping[str, str] = MappingProxyType(
         "{'bind': '/home/{raw_username}', 'propagation': 'rslave'}}",
         "host_homedir_format_string": _HOMES,
         "image_homedir_format_string": _HOMES,
-        "run_as_root": "use extra_create_kwargs = {'user': 'root'}",
+        "run_as_root": "leave it out, set uid and gid; or uid = 0 for root",
     }
 )
 

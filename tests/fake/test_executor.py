@@ -71,11 +71,11 @@ class Lacking(Containers):
 
 async def test_one_container_a_server(stage: Stage) -> None:
     """Whatever earlier runs have left, running or not, a start ends with exactly one."""
-    await stage.stranger("left-running", OWNER)
-    left = await stage.engine.create_container("left", {"Image": SPEC.image, "Labels": OWNER})
-    other = naming.labels(replace(KEY, server="exp-2"))
-    await stage.stranger("other", other)
-    await eventually(lambda: len(stage.watcher) == 3)
+    await stage.twin("left-running")
+    labels = {**OWNER, naming.LABEL_CONTAINER: "left"}
+    left = await stage.engine.create_container("left", {"Image": SPEC.image, "Labels": labels})
+    await stage.twin("other", replace(KEY, server="exp-2"))
+    await eventually(lambda: len(stage.watcher.records()) == 3)
     new = await stage.start()
     assert names(stage.fake) == sorted(["other", SPEC.names[0]])
     assert await stage.backend.running_id(SERVER) == new != left
@@ -84,7 +84,7 @@ async def test_one_container_a_server(stage: Stage) -> None:
 async def test_a_running_one_is_found_by_labels(stage: Stage) -> None:
     """As after a Hub that was killed: no id is known, but the labels are."""
     assert await stage.backend.running_id(SERVER) is None
-    container_id = await stage.stranger("one", OWNER)
+    container_id = await stage.twin("one")
     await eventually(lambda: [one.state for one in stage.watcher.records()] == [State.RUNNING])
     assert await stage.backend.running_id(SERVER) == container_id
     stage.fake.die(container_id)
@@ -338,9 +338,9 @@ async def test_delete(stage: Stage) -> None:
     """Every container of the server goes, whatever its state; another server's stays."""
     await stage.start(keep=True)
     await stage.stop(keep=True)
-    await stage.stranger("second", OWNER)
-    await stage.stranger("other", naming.labels(replace(KEY, server="exp-2")))
-    await eventually(lambda: len(stage.watcher) == 3)
+    await stage.twin("second")
+    await stage.twin("other", replace(KEY, server="exp-2"))
+    await eventually(lambda: len(stage.watcher.records()) == 3)
     stage.fake.fault("reset", *REMOVE, times=4)
     await stage.backend.delete(SERVER)
     assert names(stage.fake) == ["other"]

@@ -14,6 +14,7 @@ from support.stub_hub import Hub, of_server, runtime, runtime_of
 from traitlets.config import Config
 
 from dockernamed import DockerNamedSpawner, naming
+from dockernamed.desired.spec import LABEL_START
 from dockernamed.lifecycle.runtime import Runtime
 
 # --- identity ----------------------------------------------------------------------------------
@@ -47,7 +48,7 @@ async def test_one_runtime_for_all(hub: Hub) -> None:
     """Two servers of two users are started over one connection, and watched by one watcher."""
     await asyncio.gather(hub.spawn("a", "ann"), hub.spawn("b", "bob"))
     assert isinstance(runtime(), Runtime)
-    assert len(runtime().watcher) == 2
+    assert len(runtime().watcher.records()) == 2
 
 
 async def test_templates(make_hub: MakeHub, fake: FakeEngine) -> None:
@@ -93,6 +94,7 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
             "readiness": "jupyterhub",
             "on_host": False,
         },
+        "made": {container.labels[LABEL_START]: container.id},
     }
     assert await spawner.poll() is None
     assert spawner.ready

@@ -225,7 +225,7 @@ async def test_both_names_taken(stage: Stage, labels: dict[str, str], owner: str
 async def test_ours_but_unheard_of_is_replaced(stage: Stage) -> None:
     """A container with this server's labels that no event told of makes way for the new one."""
     stage.fake.lose_events()
-    old = await stage.stranger(NAMES[0], OWNER)
+    old = await stage.twin(NAMES[0])
     stage.fake.lose_events(False)
     new = await stage.start()
     assert [(one.id, one.name) for one in stage.fake.containers] == [(new, NAMES[0])]

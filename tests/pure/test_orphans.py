@@ -18,7 +18,8 @@ from dockernamed.lifecycle.orphans import KnownServer, OrphanReaper, orphaned_ne
 def record(
     id: str, user: str = "ann", server: str = "", state: State = State.RUNNING
 ) -> ObservedContainer:
-    return ObservedContainer(id, f"name-{id}", user, server, "spec", "image", state)
+    name = f"name-{id}"
+    return ObservedContainer(id, name, user, server, "spec", "image", state, made_as=name)
 
 
 def ids(records: Iterable[ObservedContainer]) -> list[str]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dockernamed import naming
 from dockernamed.desired.plan import (
+    COPY,
     LOOKS,
     Connections,
     Desired,
@@ -20,13 +21,13 @@ from dockernamed.desired.plan import (
     Observed,
     Op,
     Plan,
-    ServerRef,
     Step,
     describe_owner,
     plan_delete,
     plan_start,
     plan_stop,
 )
+from dockernamed.desired.provenance import ServerRef
 from dockernamed.errors import ForeignObject
 
 KEY = naming.Key("hub-1", "ann", "exp-1")
@@ -214,7 +215,7 @@ def test_a_strangers_name() -> None:
 
 def test_our_own_name() -> None:
     """A container of this server that no event told of makes way."""
-    holders = {FIRST: Holder("x", OURS)}
+    holders = {FIRST: Holder("x", {**OURS, naming.LABEL_CONTAINER: FIRST})}
     assert text(holders=holders) == plan(
         "remove x: ours, and unknown until now", f"create {FIRST}: replaced", "start: requested"
     )
@@ -222,6 +223,15 @@ def test_our_own_name() -> None:
     gone = {FIRST: Holder()}
     assert text(holders=gone, replaced=True) == plan(
         f"create {FIRST}: replaced", "start: requested"
+    )
+
+
+@pytest.mark.parametrize("made_as", ["", "another"])
+def test_a_copy_with_our_name(made_as: str) -> None:
+    """Its labels are this server's, but they say another name or none: it is left alone."""
+    holders = {FIRST: Holder("x", {**OURS, naming.LABEL_CONTAINER: made_as})}
+    assert text(holders=holders) == plan(
+        f"create {SECOND}: the container name {FIRST} is in use by {COPY}", "start: requested"
     )
 
 
@@ -252,23 +262,12 @@ def test_all_names_are_strangers() -> None:
 # --- whose -------------------------------------------------------------------------------------
 
 
-def test_labels_say_whose_a_container_is() -> None:
-    """Hub, user and server, all three."""
-    server = ServerRef(KEY)
-    assert server.has("x", KEY)
-    for key in (replace(KEY, hub="h"), replace(KEY, user="u"), replace(KEY, server=""), None):
-        assert not server.has("x", key)
-
-
-def test_ids_say_it_first() -> None:
-    """A renamed user's container has the labels of whoever has that name now."""
-    server = ServerRef(KEY, own_id="mine", others={"theirs"})
-    assert server.has("mine", replace(KEY, user="before"))
-    assert not server.has("theirs", KEY)
-    assert not ServerRef(KEY).has("", None)
-    held = {FIRST: Holder("theirs", OURS)}
-    desired = replace(DESIRED, server=server)
-    assert f"create {SECOND}: the container name {FIRST} is in use" in text(desired, holders=held)
+def test_a_renamed_users_container_has_our_name() -> None:
+    """Its labels are those of whoever has that name now; the Hub keeps its id for the other."""
+    holder = Holder("theirs", {**OURS, naming.LABEL_CONTAINER: FIRST})
+    desired = replace(DESIRED, server=ServerRef(KEY, own_id="mine", others={"theirs"}))
+    found = text(desired, holders={FIRST: holder})
+    assert f"create {SECOND}: the container name {FIRST} is in use" in found
 
 
 # --- any of it ---------------------------------------------------------------------------------

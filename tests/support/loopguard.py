@@ -81,6 +81,8 @@ def _guard() -> detector.BlockBuster:
         # Certificates are made in the loop, and read there before the next ones are made.
         function.can_block_in("jupyterhub/spawner.py", {"create_certs"})
         function.can_block_in("dockernamed/engine/archive.py", {"certificates"})
+        # The id of a Hub, once, before it serves anybody: all else needs it.
+        function.can_block_in("dockernamed/hub/identity.py", {"hub_id_of"})
         # Before the Hub listens, there is nobody to wait; its own start goes on below ours.
         function.can_block_in("dockernamed/hub/config_check.py", {"_engine"})
         function.can_block_in("dockernamed/hub/app.py", {"checked_start"})

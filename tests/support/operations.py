@@ -74,9 +74,10 @@ async def has_twin(hub: Hub, fake: FakeEngine) -> None:
     """A container of an earlier start runs, that the Hub does not know of."""
     spawner = hub.spawner(SERVER)
     rooms = runtime_of(spawner)
-    body = {"Image": IMAGE, "Labels": naming.labels(spawner.key)}
+    labels = {**naming.labels(spawner.key), naming.LABEL_CONTAINER: "twin"}
+    body = {"Image": IMAGE, "Labels": labels}
     await rooms.engine.start_container(await rooms.engine.create_container("twin", body))
-    await eventually(lambda: len(rooms.watcher) == 1)
+    await eventually(lambda: len(rooms.watcher.records()) == 1)
 
 
 async def has_unknown_twin(hub: Hub, fake: FakeEngine) -> None:
@@ -85,8 +86,9 @@ async def has_unknown_twin(hub: Hub, fake: FakeEngine) -> None:
     rooms = runtime_of(spawner)
     await asyncio.wait_for(rooms.watcher.in_sync(), 30)
     fake.lose_events()
-    body = {"Image": IMAGE, "Labels": naming.labels(spawner.key)}
-    await rooms.engine.create_container(names_of(spawner)[0], body)
+    name = names_of(spawner)[0]
+    labels = {**naming.labels(spawner.key), naming.LABEL_CONTAINER: name}
+    await rooms.engine.create_container(name, {"Image": IMAGE, "Labels": labels})
     fake.lose_events(False)
 
 
@@ -154,7 +156,7 @@ class Operation:
     also: tuple[Call, ...] = ()
 
 
-FIRST = (VERSION, EVENTS, LIST, NETWORK, IMAGE_INSPECT)
+FIRST = (VERSION, EVENTS, LIST, NETWORK, VOLUME_LIST, IMAGE_INSPECT)
 NEW = (VOLUME_CREATE, CREATE, START, INSPECT)
 KEPT = {"remove": False}
 OPERATIONS = (

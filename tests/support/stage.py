@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from dockernamed import naming
-from dockernamed.backends.base import ServerRef, StartRequest, Things
+from dockernamed.backends.base import AskForHub, ServerRef, StartRequest, Things, nobody_else
 from dockernamed.backends.containers import Containers
 from dockernamed.backends.executor import Executor
 from dockernamed.backends.watcher import Watcher
@@ -119,10 +119,15 @@ class Stage:
         await self.watcher.close()
         await self.engine.close()
 
-    def executor(self, timings: Timings, things: Things | None = None) -> Executor:
-        """One of another pace, or over other things; the watcher is the same."""
+    def executor(
+        self,
+        timings: Timings = QUICK,
+        things: Things | None = None,
+        another_hub_at: AskForHub = nobody_else,
+    ) -> Executor:
+        """One of another pace, over other things or beside other Hubs; the watcher is the same."""
         log = logging.getLogger("stage")
-        return Executor(things or self.things, self.watcher, log, timings)
+        return Executor(things or self.things, self.watcher, log, timings, another_hub_at)
 
     async def start(
         self,
@@ -152,6 +157,17 @@ class Stage:
         container_id = await self.engine.create_container(name, body)
         await self.engine.start_container(container_id)
         return container_id
+
+    async def twin(self, name: str, key: naming.Key = KEY, api_url: str = "") -> str:
+        """A running container of a server that somebody made as this Hub does.
+
+        Args:
+            name: of the container.
+            key: whose.
+            api_url: where its Hub is.
+        """
+        marks = {naming.LABEL_CONTAINER: name, naming.LABEL_API_URL: api_url}
+        return await self.stranger(name, {**naming.labels(key), **marks})
 
     async def volume(self, name: str = VOLUME, labels: Mapping[str, str] | None = None) -> None:
         """A volume that is there already."""

@@ -16,6 +16,7 @@ from typing import Any
 from tornado import web
 
 from dockernamed import DockerNamedSpawner, naming
+from dockernamed.hub.identity import derived_hub_id
 from dockernamed.hub.ownership import servers_of
 from dockernamed.lifecycle.orphans import OrphanReaper
 from dockernamed.lifecycle.runtime import Runtime
@@ -24,7 +25,7 @@ from support.fake_engine import Container, FakeEngine
 from support.stage import IMAGE, Late, eventually, late, reached
 from support.stub_hub import LOG, SECRET, Hub, close_runtimes, end_tasks
 
-HUB_ID = DockerNamedSpawner.derived_hub_id(SECRET)
+HUB_ID = derived_hub_id(SECRET)
 Work = Coroutine[Any, Any, None]
 
 

@@ -52,7 +52,7 @@ async def test_other_hubs_are_not_ours(fake: FakeEngine, engine: Engine) -> None
         await engine.start_container(plain)
         fake.die(plain)
         await heard(fake, watcher)
-        assert len(watcher) == 0
+        assert len(watcher.records()) == 0
 
 
 @pytest.mark.parametrize("missing", ["dockernamed.user", "dockernamed.server"])
@@ -258,7 +258,7 @@ async def test_notes_are_known_at_once(fake: FakeEngine, engine: Engine) -> None
     async with watching(engine) as watcher:
         fake.hold_events()
         id = await create(engine)
-        watcher.note_created(id, "c1", "ann", "x", "hash", IMAGE)
+        watcher.note_created(id, "c1", {**LABELS, "dockernamed.spec": "hash"}, IMAGE)
         assert [record.state for record in watcher.find("ann", "x")] == [State.CREATED]
         await engine.start_container(id)
         watcher.note_started(id)
@@ -270,7 +270,7 @@ async def test_notes_are_known_at_once(fake: FakeEngine, engine: Engine) -> None
         assert watcher.get(id) is None
         fake.release_events()
         await heard(fake, watcher)
-        assert len(watcher) == 0, "late events brought it back"
+        assert len(watcher.records()) == 0, "late events brought it back"
 
 
 async def test_note_started_after_the_end(fake: FakeEngine, engine: Engine) -> None:
@@ -319,7 +319,7 @@ async def test_note_during_a_list(fake: FakeEngine, engine: Engine, how: str) ->
         fake.lose_streams()
         await eventually(stall.reached.is_set)
         new = await create(engine, "new")
-        watcher.note_created(new, "new", "ann", "x", "", IMAGE)
+        watcher.note_created(new, "new", LABELS, IMAGE)
         await engine.remove_container(old, force=True)
         watcher.note_removed(old)
         stall.release()

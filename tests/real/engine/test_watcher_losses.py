@@ -213,7 +213,7 @@ async def test_memory_is_bounded_by_containers_not_events(
         before = sys.getallocatedblocks()
         burst(2_000, 20_000)
         gc.collect()
-        assert len(watcher) == 0
+        assert len(watcher.records()) == 0
         assert sys.getallocatedblocks() - before < 1_000
 
 
@@ -244,7 +244,7 @@ async def test_size_of_ten_thousand(engine: Engine) -> None:
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert len(watcher) == 10_000
+    assert len(watcher.records()) == 10_000
     assert grown / 10_000 < 1024
 
 
@@ -252,6 +252,6 @@ async def test_ten_thousand(fake: FakeEngine, engine: Engine) -> None:
     """A list of 10,000 is taken over whole."""
     ids = fake.populate(10_000, lambda number: {**LABELS, "dockernamed.user": f"user-{number}"})
     async with watching(engine) as watcher:
-        assert len(watcher) == 10_000
+        assert len(watcher.records()) == 10_000
         assert all(watcher.get(id) for id in ids)
         assert watcher.find("user-77", "x") == [watcher.get(ids[77])]

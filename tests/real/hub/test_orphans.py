@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.hub.dockerview import BUSYBOX, HUB, SERVER, USER
+from support.hub.dockerview import BUSYBOX, CONTAINER, HUB, SERVER, USER
 from support.hub.hubproc import Hub, Hubs
 from support.hub.stopping import how_it_ended
 from support.hub.waiting import eventually
@@ -31,8 +31,9 @@ def labels(hub: str, user: str, server: str = "") -> dict[str, str]:
 
 
 def container(hub: Hub, name: str, labels: dict[str, str]) -> str:
-    """A running container with labels; its id."""
+    """A running container with labels, made as a Hub makes it; its id."""
     client = hub.docker.client
+    labels = {**labels, CONTAINER: f"{hub.prefix}-{name}"}
     config = client.create_host_config(init=True)
     made = client.create_container(
         BUSYBOX, name=f"{hub.prefix}-{name}", labels=labels, host_config=config

@@ -320,9 +320,9 @@ class FakeEngine:
         """All of them, by name."""
         return self._call(lambda: dict(self._core.volumes))
 
-    def add_network(self, name: str) -> None:
+    def add_network(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         """Have a network."""
-        self._call(lambda: self._core.add_network(name))
+        self._call(lambda: self._core.add_network(name, labels))
 
     # --- the thread ------------------------------------------------------------------------
 

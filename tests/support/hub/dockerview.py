@@ -24,6 +24,7 @@ BUSYBOX = os.environ.get("DOCKERNAMED_TEST_IMAGE_BUSYBOX", "dockernamed-test/bus
 HUB_IMAGE = os.environ.get("DOCKERNAMED_TEST_IMAGE_HUB", "dockernamed/hub:latest")
 
 HUB, USER, SERVER = "dockernamed.hub", "dockernamed.user", "dockernamed.server"
+CONTAINER = "dockernamed.container"
 
 
 def connect() -> docker.APIClient:
