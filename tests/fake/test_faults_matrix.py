@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,7 +36,7 @@ from support.stage import (
 from support.stub_hub import Hub, of_server, runtimes
 from tornado import web
 
-from dockernamed.backends.rollback import StartResources
+from dockernamed.backends.rollback import Rollback
 
 FAULTS = ["down", "reset", "lost", 500, "garbage", "late", "hung"]
 
@@ -89,12 +89,11 @@ async def quiet(fault: Fault) -> None:
         await eventually(lambda: fault.done)
     for rooms in runtimes():
         await asyncio.wait_for(rooms.watcher.in_sync(), 30)
-        failed = rooms.backend.rollback.starts
-        await eventually(partial(_all_in_doubt, failed))
+        await eventually(partial(_all_in_doubt, rooms.backend.rollback))
 
 
-def _all_in_doubt(failed: Iterable[StartResources]) -> bool:
-    return all(made.in_doubt or made.start_in_doubt for made in failed)
+def _all_in_doubt(rollback: Rollback) -> bool:
+    return all(made.in_doubt or made.start_in_doubt for made in rollback.starts)
 
 
 def arm(kind: str | int, fake: FakeEngine, call: tuple[str, str], patch: Any) -> Fault:
