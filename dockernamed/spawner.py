@@ -253,7 +253,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             result = super().run_pre_spawn_hook()
             if inspect.isawaitable(result):
                 await result
-        await as_http_error(self._prepare(attempt))
+        await as_http_error(self._prepare(attempt), self)
 
     @contextmanager
     def _hub_wide_settings_kept(self, hook: str) -> Iterator[None]:

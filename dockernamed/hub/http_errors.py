@@ -121,6 +121,25 @@ _NO_HUB = re.compile(
 )
 
 
+#: The same for a registry's message.
+PULL_HINTS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"unauthorized|authentication required|no basic auth|access.*denied|denied: |\b401\b",
+        "",
+        "The registry wants other credentials, or has no such image: check the reference, and set "
+        "c.DockerNamedSpawner.registry_credentials, or log in with docker login as the account "
+        "that the Hub runs as",
+    ),
+    (
+        r"no such host|connection refused|i/o timeout|Timeout exceeded|request canceled|"
+        r"no route to host|not complete within pull_timeout",
+        "",
+        "The registry did not answer the Engine's host: check its name and port, and the network "
+        "and proxy of that host",
+    ),
+)
+
+
 def http_error(
     error: errors.DockerNamedError, settings: object = None, command: Iterable[str] = ()
 ) -> web.HTTPError:
@@ -162,6 +181,8 @@ def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[s
         return ""
     if isinstance(error, errors.EngineError):
         return hint(error.message, partial(getattr, settings))
+    if isinstance(error, errors.PullFailed):
+        return hint(error.message, partial(getattr, settings), PULL_HINTS)
     if isinstance(error, (errors.ServerDied, errors.ServerSilent)):
         if found := hub_advice(error.log or "", settings):
             return found
@@ -202,25 +223,30 @@ def _advice_on_end(code: int, settings: object, command: tuple[str, ...]) -> str
     )
 
 
-async def as_http_error(work: Awaitable[T]) -> T:
-    """Do it, and raise what goes wrong as a `http_error`."""
+async def as_http_error(work: Awaitable[T], settings: object = None) -> T:
+    """Do it, and raise what goes wrong as a `http_error` with the same settings."""
     try:
         return await work
     except errors.DockerNamedError as error:
-        raise http_error(error) from error
+        raise http_error(error, settings) from error
 
 
-def hint(message: str, value_of: Callable[[str], object]) -> str:
+def hint(
+    message: str,
+    value_of: Callable[[str], object],
+    hints: Iterable[tuple[str, str, str]] = HINTS,
+) -> str:
     """What to do about the Engine's own words, which name neither a setting nor a way out.
 
     Args:
         message: the Engine's.
         value_of: setting → the value that it has for this server.
+        hints: a table such as `HINTS`.
 
     Returns:
         "" if there is no advice for this message.
     """
-    for pattern, setting, words in HINTS:
+    for pattern, setting, words in hints:
         if re.search(pattern, message):
             return str(errors.ConfigError(setting, value_of(setting), words)) if setting else words
     return ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dockernamed.errors import EngineFailed, ServerDied
+from dockernamed.errors import EngineFailed, PullFailed, ServerDied
 from dockernamed.hub.http_errors import HINTS, hint, http_error
 
 VALUES = {
@@ -131,3 +131,30 @@ def test_a_log_on_a_page() -> None:
     found = http_error(ServerDied(3, False, "a\n  <b>b</b>"), None)
     page = str(getattr(found, "jupyterhub_html_message", ""))
     assert "a\n  &lt;b&gt;b&lt;/b&gt;</pre>" in page
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("Head https://r.example/v2/lab/manifests/1: unauthorized: authentication required",
+         "registry_credentials"),
+        ("pull access denied for lab, repository does not exist or may require 'docker login'",
+         "registry_credentials"),
+        ("Get https://r.example/v2/: dial tcp: lookup r.example: no such host", "did not answer"),
+        ("Get https://r.example/v2/: net/http: request canceled while waiting for connection "
+         "(Client.Timeout exceeded while awaiting headers)", "did not answer"),
+        ("not complete within pull_timeout = 5 s (waiting for the registry)", "did not answer"),
+    ],
+)  # fmt: skip
+def test_what_a_registry_says(said: str, words: str) -> None:
+    """No credentials, or a registry that does not answer: the message says what to look at."""
+    found = http_error(PullFailed("r.example/lab:1", said), SimpleNamespace())
+    message = str(getattr(found, "jupyterhub_message", ""))
+    assert said in message
+    assert words in message.partition(said)[2]
+
+
+def test_another_word_of_a_registry_gets_no_advice() -> None:
+    """What says enough by itself is left alone."""
+    found = http_error(PullFailed("lab:1", "manifest for lab:1 not found"), SimpleNamespace())
+    assert str(getattr(found, "jupyterhub_message", "")).endswith("not found")
