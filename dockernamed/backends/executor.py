@@ -18,12 +18,13 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
 from .. import naming
 from ..desired.network import Access, Endpoint, reached_at
 from ..desired.plan import Op, plan_delete, plan_stop
+from ..desired.provenance import of_another_hub, other_hub
+from ..desired.spec import ServerSpec
 from ..errors import ConfigError, Conflict, EngineError, EngineUnavailable, NotFound, ServerDied
 from ..timeouts import ended, within
 from ..timings import DEFAULT, Timings
@@ -39,7 +40,7 @@ from .base import (
 )
 from .owners import Owners
 from .rollback import Rollback, force_remove
-from .start import Start, containers_of, instances_of, of_another_hub, other_hub, say
+from .start import Start, containers_of, instances_of, say
 from .watcher import ObservedContainer, Watcher
 
 T = TypeVar("T")
@@ -176,9 +177,7 @@ class Executor:
         )
         try:
             id = await start.run(on_step)
-            homes = [path for path in request.homes if path not in start.writable]
-            look = partial(self._owners.look, id, request.spec, homes)
-            async with self._notes(look, request.server.key, on_note):
+            async with self._notes(id, request.spec, start.homes_in_doubt, on_note):
                 answer = await until_ready(id)
         except BaseException as error:
             if request.keep_failed and isinstance(error, ServerDied):
@@ -195,15 +194,19 @@ class Executor:
     @asynccontextmanager
     async def _notes(
         self,
-        look: Callable[[], Awaitable[list[str]]],
-        key: naming.Key,
+        id: str,
+        spec: ServerSpec,
+        homes: Sequence[str],
         on_note: Callable[[str], None] | None,
     ) -> AsyncIterator[None]:
-        """While something else goes on, or soon after, tell what a look brings to light."""
+        """While something else goes on, or soon after, tell of homes that cannot be written."""
+        if not homes:
+            yield
+            return
 
         async def tell() -> None:
-            for note in await look():
-                self._log.warning("%s/%s: %s", key.user, key.server, note)
+            for note in await self._owners.look(id, spec, homes):
+                self._log.warning("%s/%s: %s", spec.key.user, spec.key.server, note)
                 if on_note is not None:
                     on_note(note)
 

@@ -38,7 +38,8 @@ class Owners:
         self._accounts: dict[tuple[str, str, tuple[int, ...]], Account] = {}
         self._fresh: dict[tuple[str, str, bool], Directory] = {}
 
-    def _concern(self, spec: ServerSpec) -> bool:
+    def matter(self, spec: ServerSpec) -> bool:
+        """Whether a thing could be kept from writing by the owner of a directory: root is not."""
         return Can.OWNERS in self._things.can and not is_root(spec.runs_as)
 
     async def give(self, id: str, spec: ServerSpec, volumes: Iterable[Mount]) -> frozenset[str]:
@@ -56,7 +57,7 @@ class Owners:
             EngineUnavailable, EngineTimeout: it is not known what was done.
         """
         mounts = [mount for mount in volumes if _ours_to_give(mount)]
-        if not mounts or not self._concern(spec):
+        if not mounts or not self.matter(spec):
             return frozenset()
         try:
             account = await self._account(id, spec)
@@ -90,7 +91,7 @@ class Owners:
             paths: absolute, in it.
         """
         notes: list[str] = []
-        for path in paths if self._concern(spec) else ():
+        for path in paths:
             try:
                 account = await self._account(id, spec)
                 directory = await self._things.directory(id, path)

@@ -27,9 +27,9 @@ from ..desired.plan import (
     no_shell,
     plan_start,
 )
-from ..desired.provenance import Provenance
+from ..desired.provenance import Provenance, of_another_hub
 from ..desired.spec import LABEL_START, ServerSpec, container_labels, spec_hash, volumes_of
-from ..errors import EngineError, ForeignObject, NameTaken, NotFound
+from ..errors import EngineError, NameTaken, NotFound
 from .base import AskForHub, Can, Incomplete, ServerRef, StartRequest, Things
 from .owners import Owners
 from .rollback import TRANSIENT, Rollback, force_remove
@@ -42,9 +42,6 @@ class Start:
     """One start under way: what it knows, what it made, and calls that must come to their end.
 
     It looks, plans and acts until a plan was carried out without learning anything new.
-
-    Attributes:
-        writable: paths of new volumes where the server's user can write for sure.
     """
 
     def __init__(
@@ -67,7 +64,14 @@ class Start:
         self._made = rollback.begin(self._key)
         self._calls: set[asyncio.Task[Any]] = set()
         self._container = ""
-        self.writable: frozenset[str] = frozenset()
+        self._writable: frozenset[str] = frozenset()
+
+    @property
+    def homes_in_doubt(self) -> list[str]:
+        """Where the server's user is expected to write, and perhaps cannot."""
+        if not self._owners.matter(self._request.spec):
+            return []
+        return [path for path in self._request.homes if path not in self._writable]
 
     def keep(self) -> None:
         """Let all that was made stay."""
@@ -261,7 +265,7 @@ class Start:
             self._made.reused = container_id
         else:
             spec = self._request.spec
-            self.writable = await self._owners.give(container_id, spec, self._new_volumes())
+            self._writable = await self._owners.give(container_id, spec, self._new_volumes())
         self._watcher.note_starting(container_id)
         try:
             await self._to_its_end(self._things.start(container_id))
@@ -292,21 +296,6 @@ class Start:
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         return await asyncio.shield(task)
-
-
-def other_hub(api_url: str) -> str:
-    """The Hub that another Hub's container says it belongs to, in words."""
-    return f"another Hub that has this Hub's id and answers at {api_url}"
-
-
-def of_another_hub(name: str, api_url: str, hub: str) -> ForeignObject:
-    """The refusal of a start that would take a container from a Hub that lives."""
-    return ForeignObject("container", name, other_hub(api_url), own_id(hub))
-
-
-def own_id(hub: str) -> str:
-    """What to do about two Hubs of one id."""
-    return f"give one of the two an id of its own, such as c.DockerNamedSpawner.hub_id = '{hub}-2'"
 
 
 def containers_of(watcher: Watcher, server: ServerRef) -> list[ObservedContainer]:

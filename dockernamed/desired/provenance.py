@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from .. import naming
+from ..errors import ForeignObject
 from .spec import LABEL_START
 
 
@@ -88,3 +89,18 @@ class ServerRef:
     def knows(self, id: str) -> bool:
         """Whether the Hub's own state has the container, so that no label has to be believed."""
         return (bool(id) and id == self.own_id) or id in self.made.values()
+
+
+def other_hub(api_url: str) -> str:
+    """The Hub that another Hub's container says it belongs to, in words."""
+    return f"another Hub that has this Hub's id and answers at {api_url}"
+
+
+def of_another_hub(name: str, api_url: str, hub: str) -> ForeignObject:
+    """The refusal of a start that would take a container from a Hub that lives."""
+    return ForeignObject("container", name, other_hub(api_url), id_advice(hub))
+
+
+def id_advice(hub: str) -> str:
+    """What to do about two Hubs of one id."""
+    return f"give one of the two an id of its own, such as c.DockerNamedSpawner.hub_id = '{hub}-2'"

@@ -86,7 +86,7 @@ def container_labels(
     Args:
         spec: what is wanted.
         env: the environment.
-        name: the container's; "" omits its label, as of the next one.
+        name: the container's; "" omits its label, and so does an empty ``start_id``.
         start_id: random text for this start.
     """
     more = {
@@ -106,7 +106,7 @@ def container_config(
     Args:
         spec: what is wanted.
         env: the environment, all of which is in the body.
-        name: as of `container_labels`.
+        name: as for `container_labels`.
         start_id: likewise; volumes get it too.
 
     Returns:

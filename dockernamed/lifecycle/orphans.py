@@ -16,8 +16,8 @@ from .. import naming
 from ..backends.base import AskForHub, SeenNetwork, nobody_else
 from ..backends.executor import Executor
 from ..backends.observed import ObservedContainer
-from ..backends.start import other_hub, own_id
 from ..backends.watcher import Watcher
+from ..desired.provenance import id_advice, other_hub
 from ..desired.resolved import KeptSettings
 from ..errors import DockerNamedError
 from ..timings import DEFAULT, Timings
@@ -235,7 +235,7 @@ class OrphanReaper:
                 "There is %s, beside this one at %s: its containers are left alone; %s",
                 other_hub(url),
                 self._here,
-                own_id(self._hub),
+                id_advice(self._hub),
             )
         self._living = living
         return living

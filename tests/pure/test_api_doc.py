@@ -9,7 +9,7 @@ import dockernamed
 from dockernamed.desired.environment import Environment
 from dockernamed.desired.network import Access
 from dockernamed.desired.resolved import KeptSettings, ServerState
-from dockernamed.desired.spec import ServerSpec, container_config
+from dockernamed.desired.spec import ServerSpec, container_labels
 from dockernamed.hub.handlers import default_handlers
 from dockernamed.hub.http_errors import STATUS
 from dockernamed.naming import Key
@@ -54,11 +54,13 @@ def test_statuses() -> None:
 def test_labels() -> None:
     """The table has all labels of a container, and no other."""
     spec = ServerSpec(Key("hub", "ann", "exp"), ("jupyter-ann--exp",), "lab")
-    assert rows("Labels") == list(container_config(spec, Environment(), start_id="start")["Labels"])
+    env = Environment({"JUPYTERHUB_API_URL": "http://hub:8081/hub/api"})
+    labels = container_labels(spec, env, name="name", start_id="start")
+    assert sorted(rows("Labels")) == sorted(labels)
 
 
 def test_keys_of_the_state() -> None:
     """The table has all keys of the state that the Hub keeps of a server, and no other."""
     settings = KeptSettings(Access("port"), 8888, True, False, 10, True)
-    state = ServerState("id", "name", {"home": "volume"}, "lab", settings)
+    state = ServerState("id", "name", {"home": "volume"}, "lab", settings, {"start": "id"})
     assert rows("The state of a server") == list(state.to_json())

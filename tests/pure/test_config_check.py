@@ -357,7 +357,7 @@ def unread(**sections: dict[str, Any]) -> list[str]:
         ("DockerSpawner", "start_timeout", "write c.DockerNamedSpawner.start_timeout"),
         ("DockerSpawner", "imagee", "write c.DockerNamedSpawner.image"),
         ("DockerSpawner", "zzz", "nobody reads this section; leave it out"),
-        ("SystemUserSpawner", "run_as_root", "use extra_create_kwargs = {'user': 'root'}"),
+        ("SystemUserSpawner", "run_as_root", "leave it out, set uid and gid; or uid = 0 for root"),
         ("SystemUserSpawner", "container_image", "use image"),
         ("SwarmSpawner", "extra_task_spec", "nothing takes its place: servers run on one Engine"),
         ("KubeSpawner", "profile_list", "write c.DockerNamedSpawner.profile_list"),
