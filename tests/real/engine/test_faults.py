@@ -13,6 +13,7 @@ from support.engine.watching import IMAGE, eventually
 from support.engine.worlds import connect
 from support.fake_engine import FakeEngine
 
+from dockernamed.engine.archive import pack
 from dockernamed.engine.client import Connection, Engine
 from dockernamed.errors import (
     BadRequest,
@@ -63,7 +64,7 @@ READS: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "GET /networks/bridge": lambda engine: engine.inspect_network("bridge"),
     "POST /volumes/create": lambda engine: engine.create_volume("v1"),
     "DELETE /containers/c1": lambda engine: engine.remove_container("c1"),
-    "PUT /containers/c1/archive": lambda engine: engine.put_archive("c1", "/", b""),
+    "PUT /containers/c1/archive": lambda engine: engine.put_archive("c1", "/", pack({})),
 }
 CHANGES: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "POST /containers/create": lambda engine: create(engine, "c2"),

@@ -38,9 +38,8 @@ CONFIG = """
         if spawner.image in going:
             going.remove(spawner.image)
             await asyncio.to_thread(remove, spawner.image)
-        return {{}}
 
-    c.DockerNamedSpawner.extra_create_kwargs = at_the_last_moment
+    c.DockerNamedSpawner.environment = {{"LAST_MOMENT": at_the_last_moment}}
     c.DockerNamedSpawner.profile_list = {profiles!r}
 """
 
