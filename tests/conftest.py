@@ -15,6 +15,7 @@ import gc
 import os
 import secrets
 import signal
+import sys
 import warnings
 from typing import Any
 
@@ -107,6 +108,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell that runs this in the background has it ignore SIGINT, which all that we start would
     # inherit. JupyterHub ends its services by that signal, and waits for half a minute.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.version_info < (3, 11):
+        # Its asyncio leaves the transport of a TLS handshake that failed to the garbage collector.
+        config.addinivalue_line(
+            "filterwarnings", r"ignore:unclosed transport <asyncio\.sslproto:ResourceWarning"
+        )
     if _is_controller(config):
         os.environ[RUN] = f"t{secrets.token_hex(3)}"
         config.stash[_before] = _engine_objects_if_any() if os.environ.get(OWNED) == "1" else set()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import jsonschema
+import jupyterhub
 import pytest
 from support.hub.browsing import PATIENT
 from support.hub.client import server_path
@@ -272,7 +273,8 @@ def test_a_link_starts_a_server(hub: Hub, user: str, visit: Visit) -> None:
     """``/hub/spawn/USER/SERVER?profile=…`` with form fields or REST names; what is wrong shows."""
     visitor, link = visit(hub, user), f"/hub/spawn/{user}/exp"
     wrong = visitor.get(link, {"profile": "huge"})
-    assert wrong.status_code == 400
+    # JupyterHub 5.3 shows the form again, with the message, as any other page.
+    assert wrong.status_code == (400 if jupyterhub.version_info >= (5, 5) else 200)
     assert "not a profile that you may choose" in wrong.text
     started = visitor.get(link, {"profile-option-small--colour": "blue", "cpu": "0.25"})
     assert started.headers["Location"].startswith(f"/hub/spawn-pending/{user}/exp")
