@@ -112,15 +112,6 @@ HINTS: tuple[tuple[str, str, str], ...] = (
     ),
 )
 
-
-#: Exit codes of a shell and of the Engine for a command that cannot be run.
-_NO_COMMAND = (126, 127)
-#: What a server writes that does not reach the Hub.
-_NO_HUB = re.compile(
-    r"Cannot connect to host|Failed to connect to my Hub|Error connecting to .*/hub/api", re.I
-)
-
-
 #: The same for a registry's message.
 PULL_HINTS: tuple[tuple[str, str, str], ...] = (
     (
@@ -137,6 +128,13 @@ PULL_HINTS: tuple[tuple[str, str, str], ...] = (
         "The registry did not answer the Engine's host: check its name and port, and the network "
         "and proxy of that host",
     ),
+)
+
+#: Exit codes of a shell and of the Engine for a command that cannot be run.
+_NO_COMMAND = (126, 127)
+#: What a server writes that does not reach the Hub.
+_NO_HUB = re.compile(
+    r"Cannot connect to host|Failed to connect to my Hub|Error connecting to .*/hub/api", re.I
 )
 
 
@@ -183,12 +181,12 @@ def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[s
         return hint(error.message, partial(getattr, settings))
     if isinstance(error, errors.PullFailed):
         return hint(error.message, partial(getattr, settings), PULL_HINTS)
-    if isinstance(error, (errors.ServerDied, errors.ServerSilent)):
-        if found := hub_advice(error.log or "", settings):
-            return found
-        if isinstance(error, errors.ServerDied):
-            return _advice_on_end(error.exit_code, settings, command)
-    return ""
+    found = ""
+    if isinstance(error, errors.ServerFailed):
+        found = hub_advice(error.log or "", settings)
+    if not found and isinstance(error, errors.ServerDied):
+        found = _advice_on_end(error.exit_code, settings, command)
+    return found
 
 
 def hub_advice(log: str, settings: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..backends.base import AskForHub, nobody_else
 from ..backends.containers import Containers
 from ..backends.executor import Executor
 from ..backends.watcher import Watcher
+from ..callables import evaluated
 from ..desired.network import own_container_id
 from ..engine.client import Connection, Engine
 from ..errors import ConfigError, NotFound
@@ -135,9 +135,7 @@ class Runtime:
         Raises:
             ConfigError: they have no known form.
         """
-        if callable(setting):
-            setting = setting(spawner)
-            setting = await setting if inspect.isawaitable(setting) else setting
+        setting = await evaluated(setting, spawner)
         if isinstance(setting, str):
             if not setting:
                 return None
