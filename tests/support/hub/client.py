@@ -174,14 +174,17 @@ class Client:
         )
 
     def halt(self, user: str, server: str = "", *, remove: bool = False) -> None:
-        """Stop a server and wait until the Hub says so; ``remove`` forgets it as well."""
+        """Stop a server and wait until the Hub says so; ``remove`` forgets it as well.
+
+        The Hub answers before it has removed a server's volumes; afterwards it forgets the server.
+        """
         body = {"remove": True} if remove else None
         answer = self.api("DELETE", server_path(user, server), body)
         assert answer.status in (202, 204), answer
         eventually(
-            lambda: self.servers(user),
+            lambda: self.servers(user, stopped=remove),
             lambda servers: server not in servers,
-            what=f"server {user}/{server} is stopped",
+            what=f"server {user}/{server} is {'forgotten' if remove else 'stopped'}",
         )
 
     def forget(self, user: str, server: str) -> None:
