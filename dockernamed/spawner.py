@@ -386,9 +386,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def _start(self, attempt: StartAttempt, probe: ReadinessProbe) -> str:
         settings = attempt.settings
         assert settings is not None, "JupyterHub does not start what could not be prepared"
-        env = probe.env = await self._env()
+        env = split(await self._env(), settings.secrets.environment)
+        probe.env, probe.secrets = env.all, settings.secrets.words
         volumes, others = self._volumes(settings, attempt.image)
-        spec = settings.spec(attempt.image, volumes, env)
+        spec = settings.spec(attempt.image, volumes, env, attempt.files)
         homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
@@ -408,7 +409,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
                 StartRequest(
                     server=ServerRef(settings.key, others=others.containers, made=self._state.made),
                     spec=spec,
-                    env=split(env),
+                    env=env,
                     files=attempt.files,
                     volume_owners=volumes.owners,
                     keep_failed=settings.kept.keep_failed,
@@ -750,5 +751,5 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         At once: those of another server of this user will be written over them.
         """
         assert self._attempt is not None, "JupyterHub makes certificates for a start"
-        self._attempt.files = certificates(paths)
+        self._attempt.certificates = certificates(paths)
         return {name: f"{CERTS_DIR}/{name}" for name in paths}

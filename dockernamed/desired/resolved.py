@@ -10,16 +10,19 @@ started before.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import naming
-from .entrypoint import process_of, survive_a_shell
-from .mounts import Mount, under
+from ..errors import ConfigError
+from .entrypoint import process_of, unfit_for_a_shell
+from .environment import Environment
+from .mounts import Mount, check_targets, under
 from .network import Access
+from .private import Secrets, link_places
 from .proof import AS_JUPYTERHUB
-from .spec import ServerSpec
+from .spec import ServerSpec, host_config
 from .volumes import RequestedVolumes, VolumePlan
 
 
@@ -161,6 +164,8 @@ class ResolvedSettings:
         config: further keys of the create call, in the Engine API's spelling.
         host_config: further keys of its HostConfig, likewise.
         kept: what stays with the server.
+        secrets: what is delivered so that the Engine does not show it.
+        private_tokens: the server's tokens are delivered likewise, if the image can take them so.
     """
 
     key: naming.Key
@@ -181,6 +186,8 @@ class ResolvedSettings:
     groups: tuple[int, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Secrets = field(default_factory=Secrets, repr=False)
+    private_tokens: bool = True
 
     @property
     def on_host(self) -> bool:
@@ -228,7 +235,11 @@ class ResolvedSettings:
         )
 
     def spec(
-        self, image: Mapping[str, Any], volumes: VolumePlan, env: Mapping[str, str]
+        self,
+        image: Mapping[str, Any],
+        volumes: VolumePlan,
+        env: Environment,
+        files: Iterable[str] = (),
     ) -> ServerSpec:
         """The server's container.
 
@@ -236,14 +247,20 @@ class ResolvedSettings:
             image: as for `home`.
             volumes: its mounts.
             env: its whole environment.
+            files: absolute paths of the files that it is given.
+
+        Raises:
+            ConfigError: secrets cannot be delivered, or two things have one path.
         """
-        return ServerSpec(
+        spec = ServerSpec(
             key=self.key,
             names=self.names,
             image=self.image,
             image_id=image.get("Id", ""),
             command=self._command(image),
             process=self._process(image, env),
+            keep=not self.kept.remove,
+            files=tuple(sorted(files)),
             port=self.kept.port,
             publish_ip=self.place.publish_ip,
             network=self.place.network,
@@ -258,6 +275,9 @@ class ResolvedSettings:
             config=self.config,
             host_config=self.host_config,
         )
+        check_targets(spec.all_mounts)
+        link_places(spec.files, host_config(spec))
+        return spec
 
     def _user(self, image: Mapping[str, Any]) -> str:
         """Whom the container runs as; "" keeps the image's own user."""
@@ -273,14 +293,20 @@ class ResolvedSettings:
         own: Sequence[str] = (image.get("Config") or {}).get("Cmd") or ()
         return (*own, *self.args) if self.args else None
 
-    def _process(self, image: Mapping[str, Any], env: Mapping[str, str]) -> tuple[str, ...]:
-        """The whole command line of a container that a later start may use again; else empty."""
-        # A container whose root nothing can be put into is for one start.
-        if self.kept.remove or self.host_config.get("ReadonlyRootfs"):
+    def _process(self, image: Mapping[str, Any], env: Environment) -> tuple[str, ...]:
+        """The whole command line of a container that a shell hands its environment; else empty."""
+        if self.kept.remove and not self.private_tokens and not env.private_only:
             return ()
         own = image.get("Config") or {}
-        names = [*env, *(entry.partition("=")[0] for entry in own.get("Env") or ())]
-        return self.command_line(image) if survive_a_shell(names) else ()
+        names = [*env.all, *(entry.partition("=")[0] for entry in own.get("Env") or ())]
+        unfit = unfit_for_a_shell(names)
+        line = () if unfit else self.command_line(image)
+        if env.private_only and not line:
+            why = f"no shell passes on the variable {unfit[0]!r} of its environment"
+            why = why if unfit else "nobody knows its command: set cmd"
+            hint = f"{why}, and a shell has to hand them over; use secret_files"
+            raise ConfigError("secret_environment", env.private_only, hint)
+        return line
 
     def command_line(self, image: Mapping[str, Any]) -> tuple[str, ...]:
         """What the container runs, ENTRYPOINT and CMD in one; ``image`` is as for `home`."""

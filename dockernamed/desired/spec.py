@@ -1,16 +1,16 @@
 """The desired container of one server, as a value and as bodies for the Docker Engine API.
 
 A :class:`ServerSpec` says everything that does not change from one start to the next. What does
-change, the environment, is handed over beside it in two parts, so that a backend may deliver the
-personal one in another way than at create. :func:`spec_hash` is equal for two starts exactly when
-a container made for one of them can serve the other.
+change, the environment, is handed over beside it in parts, so that a backend may deliver what is
+personal and what is secret in another way than at create. :func:`spec_hash` is equal for two starts
+exactly when a container made for one of them can serve the other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from .entrypoint import shell_line
 from .environment import Environment
 from .merging import merged
 from .mounts import Mount
+from .private import PRIVATE_DIR
 
 #: Docker's own default; ``cpu_limit`` is a share of it.
 CPU_PERIOD_US = 100_000
@@ -38,8 +39,11 @@ class ServerSpec:
         names: names to try in this order; the second one if the first belongs to somebody else.
         image: the reference to create from; ``image_id`` is what it referred to at that moment.
         command: overrides the image's CMD; None keeps it.
-        process: the whole command line, ENTRYPOINT and CMD, of a container that a later start may
-            use again with another environment, see `entrypoint`; empty: for one start.
+        process: the whole command line, ENTRYPOINT and CMD, of a container that a shell hands its
+            personal and secret environment, see `entrypoint`; empty: all of it is in the
+            container's configuration.
+        keep: a later start may use the container again, which needs a ``process``.
+        files: absolute paths of the files that it is given before it runs.
         port: the TCP port the server listens on in the container.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
         network: name of the network, or the API's ``bridge``, ``host``, …
@@ -58,6 +62,8 @@ class ServerSpec:
     image_id: str = ""
     command: tuple[str, ...] | None = None
     process: tuple[str, ...] = ()
+    keep: bool = False
+    files: tuple[str, ...] = ()
     port: int = 8888
     publish_ip: str | None = None
     network: str = "bridge"
@@ -76,6 +82,20 @@ class ServerSpec:
     def runs_as(self) -> str:
         """The user of its processes, in the Engine's words; "" is root."""
         return str(self.config.get("User") or self.user or self.image_user)
+
+    @property
+    def is_private(self) -> bool:
+        """It has a volume for what the Engine does not show."""
+        return bool(self.process or self.files)
+
+    @property
+    def all_mounts(self) -> tuple[Mount, ...]:
+        """Its mounts, and the volume for what is private."""
+        if not self.is_private:
+            return self.mounts
+        labels = {naming.LABEL_HUB: self.key.hub}
+        private = Mount("volume", "", PRIVATE_DIR, frozenset({"nocopy"}), labels)
+        return (*self.mounts, private)
 
 
 def container_labels(
@@ -105,7 +125,7 @@ def container_config(
 
     Args:
         spec: what is wanted.
-        env: the environment, all of which is in the body.
+        env: the environment, all of which is in the body unless a shell hands over what is secret.
         name: as for `container_labels`.
         start_id: likewise; volumes get it too.
 
@@ -116,14 +136,15 @@ def container_config(
     label = {LABEL_START: start_id} if start_id else {}
     mounts = tuple(
         replace(mount, labels={**mount.labels, **label}) if mount.kind == "volume" else mount
-        for mount in spec.mounts
+        for mount in spec.all_mounts
     )
+    shown = {**env.common, **env.personal} if spec.process else env.all
     body: dict[str, Any] = {
         "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in env.all.items()],
+        "Env": [f"{name}={value}" for name, value in shown.items()],
         "Labels": container_labels(spec, env, name=name, start_id=start_id),
         "ExposedPorts": {port: {}},
-        "HostConfig": _host_config(replace(spec, mounts=mounts), port),
+        "HostConfig": _host_config(spec, mounts),
     }
     if spec.command is not None:
         body["Cmd"] = list(spec.command)
@@ -147,12 +168,12 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         ``part:digest`` for each part that `drift` may name, joined by commas; ten hexadecimal
         digits each.
     """
-    host = _host_config(spec, f"{spec.port}/tcp")
+    host = _host_config(spec, spec.mounts)  # the private volume follows from process and files
     parts = {
         "image": spec.image_id or spec.image,
         "command": [spec.command, spec.process, spec.port],
         "environment": dict(env.common),
-        "mounts": [host.pop(key, None) for key in ("Binds", "Mounts")],
+        "mounts": [spec.files, *(host.pop(key, None) for key in ("Binds", "Mounts"))],
         "network": [host.pop(key, None) for key in ("NetworkMode", "PortBindings")],
         "limits": [host.pop(key, None) for key in _LIMITS],
         "other settings": [host, _further(spec)],
@@ -175,13 +196,19 @@ def _further(spec: ServerSpec) -> dict[str, Any]:
     return {**({"User": spec.user} if spec.user else {}), **spec.config}
 
 
-def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
+def host_config(spec: ServerSpec) -> dict[str, Any]:
+    """The HostConfig of a create call, without the labels that a start gives to volumes."""
+    return _host_config(spec, spec.all_mounts)
+
+
+def _host_config(spec: ServerSpec, mounts: Iterable[Mount]) -> dict[str, Any]:
+    mounts, port = tuple(mounts), f"{spec.port}/tcp"
     body: dict[str, Any] = {
         # Without an init process, a PID 1 without a handler ignores SIGTERM: 10 s for each stop.
         "Init": True,
         "NetworkMode": spec.network,
-        "Binds": [mount.to_bind() for mount in spec.mounts if mount.is_bind_string],
-        "Mounts": [mount.to_api() for mount in spec.mounts if not mount.is_bind_string],
+        "Binds": [mount.to_bind() for mount in mounts if mount.is_bind_string],
+        "Mounts": [mount.to_api() for mount in mounts if not mount.is_bind_string],
     }
     if spec.publish_ip is not None:
         body["PortBindings"] = {port: [{"HostIp": spec.publish_ip, "HostPort": ""}]}

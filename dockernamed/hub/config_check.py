@@ -25,6 +25,7 @@ from ..desired.volumes import RequestedMount, RequestedVolumes, requested_volume
 from ..engine.connection import route_to
 from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError, TemplateError
+from ..lifecycle.secrets import problem_of
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
 from .config_types import (
@@ -234,6 +235,10 @@ def _hub(hub: Any, settings: Any, fields: Mapping[str, str]) -> None:
         check_reachable(hub.ip)
 
 
+def _secrets(name: str, settings: Any, fields: Mapping[str, str]) -> None:
+    problem_of(name, getattr(settings, name))
+
+
 _FILES = ("server_volume", "volumes", "read_only_volumes", "mounts")
 _PLAIN = sorted(chooser.TEMPLATED - {"name_template", *_FILES})
 #: Checks that look at one setting, by its name: they count for overrides of it, too.
@@ -241,6 +246,7 @@ _BY_NAME: Mapping[str, Check] = {
     **{name: partial(_template, name) for name in _PLAIN},
     **{name: partial(_arguments, name) for name in sorted(chooser.TEMPLATED_IN_PASSING)},
     **{name: partial(_files, name) for name in _FILES},
+    **{name: partial(_secrets, name) for name in ("secret_environment", "secret_files")},
     "host_ip": _host_ip,
     "readiness": _readiness,
 }

@@ -20,6 +20,7 @@ from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError
 from ..settings import DockerNamedSettings
 from .runtime import Runtime
+from .secrets import secrets_of
 
 T = TypeVar("T")
 
@@ -79,6 +80,8 @@ class SettingsResolver:
             groups=await self._groups(),
             config=create_config(await self._arguments("extra_create_kwargs")),
             host_config=host_config(await self._arguments("extra_host_config")),
+            secrets=await secrets_of(settings),
+            private_tokens=settings.private_tokens,
         )
 
     async def place(self) -> Place:

@@ -73,6 +73,7 @@ class Core:
         self.references: dict[str, str] = {}  # reference → id
         self.registry: dict[str, RemoteImage] = {}
         self.volumes: dict[str, dict[str, Any]] = {}
+        self.anonymous: dict[str, list[dict[str, Any]]] = {}  # mounts, by container
         self.networks: dict[str, dict[str, Any]] = {}
         self.behaviours: list[tuple[Callable[[Container], bool], Behaviour]] = []
         self.subscribers: set[Subscriber] = set()
@@ -150,6 +151,8 @@ class Core:
         }
         for volume in container.volumes():
             self.add_volume(volume, labels.get(volume, {}))
+        if anonymous := container.anonymous_volumes():
+            self.anonymous[container.id] = anonymous
         self.filesystem.mount(container)
         self.tell(container, "create")
         return container
@@ -204,6 +207,7 @@ class Core:
         self.tell(container, "die", **{key: str(code)})
         if container.host_config.get("AutoRemove"):
             self.drop(container)
+            self.anonymous.pop(container.id, None)
 
     def stop(self, container: Container) -> bool:
         """As of ``POST /containers/{id}/stop``; False when it didn't run."""
