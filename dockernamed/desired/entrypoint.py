@@ -41,9 +41,9 @@ def process_of(
     return (*entrypoint, *words)
 
 
-def shell_line(process: Iterable[str]) -> list[str]:
-    """The ENTRYPOINT that takes up `ENV_FILE`, if it is there, and becomes ``process``."""
-    return [SHELL, "-c", _TAKE_UP, "sh", *process]
+def shell_line() -> list[str]:
+    """The ENTRYPOINT that takes up `ENV_FILE`, if it is there, and becomes what CMD says."""
+    return [SHELL, "-c", _TAKE_UP, "sh"]
 
 
 def unfit_for_a_shell(names: Iterable[str]) -> list[str]:

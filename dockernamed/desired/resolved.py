@@ -300,10 +300,12 @@ class ResolvedSettings:
         own = image.get("Config") or {}
         names = [*env.all, *(entry.partition("=")[0] for entry in own.get("Env") or ())]
         unfit = unfit_for_a_shell(names)
-        line = () if unfit else self.command_line(image)
+        # Of an image that nobody has looked at, the ENTRYPOINT is not known.
+        line = () if unfit or not image else self.command_line(image)
         if env.private_only and not line:
-            why = f"no shell passes on the variable {unfit[0]!r} of its environment"
-            why = why if unfit else "nobody knows its command: set cmd"
+            why = "its command is not known (pull_policy = 'skip', or the image names none)"
+            if unfit:
+                why = f"no shell passes on the variable {unfit[0]!r} of its environment"
             hint = f"{why}, and a shell has to hand them over; use secret_files"
             raise ConfigError("secret_environment", env.private_only, hint)
         return line

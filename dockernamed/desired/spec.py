@@ -150,7 +150,7 @@ def container_config(
         body["Cmd"] = list(spec.command)
     extra = _further(spec)
     if spec.process:
-        body["Entrypoint"], body["Cmd"] = shell_line(spec.process), []
+        body["Entrypoint"], body["Cmd"] = shell_line(), list(spec.process)
         extra = {name: value for name, value in extra.items() if name not in ("Entrypoint", "Cmd")}
     # Labels identify the server: an admin may add some but never change ours.
     body["Labels"] = {**dict(extra.pop("Labels", None) or {}), **body["Labels"]}

@@ -43,7 +43,7 @@ def test_archive(tmp_path: Path) -> None:
 
 def test_private_files_links_and_directories() -> None:
     """Each with its owner and permissions, named from the directory that the archive is for."""
-    entries = {
+    entries: dict[str, File | Folder | Link] = {
         "/run/x/a": Folder(0o700, 5, 6),
         "/run/x/a/key": File(b"s3cret", 0o400, 5, 6),
         "/run/x/link": Link("/run/x/a/key", 5, 6),

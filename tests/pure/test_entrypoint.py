@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dockernamed.desired import entrypoint
+from dockernamed.desired.private import ENV_FILE
 
 TEXTS = [
     "t0k3n",
@@ -50,11 +51,9 @@ def test_a_real_shell_takes_the_variables_up(
     """Whatever is in a value; what is not personal stays as it was, and words stay words."""
     file = tmp_path / "env"
     file.write_bytes(entrypoint.variables({"JUPYTERHUB_API_TOKEN": text}))
-    monkeypatch.setattr(
-        entrypoint, "_TAKE_UP", entrypoint._TAKE_UP.replace(entrypoint.ENV_FILE, str(file))
-    )
+    monkeypatch.setattr(entrypoint, "_TAKE_UP", entrypoint._TAKE_UP.replace(ENV_FILE, str(file)))
     show = 'printf "%s|%s|%s" "$JUPYTERHUB_API_TOKEN" "$OTHER" "$1"'
-    line = entrypoint.shell_line(["sh", "-c", show, "me", "a  b"])
+    line = [*entrypoint.shell_line(), "sh", "-c", show, "me", "a  b"]
     env = {"JUPYTERHUB_API_TOKEN": "old", "OTHER": "stays", "PATH": "/usr/bin:/bin"}
     assert printed(line, env) == f"{text}|stays|a  b"
     file.unlink()
@@ -68,13 +67,11 @@ def test_all_that_is_personal_is_this_starts(
     file = tmp_path / "env"
     new = {"JUPYTERHUB_USER": "ann", "JUPYTERHUB_API_TOKEN": "new"}
     file.write_bytes(entrypoint.variables(new, fixed={"JUPYTERHUB_PUBLIC_URL"}))
-    monkeypatch.setattr(
-        entrypoint, "_TAKE_UP", entrypoint._TAKE_UP.replace(entrypoint.ENV_FILE, str(file))
-    )
+    monkeypatch.setattr(entrypoint, "_TAKE_UP", entrypoint._TAKE_UP.replace(ENV_FILE, str(file)))
     names = ["ADMIN_ACCESS", "API_TOKEN", "PUBLIC_URL", "USER"]
     show = "; ".join(f'echo "${{JUPYTERHUB_{name}-unset}}"' for name in names)
     before = {f"JUPYTERHUB_{name}": "old" for name in names}
-    line = entrypoint.shell_line(["sh", "-c", show])
+    line = [*entrypoint.shell_line(), "sh", "-c", show]
     assert printed(line, {"PATH": "/usr/bin:/bin", **before}).split() == [
         "unset", "new", "old", "ann"
     ]  # fmt: skip

@@ -38,7 +38,7 @@ def test_no_secret_in_the_text_of_the_object() -> None:
 
 
 def test_what_is_personal() -> None:
-    """Who the server is; what lets it act for its user is secret; how it gets to the Hub neither."""
+    """Who the server is; what lets it act for its user is secret, how it gets to the Hub not."""
     env = {
         "JUPYTERHUB_API_TOKEN": "t",
         "JUPYTERHUB_USER": "ann",

@@ -208,7 +208,7 @@ def contents(container: Container) -> dict[str, bytes]:
 
     Links are followed.
     """
-    found = {}
+    found: dict[str, bytes] = {}
     for base, data in container.archives or ():
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             for entry in archive:

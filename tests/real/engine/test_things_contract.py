@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
-from support.engine.things import START_ID, MakeThing, spec_of
+from support.engine.things import START_ID, MakeThing, hand_over, spec_of
 from support.engine.worlds import PORT, Program, World
 
 from dockernamed import naming
@@ -21,6 +21,8 @@ from dockernamed.desired.environment import Environment, split
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access, reached_at
 from dockernamed.desired.spec import LABEL_START
+from dockernamed.engine.archive import File, pack
+from dockernamed.engine.client import Engine
 from dockernamed.errors import Conflict, EngineError, NameTaken, NotFound
 
 
@@ -214,10 +216,10 @@ async def test_a_kept_thing_has_each_starts_environment(
     first = split({"LANG": "C", "JUPYTERHUB_USER": "ann", "JUPYTERHUB_ADMIN_ACCESS": "1"})
     second = split({"LANG": "C", "JUPYTERHUB_USER": "it's $me"})
     id = await make_thing(env=first, files={"/etc/one": b"a\n"}, process=process)
-    assert await things.renewable(id)
+    assert await things.has_shell(id)
     assert await said(things, id) == ["a", "C ann 1"]
-    spec = spec_of(world, Program(), "x", process=process)
-    await things.renew(id, spec, second, {"/etc/one": b"b\n"})
+    spec = spec_of(world, Program(), "x", process=process, files=("/etc/one",))
+    await hand_over(things, id, spec, second, {"/etc/one": b"b\n"})
     assert await said(things, id) == ["b", "C it's $me unset"]
 
 
@@ -234,14 +236,14 @@ async def test_a_thing_for_one_start_has_its_environment_and_files(
     assert await said(things, id) == ["1", "2", "C ann"]
 
 
-async def test_renew_what_is_for_one_start(
+async def test_what_is_for_one_start_without_a_shell(
     world: World, things: Things, make_thing: MakeThing
 ) -> None:
     """It is given files alone, and takes them."""
-    id = await make_thing()
-    spec = spec_of(world, Program(), "x")
-    await things.renew(id, spec, Environment(personal={"JUPYTERHUB_USER": "ann"}), {})
-    await things.renew(id, spec, Environment(), {"/etc/one": b"1"})
+    id = await make_thing(files={"/etc/one": b"0"})
+    spec = spec_of(world, Program(), "x", files=("/etc/one",))
+    await hand_over(things, id, spec, Environment(personal={"JUPYTERHUB_USER": "ann"}))
+    await hand_over(things, id, spec, Environment(), {"/etc/one": b"1"})
 
 
 # --- whose directories -------------------------------------------------------------------------
@@ -292,11 +294,15 @@ async def test_whom_a_thing_runs_as(world: World, things: Things, make_thing: Ma
 
 @only_real
 async def test_names_are_those_of_the_things_files(
-    world: World, things: Things, make_thing: MakeThing
+    world: World, engine: Engine, things: Things, make_thing: MakeThing
 ) -> None:
     """User and group are looked up where the Engine looks them up."""
-    files = {"/etc/passwd": b"ann:x:1234:56::/:/bin/sh\n", "/etc/group": b"lab:x:78:\n"}
-    id = await make_thing(files=files)
+    files = {
+        "/etc/passwd": File(b"ann:x:1234:56::/:/bin/sh\n"),
+        "/etc/group": File(b"lab:x:78:\n"),
+    }
+    id = await make_thing()
+    await engine.put_archive(id, "/", pack(files))
     spec = spec_of(world, Program(), "x")
     assert await things.account(id, replace(spec, user="ann")) == Account(1234, 56)
     assert await things.account(id, replace(spec, user="1234")) == Account(1234, 56)

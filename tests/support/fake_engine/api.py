@@ -213,7 +213,8 @@ class _Api:
 
     async def stat_archive(self, request: web.Request) -> web.StreamResponse:
         container, path = self._container(request), request.query["path"]
-        there = path in {*self.core.files, *DIRECTORIES, *container.mounted()}
+        known = {*self.core.files, *self.core.filesystem.image, *container.mounted()}
+        there = path in known
         return web.Response(status=200 if there else 404)
 
     async def get_archive(self, request: web.Request) -> web.StreamResponse:
