@@ -131,10 +131,12 @@ def _fault(error: ConfigError, known: Mapping[str, Configured], settings: Any) -
     if "." in name:
         return Fault(f"c.{name}", literal(error.value), error.hint)
     section = known[name].section if name in known else OURS
-    line, value = f"c.{section}.{error.field}", shown(name, error.value)
     traits = settings.traits(config=True)
     overridden = re.search(r"\['(\w+)'\]$", error.field)
-    if overridden and overridden[1] in traits:
+    is_override = overridden is not None and overridden[1] in traits
+    line = f"c.{section}.{error.field}"
+    value = shown(overridden[1] if overridden and is_override else name, error.value)
+    if overridden and is_override:
         name, section = overridden[1], OURS
     trait, cause = traits.get(name), error.__cause__
     if trait is None or "c." in error.hint:
