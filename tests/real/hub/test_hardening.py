@@ -137,11 +137,10 @@ def test_no_packets_in_the_name_of_others(hub: Hub, plain: Any, lab: Any) -> Non
 
 
 def test_no_devices_are_made(hub: Hub, plain: Any) -> None:
-    """Mknod of the host's disk is refused, and so are mounts and changes of the clock."""
+    """Mknod of the host's disk is refused, and so are mounts and chroot."""
     for command in (
         ("mknod", "/tmp/disk", "b", "8", "0"),
         ("mount", "-t", "tmpfs", "tmpfs", "/work"),
-        ("date", "-s", "2001-01-01"),
         ("chroot", "/", "true"),
     ):
         code, said = attack(hub, plain, *command)
@@ -180,7 +179,7 @@ def test_no_core_dumps_and_no_swap(hub: Hub, plain: Any) -> None:
 def test_a_flood_of_output_is_bounded(hub: Hub, plain: Any) -> None:
     """45 MB of output leave at most three files of 10 MB."""
     assert attack(hub, plain, "sh", "-c", FLOOD) == (0, "")
-    left = sum(map(len, hub.docker.client.logs(plain["Id"], stream=True)))
+    left = sum(map(len, hub.docker.client.logs(plain["Id"], stream=True, follow=False)))
     assert 5_000_000 < left < 32_000_000
     assert plain["HostConfig"]["LogConfig"] == {
         "Type": "json-file",
