@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -238,6 +238,23 @@ def notes(spec: ServerSpec, env: Mapping[str, str], image: Mapping[str, Any]) ->
     own = dict(str(entry).partition("=")[::2] for entry in entries)
     host_config = _host_config(spec, f"{spec.port}/tcp")
     return hardening.notes(spec.hardening, host_config, {**own, **env}, root=is_root(spec.runs_as))
+
+
+def with_room_for(spec: ServerSpec, paths: Iterable[str]) -> ServerSpec:
+    """The spec of a container into which such files can be put, also where its root is read-only.
+
+    There each directory of theirs is a volume that goes with the container: into volumes alone the
+    Engine puts anything then.
+
+    Args:
+        spec: what is wanted.
+        paths: absolute, in the container.
+    """
+    if not _host_config(spec, "").get("ReadonlyRootfs"):
+        return spec
+    taken = {mount.target for mount in spec.mounts}
+    new = sorted({posixpath.dirname(path) for path in paths} - taken)
+    return replace(spec, mounts=(*spec.mounts, *(Mount("volume", "", path) for path in new)))
 
 
 def further_host_config(spec: ServerSpec) -> dict[str, Any]:

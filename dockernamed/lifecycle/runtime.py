@@ -149,7 +149,7 @@ class Runtime:
             return []
         hub = await self.hub_container() or {}
         # A Hub in a container may have the socket of another path of the host.
-        return [path, *_sources_of(path, hub.get("Mounts") or ())]
+        return [path, *sources_of(path, hub.get("Mounts") or ())]
 
     async def _port_is_free(self, port: int) -> bool:
         if self.engine_is_local:
@@ -226,17 +226,18 @@ class Runtime:
 
 
 def socket_of(url: str) -> str:
-    """The path in an Engine's address, such as ``unix:///run/docker.sock``; "" where it has none.
-
-    >>> socket_of("http+unix:///run/docker.sock")
-    '/run/docker.sock'
-    """
+    """The path in an Engine's address such as ``unix:///run/docker.sock``; "" where it has none."""
     scheme, _, path = url.partition("://")
     return f"/{path.lstrip('/')}" if scheme in ("unix", "http+unix") else ""
 
 
-def _sources_of(path: str, mounts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """What a path in a container is on the Engine's host, by the container's mounts."""
+def sources_of(path: str, mounts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What a path in a container is on the Engine's host, by the container's mounts.
+
+    Args:
+        path: in the container.
+        mounts: those of ``GET /containers/{id}/json``.
+    """
     for mount in mounts:
         source, target = str(mount.get("Source") or ""), str(mount.get("Destination") or "")
         below = path.removeprefix(target.rstrip("/"))

@@ -13,8 +13,16 @@ from dockernamed.desired.hardening import LEVELS, TMPFS, Hardening
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access
 from dockernamed.desired.resolved import KeptSettings, Place, ResolvedSettings
-from dockernamed.desired.spec import ServerSpec, container_config, drift, notes, spec_hash
+from dockernamed.desired.spec import (
+    ServerSpec,
+    container_config,
+    drift,
+    notes,
+    spec_hash,
+    with_room_for,
+)
 from dockernamed.desired.volumes import VolumePlan
+from dockernamed.lifecycle.runtime import socket_of, sources_of
 
 BACK = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL"]
 CORE = {"Name": "core", "Soft": 0, "Hard": 0}
@@ -291,3 +299,44 @@ def test_notes(
     found = notes(spec, env, {"Config": image})
     assert len(found) == len(said)
     assert all(words in note for words, note in zip(said, found, strict=True))
+
+
+def test_room_for_certificates() -> None:
+    """Into a read-only container the Engine puts files in volumes alone; others are as they were."""
+    files = ("/etc/certs/a.key", "/etc/certs/a.crt", "/tmp/x/y")
+    plain, strict = (replace(SPEC, hardening=Hardening(level)) for level in ("default", "strict"))
+    assert with_room_for(plain, files) is plain
+    assert with_room_for(strict, ()) == strict
+    assert [mount.target for mount in with_room_for(strict, files).mounts] == [
+        "/etc/certs", "/tmp/x",
+    ]  # fmt: skip
+    by_admin = replace(plain, host_config={"ReadonlyRootfs": True})
+    assert with_room_for(by_admin, files).mounts == with_room_for(strict, files).mounts
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("unix:///run/docker.sock", "/run/docker.sock"),
+        ("unix://run/docker.sock", "/run/docker.sock"),
+        ("http+unix:///x/y.sock", "/x/y.sock"),
+        ("tcp://10.0.0.5:2376", ""),
+        ("ssh://host", ""),
+    ],
+)
+def test_the_path_of_the_engines_socket(url: str, path: str) -> None:
+    """As the Engine's address has it."""
+    assert socket_of(url) == path
+
+
+def test_the_socket_of_a_hub_in_a_container() -> None:
+    """Its path on the host is another than in the Hub's container."""
+    mounts = [
+        {"Source": "/srv/engine/docker.sock", "Destination": "/var/run/docker.sock"},
+        {"Source": "/srv/data", "Destination": "/data"},
+        {"Source": "/srv/run", "Destination": "/var/run/"},
+        {"Source": "/srv/other", "Destination": "/var/run/docker.sock.d"},
+        {"Type": "tmpfs", "Source": "", "Destination": "/var"},
+    ]
+    found = list(sources_of("/var/run/docker.sock", mounts))
+    assert found == ["/srv/engine/docker.sock", "/srv/run/docker.sock"]
