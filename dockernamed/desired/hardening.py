@@ -116,7 +116,8 @@ class Hardening:
     def _capabilities(self, further: Mapping[str, Any], root: bool) -> dict[str, list[str]]:
         dropped = self.cap_drop
         if dropped is None:
-            dropped = ("ALL",) if self.on else ()
+            # Whoever gets everything must not lose it by what was only meant for the others.
+            dropped = ("ALL",) if self.on and not further.get("Privileged") else ()
         added = self.cap_add
         if added is None:
             back = root and self.level == DEFAULT and "ALL" in dropped
@@ -128,7 +129,7 @@ class Hardening:
     def _privileges(self, further: Mapping[str, Any]) -> dict[str, Any]:
         allowed = self.allow_privilege_escalation
         if allowed is None:
-            allowed = not self.on
+            allowed = not self.on or bool(further.get("Privileged"))
         said = any(
             str(one).startswith(NO_NEW_PRIVILEGES) for one in further.get("SecurityOpt") or ()
         )

@@ -87,6 +87,7 @@ def test_off_is_docker_itself() -> None:
         ({"cap_add": ("NET_RAW",)}, ["NET_RAW"]),
         ({"cap_drop": ("NET_RAW",)}, None),
         ({"cap_drop": ("ALL", "KILL")}, BACK[:-1]),
+        ({"host_config": {"Privileged": True}}, None),
         ({"level": "strict"}, None),
         ({"level": "strict", "cap_add": ("KILL",)}, ["KILL"]),
         ({"level": "off"}, None),
@@ -102,6 +103,7 @@ def test_capabilities(changes: dict[str, Any], added: list[str] | None) -> None:
     [
         ({}, ["no-new-privileges"]),
         ({"allow_privilege_escalation": True}, None),
+        ({"host_config": {"Privileged": True}}, None),
         ({"level": "off", "allow_privilege_escalation": False}, ["no-new-privileges"]),
         ({"host_config": {"SecurityOpt": ["label=type:x"]}}, ["no-new-privileges", "label=type:x"]),
         (
@@ -302,7 +304,7 @@ def test_notes(
 
 
 def test_room_for_certificates() -> None:
-    """Into a read-only container the Engine puts files in volumes alone; others are as they were."""
+    """Into a read-only container the Engine puts files in volumes alone; others stay as is."""
     files = ("/etc/certs/a.key", "/etc/certs/a.crt", "/tmp/x/y")
     plain, strict = (replace(SPEC, hardening=Hardening(level)) for level in ("default", "strict"))
     assert with_room_for(plain, files) is plain
