@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -240,7 +240,7 @@ def notes(spec: ServerSpec, env: Mapping[str, str], image: Mapping[str, Any]) ->
     return hardening.notes(spec.hardening, host_config, {**own, **env}, root=is_root(spec.runs_as))
 
 
-def with_room_for(spec: ServerSpec, paths: Iterable[str]) -> ServerSpec:
+def with_room_for(spec: ServerSpec, paths: Collection[str]) -> ServerSpec:
     """The spec of a container into which such files can be put, also where its root is read-only.
 
     There each directory of theirs is a volume that goes with the container: into volumes alone the
@@ -250,7 +250,7 @@ def with_room_for(spec: ServerSpec, paths: Iterable[str]) -> ServerSpec:
         spec: what is wanted.
         paths: absolute, in the container.
     """
-    if not _host_config(spec, "").get("ReadonlyRootfs"):
+    if not paths or not _host_config(spec, "").get("ReadonlyRootfs"):
         return spec
     taken = {mount.target for mount in spec.mounts}
     new = sorted({posixpath.dirname(path) for path in paths} - taken)

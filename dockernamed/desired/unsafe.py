@@ -83,12 +83,12 @@ class Judge:
 
     Attributes:
         allowed: the setting: words of `UNSAFE`.
-        sockets: paths of further sockets of the Engine on its host.
+        paths: further sockets of the Engine on its host, and where its files are.
         real: follows the links of a path of that host, where they can be seen.
     """
 
     allowed: frozenset[str] = frozenset()
-    sockets: Sequence[str] = ()
+    paths: Sequence[str] = ()
     real: Callable[[str], str] = str
 
     def mounts(self, setting: str, mounts: Iterable[Mount]) -> None:
@@ -181,11 +181,11 @@ class Judge:
     def _path(self, setting: str, source: str) -> None:
         if not source.startswith("/"):
             return
-        sockets = [one for path in (*SOCKETS, *self.sockets) for one in plain_paths(path)]
+        engines = [one for path in (*SOCKETS, *self.paths) for one in plain_paths(path)]
         for path in plain_paths(source) | plain_paths(self.real(source)):
             if path != "/" and any(_in(path, one) for one in _KERNEL):
                 self._refuse("host-devices", setting, source)
-            if any(_in(path, one) or _in(one, path) for one in sockets):
+            if any(_in(path, one) or _in(one, path) for one in engines):
                 self._refuse("engine-socket", setting, source)
             if _USERS_SOCKETS.fullmatch(path):
                 self._refuse("engine-socket", setting, source)

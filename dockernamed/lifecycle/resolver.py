@@ -102,7 +102,7 @@ class SettingsResolver:
         allowed = frozenset(self._settings.allow_unsafe)
         runtime = self._runtime
         real = os.path.realpath if await runtime.shares_files() else str
-        judge = Judge(allowed, await runtime.engine_sockets(), real)
+        judge = Judge(allowed, await runtime.engine_paths(), real)
         # In a thread: to follow links is to read a file system, perhaps a remote one.
         await asyncio.to_thread(refuse_unsafe, resolved, judge)
 

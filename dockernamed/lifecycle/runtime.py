@@ -59,7 +59,7 @@ class Runtime:
         self.host_ports = HostPorts(self._port_is_free)
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
-        self._log_driver: tuple[int, str] | None = None
+        self._told: tuple[int, Mapping[str, Any]] | None = None
         self._asking = asyncio.Lock()
         self.watcher.start()
         self._open = asyncio.ensure_future(self._until_cancelled())
@@ -115,19 +115,23 @@ class Runtime:
         return known[1]
 
     async def log_driver(self) -> str:
-        """The log driver of containers that name none; "" where the Engine does not tell.
+        """The log driver of containers that name none; "" where the Engine does not tell."""
+        return str((await self._info()).get("LoggingDriver") or "")
+
+    async def _info(self) -> Mapping[str, Any]:
+        """``GET /info``; empty where the Engine does not tell.
 
         It is asked again once the Engine was lost: it may have another configuration since.
         """
         async with self._asking:
             lost = self.watcher.disconnects
-            if self._log_driver is None or self._log_driver[0] != lost:
-                self._log_driver = (lost, await self._ask_for_log_driver())
-        return self._log_driver[1]
+            if self._told is None or self._told[0] != lost:
+                self._told = (lost, await self._ask_for_info())
+        return self._told[1]
 
-    async def _ask_for_log_driver(self) -> str:
+    async def _ask_for_info(self) -> Mapping[str, Any]:
         try:
-            return str((await self.engine.info()).get("LoggingDriver") or "")
+            return await self.engine.info()
         except (EngineUnavailable, EngineTimeout):
             raise
         except EngineError as error:
@@ -136,20 +140,22 @@ class Runtime:
                 "bounded; set c.DockerNamedSpawner.log_config: %s",
                 error,
             )
-            return ""
+            return {}
 
     async def shares_files(self) -> bool:
         """Whether a path means the same here and on the Engine's host."""
         return self.engine_is_local and await self.hub_container() is None
 
-    async def engine_sockets(self) -> list[str]:
-        """Paths of the Engine's socket on the Engine's host, as far as known from here."""
+    async def engine_paths(self) -> list[str]:
+        """The Engine's socket and its files on the Engine's host, as far as known from here."""
+        root = str((await self._info()).get("DockerRootDir") or "")
+        found = [root] if root.startswith("/") else []
         path = socket_of(self.engine.base_url)
-        if not path:
-            return []
-        hub = await self.hub_container() or {}
-        # A Hub in a container may have the socket of another path of the host.
-        return [path, *sources_of(path, hub.get("Mounts") or ())]
+        if path:
+            hub = await self.hub_container() or {}
+            # A Hub in a container may have the socket of another path of the host.
+            found += [path, *sources_of(path, hub.get("Mounts") or ())]
+        return found
 
     async def _port_is_free(self, port: int) -> bool:
         if self.engine_is_local:

@@ -79,8 +79,12 @@ async def test_what_is_known_at_the_start_only(
 
 
 async def test_the_socket_of_this_engine(make_hub: MakeHub, fake: FakeEngine) -> None:
-    """A mount of the Engine's socket is refused at the start, by a template's field as well."""
-    for source in ("/{raw_username}/../run/docker.sock", "/proc/self/root/run"):
+    """A mount of the Engine's socket is refused at the start, by a template's field as well.
+
+    So are the Engine's files, wherever it says that it keeps them.
+    """
+    files = ("/srv/fake-engine/volumes/bob/_data", "/srv")
+    for source in ("/{raw_username}/../run/docker.sock", "/proc/self/root/run", *files):
         hub = make_hub(volumes={source: "/s"})
         assert "engine-socket" in message(await refused(hub))
 

@@ -46,8 +46,8 @@ class Place:
         """The Hub is on the Engine's host."""
         return False
 
-    async def engine_sockets(self) -> list[str]:
-        """The Engine's socket on its host."""
+    async def engine_paths(self) -> list[str]:
+        """The Engine's socket on its host, and its files."""
         return ["/srv/engine/engine.sock"]
 
     async def network(self, name: str) -> dict[str, Any]:

@@ -114,6 +114,7 @@ class _Api:
 
     async def info(self, request: web.Request) -> web.StreamResponse:
         driver = {} if self.core.podman else {"LoggingDriver": "json-file"}
+        driver["DockerRootDir"] = "/srv/fake-engine"
         count = len(self.core.containers)
         return web.json_response(
             {"ID": "FAKE", "Containers": count, "ServerVersion": "0.fake", **driver}
