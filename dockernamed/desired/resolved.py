@@ -18,11 +18,12 @@ from .. import naming
 from ..errors import ConfigError
 from .entrypoint import process_of, unfit_for_a_shell
 from .environment import Environment
+from .hardening import NOT_HARDENED, Hardening, home_for_a_while
 from .mounts import Mount, check_targets, under
 from .network import Access
 from .private import Secrets, link_places
 from .proof import AS_JUPYTERHUB
-from .spec import ServerSpec, host_config
+from .spec import ServerSpec, host_config, targets_of
 from .volumes import RequestedVolumes, VolumePlan
 
 
@@ -163,6 +164,7 @@ class ResolvedSettings:
         groups: further groups of the server's processes.
         config: further keys of the create call, in the Engine API's spelling.
         host_config: further keys of its HostConfig, likewise.
+        hardening: what it may do to the others and to the host.
         kept: what stays with the server.
         secrets: what is delivered so that the Engine does not show it.
         private_tokens: the server's tokens are delivered likewise, if the image can take them so.
@@ -188,6 +190,7 @@ class ResolvedSettings:
     host_config: Mapping[str, Any] = field(default_factory=dict)
     secrets: Secrets = field(default_factory=Secrets, repr=False)
     private_tokens: bool = True
+    hardening: Hardening = NOT_HARDENED
 
     @property
     def on_host(self) -> bool:
@@ -264,7 +267,7 @@ class ResolvedSettings:
             port=self.kept.port,
             publish_ip=self.place.publish_ip,
             network=self.place.network,
-            mounts=volumes.mounts,
+            mounts=(*volumes.mounts, *self._home_for_a_while(image, volumes.mounts)),
             mem_limit=self.mem_limit,
             mem_guarantee=self.mem_guarantee,
             cpu_limit=self.cpu_limit,
@@ -274,10 +277,17 @@ class ResolvedSettings:
             groups=self.groups,
             config=self.config,
             host_config=self.host_config,
+            hardening=self.hardening,
         )
         check_targets(spec.all_mounts)
         link_places(spec.files, host_config(spec))
         return spec
+
+    def _home_for_a_while(
+        self, image: Mapping[str, Any], mounts: Sequence[Mount]
+    ) -> tuple[Mount, ...]:
+        taken = {*(mount.target for mount in mounts), *targets_of(self.host_config)}
+        return home_for_a_while(self.hardening, posixpath.normpath(self.home(image) or "/"), taken)
 
     def _user(self, image: Mapping[str, Any]) -> str:
         """Whom the container runs as; "" keeps the image's own user."""

@@ -18,8 +18,10 @@ from dockernamed import naming
 from dockernamed.backends.base import Can, Seen, Things
 from dockernamed.desired.accounts import Account, Directory
 from dockernamed.desired.environment import Environment, split
+from dockernamed.desired.hardening import LEVELS, Hardening
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access, reached_at
+from dockernamed.desired.private import FILES_DIR
 from dockernamed.desired.spec import LABEL_START
 from dockernamed.engine.archive import File, pack
 from dockernamed.engine.client import Engine
@@ -224,15 +226,19 @@ async def test_a_kept_thing_has_each_starts_environment(
 
 
 @only_real
+@pytest.mark.parametrize("level", LEVELS)
 async def test_a_thing_for_one_start_has_its_environment_and_files(
-    things: Things, make_thing: MakeThing
+    things: Things, make_thing: MakeThing, level: str
 ) -> None:
-    """Both are there when it runs for the first time."""
+    """Both are there when it runs for the first time; where its root is read-only, as private."""
     assert Can.FILES in things.can
-    show = ("sh", "-c", "cat /etc/one /certs/two; echo $LANG $JUPYTERHUB_USER")
+    one, two = "/etc/one", "/new/two"
+    if level == "strict":
+        one, two = f"{FILES_DIR}/one", f"{FILES_DIR}/new/two"
+    show = ("sh", "-c", f"cat {one} {two}; echo $LANG $JUPYTERHUB_USER")
     env = split({"LANG": "C", "JUPYTERHUB_USER": "ann"})
-    files = {"/etc/one": b"1\n", "/certs/two": b"2\n"}
-    id = await make_thing(env=env, files=files, command=show, config={})
+    files = {one: b"1\n", two: b"2\n"}
+    id = await make_thing(env=env, files=files, command=show, config={}, hardening=Hardening(level))
     assert await said(things, id) == ["1", "2", "C ann"]
 
 
