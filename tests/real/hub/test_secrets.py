@@ -90,6 +90,13 @@ def outside(hub: Hub, user: str, container: Any) -> Iterator[tuple[str, bytes]]:
     yield "Hub's log", hub.log_file.read_bytes()
 
 
+def private_volumes(hub: Hub, container: Any) -> list[Any]:
+    """Volumes of the Hub that belong to no server: those with what is private."""
+    label = f"dockernamed.hub={container['Config']['Labels']['dockernamed.hub']}"
+    found = hub.docker.client.volumes(filters={"label": label})["Volumes"] or []
+    return [one for one in found if "dockernamed.server" not in one["Labels"]]
+
+
 @pytest.mark.parametrize("profile", ["root", "user", "strict", "kept"])
 def test_nobody_sees_them(hub: Hub, user: str, profile: str) -> None:
     """The server has its tokens and secrets, and nothing outside of its container shows them.
@@ -97,8 +104,8 @@ def test_nobody_sees_them(hub: Hub, user: str, profile: str) -> None:
     So also after its container was restarted by others, and in its next run.
     """
     hub.add_user(user)
-    before = {one["Name"] for one in hub.docker.client.volumes()["Volumes"] or []}
     container = hub.spawn(user, "exp", {"profile": profile})
+    assert len(private_volumes(hub, container)) == 1
     for _ in range(2):
         inside = environment(hub, container)
         assert inside["DB"] == PASSWORD
@@ -119,8 +126,7 @@ def test_nobody_sees_them(hub: Hub, user: str, profile: str) -> None:
         hub.halt(user, "exp")
         container = hub.spawn(user, "exp", {"profile": profile})
     hub.halt(user, "exp", remove=True)
-    after = {one["Name"] for one in hub.docker.client.volumes()["Volumes"] or []}
-    assert {name for name in after - before if len(name) == 64} == set()
+    assert private_volumes(hub, container) == []
 
 
 def test_another_user_of_the_container(hub: Hub, user: str) -> None:
