@@ -29,6 +29,8 @@ _IDENTITY_FIELDS = dict.fromkeys(USER_FIELDS + RAW_USER_FIELDS, "user") | dict.f
     SERVER_FIELDS + RAW_SERVER_FIELDS, "server"
 )
 
+#: Fields that tell users or servers apart.
+IDENTITY = frozenset((*_IDENTITY_FIELDS, "user_server"))
 #: All fields that `naming.namespace` and the spawner give.
 FIELDS = frozenset((*_IDENTITY_FIELDS, "user_server", "prefix", "hub_id", "imagename", "base_url"))
 _NAME_IN_BRACES = re.compile(r"(?<!\$)(\{?)\{([A-Za-z_][A-Za-z0-9_]*)\}(\}?)")
