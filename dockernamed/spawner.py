@@ -445,7 +445,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self, settings: ResolvedSettings, image: Mapping[str, Any]
     ) -> tuple[VolumePlan, OfOthers]:
         """The server's mounts, and what other servers have of what it might take for its own."""
-        names = [one.mount.source for one in settings.volumes.all if one.identity]
+        names = [one.mount.source for one in settings.volumes.all if one.is_named_volume]
         others = self._of_others(*settings.names, *names)
         plan = plan_volumes(
             settings.volumes,
