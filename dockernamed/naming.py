@@ -68,6 +68,28 @@ class Key:
     user: str
     server: str
 
+    @property
+    def shown(self) -> str:
+        """User and server as they can stand in a line of a log."""
+        return f"{shown(self.user)}/{shown(self.server)}"
+
+
+def shown(text: str, *, keep: str = "") -> str:
+    """A text from a user as it can stand in a line of a log: what cannot be seen as its code.
+
+    Line breaks of any kind, control characters, marks that turn text around, and halves of
+    characters are written as in a string of Python.
+
+    Args:
+        text: the text.
+        keep: characters that stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text
+    )
+
 
 def labels(key: Key) -> dict[str, str]:
     """The labels that make an object ours, and say whose it is."""

@@ -132,7 +132,7 @@ class Start:
     # --- looking ---------------------------------------------------------------------------
 
     async def _look(self, step: Step) -> None:
-        self._log.debug("%s/%s: %s", self._key.user, self._key.server, step)
+        self._log.debug("%s: %s", self._key.shown, step)
         if step.op is Op.CLAIM_VOLUME:
             await self._claim(step.target)
         elif step.op is Op.LOOK_AT_VOLUME:
@@ -360,5 +360,4 @@ def say(log: logging.Logger, key: naming.Key, step: Step, container_id: str) -> 
     """Log a step with its cause, and which container it is about, if that has an id by now."""
     which = f" {container_id[:12]}" if container_id else ""
     level = logging.WARNING if step.notable else logging.INFO
-    text = "%s/%s: %s container%s: %s"
-    log.log(level, text, key.user, key.server, step.op.value, which, step.cause)
+    log.log(level, "%s: %s container%s: %s", key.shown, step.op.value, which, step.cause)

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from ..errors import OptionsError
+from ..errors import ConfigError, DockerNamedError, OptionsError
 from ..images.allowed import AllowedImages
 from . import overrides
 from .overrides import Layer, OverridableSettings
@@ -68,6 +68,16 @@ class Choice:
     profile: str | None = None
     label: str = ""
     volumes: Mapping[str, str] = field(default_factory=dict)
+
+    def blamed(self, error: DockerNamedError) -> DockerNamedError:
+        """The error as the user's own, where a setting is wrong into which the user's text went."""
+        if not isinstance(error, ConfigError):
+            return error
+        setting = re.split(r"\W", error.field, maxsplit=1)[0]
+        for layer in reversed(self.layers):
+            if setting in layer.settings:
+                return layer.refused(setting, error.value, error.hint) if layer.field else error
+        return error
 
 
 @dataclass(frozen=True)

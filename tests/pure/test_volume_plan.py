@@ -282,7 +282,7 @@ def test_two_servers_never_get_one_path(path: str) -> None:
         {"api_mounts": [{**volume, "VolumeOptions": {"DriverConfig": {"Options": {"d": path}}}}]},
     ):
         with pytest.raises(TemplateError, match=r"so close together|need a '/'"):
-            plan(**asked)  # type: ignore[arg-type]  # one of these
+            plan(**asked)
 
 
 @pytest.mark.parametrize("path", ["/srv/{username}/{imagename}", "/srv/{username}_{imagename}"])
@@ -297,7 +297,7 @@ def test_a_field_never_leads_up() -> None:
     fields = naming.namespace(key, prefix="jupyter", extra={"base_url": "/user/ann/../"})
     for asked in ({"volumes": {"/srv{base_url}": "/x"}}, {"binds": ["/srv{base_url}:/x"]}):
         with pytest.raises(TemplateError, match="leads to another directory"):
-            requested_volumes(fields, **asked)  # type: ignore[arg-type]  # one of two
+            requested_volumes(fields, **asked)
     with pytest.raises(TemplateError, match=r"so close together|leads to another"):
         requested_volumes(fields, volumes={"{base_url}..": "/x"})
 
