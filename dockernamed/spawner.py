@@ -274,6 +274,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             raise http_error(error)
 
     async def _prepare(self, attempt: StartAttempt) -> None:
+        naming.check_names(self.key)
         resolver = self._resolver
         place = await resolver.place()
         await self._find_hub(place.network)

@@ -23,13 +23,16 @@ _OURS = "dockernamed_limits_bodies"
 def limit_bodies() -> None:
     """Have JupyterHub refuse such bodies about servers, before it does anything with them."""
     handler: Any = UserServerAPIHandler
-    if not getattr(handler, _OURS, False):
-        setattr(handler, _OURS, True)
-        handler.get_json_body = _limited(handler.get_json_body)
+    if getattr(handler, _OURS, False):
+        return
+    setattr(handler, _OURS, True)
+    for name in ("get_json_body", "get_server_json_body"):  # the second is new in JupyterHub 6
+        if hasattr(handler, name):
+            setattr(handler, name, _limited(getattr(handler, name)))
 
 
 def _limited(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def get_json_body(handler: Any) -> Any:
+    def limited(handler: Any) -> Any:
         if len(handler.request.body) > MAX_BYTES:
             raise web.HTTPError(413, f"The body may have at most {MAX_BYTES} bytes")
         body = read(handler)
@@ -37,7 +40,7 @@ def _limited(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
             raise web.HTTPError(400, f"The body may be nested at most {MAX_DEPTH} levels deep")
         return body
 
-    return get_json_body
+    return limited
 
 
 def is_deeper(value: object, levels: int) -> bool:
