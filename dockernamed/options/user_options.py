@@ -26,7 +26,6 @@ from . import overrides
 from .overrides import Layer, OverridableSettings
 from .profile_config import form_field
 from .profiles import (
-    MAX_TEXT,
     UNLISTED,
     UNLISTED_MARKS,
     Catalogue,
@@ -44,6 +43,7 @@ _COMMON_FIELDS = "common-option--"
 # What pages send besides choices: JupyterHub's, and the helpers of jupyterhub-fancy-profiles.
 _PAGE_FIELDS = ("_xsrf", "select-profile")
 _PAGE_SUFFIXES = (f"{UNLISTED}--repo", f"{UNLISTED}--ref")
+_MAX_SHOWN = 200  # characters of a key in a message
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 
 
@@ -201,7 +201,8 @@ def _as_object(user_options: object) -> Mapping[str, object]:
 def _shown(key: object) -> str:
     """An untrusted key, in a form that is safe in a message and a log."""
     text = str(key)
-    return text if text.isprintable() and len(text) <= MAX_TEXT else ascii(text[:MAX_TEXT])
+    fine = text.isprintable() and len(text) <= _MAX_SHOWN
+    return text if fine else ascii(text[:_MAX_SHOWN])
 
 
 def _profile(sent: Mapping[str, object], menu: Menu) -> Profile | None:

@@ -20,7 +20,7 @@ TEXTS = [
     *("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "'\"><b>", "&lt;", "]]>"),
     *("\ud800", "a\udfffb", "\U0010ffff", "\ufffe", "é", "é", "名前", "👩‍👩‍👧"),
     *("Set-Cookie: x=1\r\n\r\n", "a\r\nLocation: http://evil", "a b", " ", "\t", "\u3000"),
-    *("null", "true", "NaN", "1e999", "0x10", "'; DROP TABLE users; --", "`id`", "$(id)"),
+    *("NULL", "True", "NaN", "1e999", "0x10", "'; DROP TABLE users; --", "`id`", "$(id)"),
     *("x" * 65536, "é" * 32768, "a:b:c", "@", "sha256:" + "0" * 64, "localhost/x", "evil.io/x"),
 ]
 
