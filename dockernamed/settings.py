@@ -428,5 +428,6 @@ class DockerNamedSettings(Configurable):
         [Callable(), Dict()],
         help="""Further arguments for docker-py's `create_host_config`; they override what is
         computed, and lists are joined. A callable takes the spawner. Template fields as in
-        `volumes`; `binds` and `mounts` obey its rules. Example: `{"shm_size": "1g", "cap_drop": ["NET_RAW"]}`.""",
+        `volumes`; `binds` and `mounts` obey its rules.
+        Example: `{"shm_size": "1g", "cap_drop": ["NET_RAW"]}`.""",
     ).tag(config=True)
