@@ -83,10 +83,16 @@ def _filled(
             _require_segment(name, value, template, field)
         out.append(value)
     text = "".join(out)
-    if distinct and len(out) > 1 and {".", ".."} & set(text.split("/")):
+    written = "".join(f"{literal}{'x' if name else ''}" for literal, name in parts)
+    if distinct and _dots(text) > _dots(written):
         hint = f"it comes to {text!r}, which leads to another directory"
         raise TemplateError(field, template, hint)
     return text
+
+
+def _dots(path: str) -> int:
+    """How many parts of a path are no names."""
+    return sum(part in (".", "..") for part in path.split("/"))
 
 
 def expand_in_passing(

@@ -33,6 +33,7 @@ from ..desired.spec import (
     LABEL_START,
     ServerSpec,
     container_labels,
+    further_host_config,
     lenders_of,
     spec_hash,
     volumes_of,
@@ -337,6 +338,7 @@ def instances_of(watcher: Watcher, server: ServerRef) -> list[Instance]:
 def _desired(request: StartRequest) -> Desired:
     spec = request.spec
     mounted = [one.source for one in spec.mounts if one.kind == "volume" and one.source]
+    further = further_host_config(spec)
     return Desired(
         server=request.server,
         names=spec.names,
@@ -344,8 +346,8 @@ def _desired(request: StartRequest) -> Desired:
         image=spec.image,
         keep=bool(spec.process),
         volumes={name: request.volume_owners.get(name, {}) for name in mounted},
-        past_us=tuple(sorted(volumes_of(spec.host_config))),
-        lenders=lenders_of(spec.host_config),
+        past_us=tuple(sorted(volumes_of(further))),
+        lenders=lenders_of(further),
     )
 
 

@@ -177,6 +177,13 @@ def mount_from(setting: str, value: Mapping[str, Any]) -> Mount:
     )
 
 
+_API_KEYS = (
+    *("Type", "Source", "Target", "ReadOnly", "Consistency"),
+    *("BindOptions", "VolumeOptions", "TmpfsOptions"),
+)
+_API_VOLUME_KEYS = ("NoCopy", "Labels", "DriverConfig", "Subpath")
+
+
 def bind_mount(setting: str, source: str, target: str, flags: str) -> Mount:
     """One of HostConfig's ``Binds``, in its parts; every flag that an Engine may know.
 
@@ -207,6 +214,24 @@ def bind_parts(setting: str, bind: str) -> tuple[str, str, str]:
     if len(rest) > 2:
         raise ConfigError(setting, bind, 'use "source:target" or "source:target:mode"')
     return source, rest[0], rest[1] if len(rest) > 1 else ""
+
+
+def spelled(keys: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Keys of Docker's API under the names that it has for them: it reads any case of letters."""
+    known = {name.lower(): name for name in names}
+    return {known.get(str(key).lower(), str(key)): value for key, value in keys.items()}
+
+
+def api_spelled(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A Mount object of Docker's API with its keys as the API spells them, and its type in full."""
+    mount = spelled(body, _API_KEYS)
+    mount["Type"] = str(mount.get("Type") or "volume").lower()
+    options = mount.get("VolumeOptions")
+    if isinstance(options, Mapping):
+        options = mount["VolumeOptions"] = spelled(options, _API_VOLUME_KEYS)
+        if isinstance(options.get("DriverConfig"), Mapping):
+            options["DriverConfig"] = spelled(options["DriverConfig"], ("Name", "Options"))
+    return mount
 
 
 def api_mount(setting: str, body: Mapping[str, Any]) -> Mount:

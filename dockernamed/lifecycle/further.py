@@ -11,12 +11,14 @@ from typing import Any
 
 from .. import templates
 from ..desired.merging import merged
+from ..desired.mounts import api_spelled, spelled
 from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError
 
 AT_CREATE, FOR_HOST = "extra_create_kwargs", "extra_host_config"
 #: Kinds of Mount objects whose volumes and directories are looked after like any other.
 _KINDS = ("bind", "tmpfs", "volume")
+_MOUNTING = ("Binds", "Mounts")
 
 
 @dataclass(frozen=True)
@@ -54,33 +56,33 @@ def further(
     in_create = at_create.get("host_config") or {}
     if not isinstance(in_create, Mapping):
         raise ConfigError(AT_CREATE, {"host_config": in_create}, "expected a dict")
-    mounting = host_config(
-        {name: for_host[name] for name in ("binds", "mounts") if name in for_host}
+    in_create = spelled(in_create, (*_MOUNTING, "VolumesFrom"))
+    found = merged(
+        host_config({name: for_host[name] for name in ("binds", "mounts") if name in for_host}),
+        {name: _list(in_create, name) for name in _MOUNTING},
     )
-    found = merged({name: _list(in_create, name) for name in ("Binds", "Mounts")}, mounting)
-    ours = [one for one in found["Mounts"] if one.get("Type", "volume") in _KINDS]
-    others = [one for one in found["Mounts"] if one.get("Type", "volume") not in _KINDS]
-    rest = {name: value for name, value in for_host.items() if name not in ("binds", "mounts")}
-    config = create_config(
-        _expanded(
-            {name: value for name, value in at_create.items() if name != "host_config"},
-            namespace,
-            AT_CREATE,
-        )
-    )
+    mounts = [api_spelled(one) for one in found["Mounts"]]
+    others = [one for one in mounts if one.get("Type", "volume") not in _KINDS]
+    config = create_config(_expanded(at_create, namespace, AT_CREATE, but=("host_config",)))
     _check_paths(config.get("Volumes") or {})
-    of_create = {name: in_create[name] for name in in_create if name not in ("Binds", "Mounts")}
     host = merged(
-        _expanded({**of_create, **({"Mounts": others} if others else {})}, namespace, AT_CREATE),
-        host_config(_expanded(rest, namespace, FOR_HOST)),
+        host_config(_expanded(for_host, namespace, FOR_HOST, but=("binds", "mounts"))),
+        _expanded(in_create, namespace, AT_CREATE, but=_MOUNTING),
     )
-    return Further(config, host, tuple(map(str, found["Binds"])), tuple(ours))
+    if others:
+        host["Mounts"] = templates.expand_all(others, namespace, field=FOR_HOST, in_passing=True)
+    ours = tuple(one for one in mounts if one.get("Type", "volume") in _KINDS)
+    return Further(config, host, tuple(map(str, found["Binds"])), ours)
 
 
 def _expanded(
-    arguments: Mapping[str, Any], namespace: Mapping[str, str], setting: str
+    arguments: Mapping[str, Any],
+    namespace: Mapping[str, str],
+    setting: str,
+    but: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    return templates.expand_all(dict(arguments), namespace, field=setting, in_passing=True)
+    wanted = {name: value for name, value in arguments.items() if name not in but}
+    return templates.expand_all(wanted, namespace, field=setting, in_passing=True)
 
 
 def _list(config: Mapping[str, Any], name: str) -> list[Any]:

@@ -83,10 +83,14 @@ def _path(value: Any) -> Iterator[str]:
 
 #: Setting → the texts in its value that name places of the host.
 PLACES: Mapping[str, Callable[[Any], Iterator[str]]] = {
+    "allow_unsafe": _all,
+    "cap_add": _all,
+    "devices": _all,
     "env_keep": _all,
     "extra_create_kwargs": lambda value: _other_than(_HARMLESS_AT_CREATE, value),
     "extra_host_config": lambda value: _other_than(_HARMLESS_FOR_HOST, value),
     "host_ip": _all,
+    "log_config": _all,
     "mounts": _mounts,
     "name_template": _all,
     "network_name": _all,
@@ -94,6 +98,7 @@ PLACES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "read_only_volumes": _sources,
     "registry_credentials": _path,
     "server_volume": _all,
+    "storage_opt": _all,
     "volumes": _sources,
 }
 

@@ -12,7 +12,7 @@ from support.stub_hub import Hub, of_server
 
 from dockernamed.naming import LABEL_HUB, LABEL_USER
 
-HUB = {"hub_id": "hub-1", "server_volume": ""}
+HUB = {"hub_id": "hub-1", "server_volume": "", "allow_unsafe": ["volumes-from"]}
 BOBS = "bobs"
 #: Each setting that can name a volume, and each form that it has.
 WAYS: dict[str, dict[str, Any]] = {

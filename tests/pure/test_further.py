@@ -31,10 +31,23 @@ def test_mounts_are_taken_out_of_either_setting() -> None:
             "shm_size": 7,
         },
     )
-    assert found.binds == ("a-{username}:/a", "/srv/{username}:/b:ro")
+    assert found.binds == ("/srv/{username}:/b:ro", "a-{username}:/a")
     assert [mount["Source"] for mount in found.mounts] == ["m-{username}"]
-    assert found.host_config == {"ShmSize": 7, "CapAdd": ["ann"]}
+    assert found.host_config == {"ShmSize": 9, "CapAdd": ["ann"]}, "as where they came together"
     assert found.config == {}
+
+
+def test_any_case_of_letters() -> None:
+    """The Engine reads the keys of its API in any, so the rules must not ask for one."""
+    bobs = {"type": "Volume", "source": "bobs", "target": "/x", "volumeoptions": {"subpath": "a"}}
+    found = read(
+        {"host_config": {"binds": ["bobs:/a"], "MOUNTS": [bobs], "volumesfrom": ["tools"]}},
+        {"mounts": [{**bobs, "target": "/y"}]},
+    )
+    assert found.binds == ("bobs:/a",)
+    spelled = {"Type": "volume", "Source": "bobs", "VolumeOptions": {"Subpath": "a"}}
+    assert list(found.mounts) == [{**spelled, "Target": "/y"}, {**spelled, "Target": "/x"}]
+    assert found.host_config == {"VolumesFrom": ["tools"]}
 
 
 def test_kinds_that_we_know_nothing_of_stay() -> None:

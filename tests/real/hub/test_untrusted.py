@@ -77,7 +77,10 @@ def hub(hubs: Hubs, homes: Path) -> Iterator[Hub]:
         "binds": {"extra_host_config": {"binds": {loot: {"bind": "/loot", "mode": "ro"}}}},
         "objects": {"extra_host_config": {"mounts": [volume]}},
         "create": {"extra_create_kwargs": {"host_config": {"Binds": [f"{loot}:/loot"]}}},
-        "lent": {"extra_host_config": {"volumes_from": [theirs]}},
+        "lent": {
+            "extra_host_config": {"volumes_from": [theirs]},
+            "allow_unsafe": ["volumes-from"],
+        },
         "kept": {"remove": False, "extra_host_config": {"binds": [f"{loot}:/loot"]}},
         "homes": {"extra_host_config": {"binds": [f"{homes}/{{user_server}}:/home"]}},
         "a": {"extra_host_config": {"binds": [f"{homes}/{{username}}-{{servername}}:/home"]}},
