@@ -97,7 +97,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def connection(self) -> Connection:
         """Where the Engine is, as the settings have it."""
         return Connection(
-            options=tuple(self.client_kwargs.items()), tls=tuple(self.tls_config.items())
+            options=tuple(self.client_kwargs.items()),
+            tls=tuple(self.tls_config.items()),
+            allow_insecure=self.allow_insecure_engine,
         )
 
     def runtime(self, hub_id: str) -> Runtime:
