@@ -123,6 +123,8 @@ class Executor:
         return [record for record in doubtful if record.api_url in living]
 
     async def _table_filled(self, patience: float | None) -> None:
+        if self._watcher.not_allowed is not None:
+            raise self._watcher.not_allowed  # no waiting helps
         try:
             await within(patience, self._watcher.synced())
         except asyncio.TimeoutError:

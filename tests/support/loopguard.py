@@ -86,6 +86,8 @@ def _guard() -> detector.BlockBuster:
         # Before the Hub listens, there is nobody to wait; its own start goes on below ours.
         function.can_block_in("dockernamed/hub/config_check.py", {"_engine", "_engine_notes"})
         function.can_block_in("dockernamed/hub/app.py", {"checked_start"})
+        # What a call is for is noted where it is made.
+        function.can_block_in("support/apicalls.py", {"note"})
         # A test that acts on its Engine from a callback of ours.
         function.can_block_in("fake_engine/server.py", {"_do", "_call"})
     return guard
