@@ -233,7 +233,7 @@ class DockerNamedSettings(Configurable):
     ).tag(config=True)
 
     ip = Unicode(
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104  (inside the container)
         help="""Address that the server listens on inside its container. Example: `"::"`.""",
     ).tag(config=True)
 

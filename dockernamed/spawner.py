@@ -51,7 +51,7 @@ from .settings import DockerNamedSettings
 from .timeouts import ended, within
 from .timings import DEFAULT
 
-ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
+ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (to tell them from one address)
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
 

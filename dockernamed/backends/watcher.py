@@ -280,7 +280,7 @@ class Watcher:
                     failures = 0
                 pause = min(longest, self._timings.reconnect * 2 ** min(failures, 20))
                 failures += 1
-                await asyncio.sleep(pause * random.uniform(0.5, 1))
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  (a pause, no secret)
 
     def _tell_loss(self, error: DockerNamedError) -> None:
         if self._synced.is_set():

@@ -96,7 +96,6 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
     ),
     "Kept containers (`remove = False`)": (
         ApiCall("HEAD", "/containers/{id}/archive", "see whether one can be used again"),
-        ApiCall("POST", "/containers/{id}/rename", "give it its server's new name"),
     ),
     "Orphans": (
         ApiCall(
@@ -119,5 +118,5 @@ def known(method: str, path: str) -> ApiCall | None:
         path: of the request, quoted, with or without API version.
     """
     return next(
-        (call for call in CALLS if call.method == method and re.search(call.pattern, path)), None
+        (call for call in CALLS if call.method == method and re.fullmatch(call.pattern, path)), None
     )

@@ -18,7 +18,7 @@ c.DockerNamedSpawner.cpu_limit = 2
 # The volume at /data keeps what must outlive the Hub's container.
 c.JupyterHub.db_url = "sqlite:////data/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = "/data/jupyterhub_cookie_secret"
-c.ConfigurableHTTPProxy.pid_file = "/tmp/jupyterhub-proxy.pid"
+c.ConfigurableHTTPProxy.pid_file = "/data/jupyterhub-proxy.pid"
 # The servers of a Hub whose container is replaced run on.
 c.JupyterHub.cleanup_servers = False
 

@@ -194,3 +194,4 @@ def test_calls_that_the_proxy_denies(hardened: Hardened) -> None:
     assert hardened.asked(("GET", "/containers/json"), ("GET", "/v1.41/version")) == [200, 200]
     answers = zip(denied, hardened.asked(*denied), strict=True)
     assert [(call, status) for call, status in answers if status != 403] == []
+    assert " 403 " in hardened.log("engine")
