@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 
 class Compose:
