@@ -28,6 +28,7 @@ from ..engine.trust import ENVIRONMENT
 from ..errors import ConfigError, TemplateError
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
+from . import hardening_check
 from .config_types import (
     Configured,
     Fault,
@@ -121,9 +122,14 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
         except ConfigError as error:
             yield error
 
+    allowed = hardening_check.allowed_anywhere(settings)
+
     def overriding(name: str, value: object) -> None:
-        if name in _BY_NAME:
-            _BY_NAME[name](SimpleNamespace(**{name: value}), fields)
+        rest = {"allow_unsafe": allowed, "connection": settings.connection}
+        changed = SimpleNamespace(**{**rest, name: value})
+        for by_name in (_BY_NAME, hardening_check.BY_NAME):
+            if name in by_name:
+                by_name[name](changed, fields)
 
     yield from chooser.problems(settings, overriding)
 
@@ -266,6 +272,7 @@ _CHECKS: tuple[Check, ...] = (
     _prefix,
     _name_template,
     *_BY_NAME.values(),
+    *hardening_check.CHECKS,
     _targets,
     _memory,
     _form_template,
