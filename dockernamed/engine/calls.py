@@ -31,12 +31,15 @@ class ApiCall:
         purpose: what it is made for.
         lost: what no longer works where it is not allowed, while servers start and stop all the
             same; "" where they do not.
+        on_demand: it is made for a setting that few Hubs have, and gives away much: the example's
+            proxy does not allow it until its rule is taken out of its comment.
     """
 
     method: str
     path: str
     purpose: str
     lost: str = ""
+    on_demand: bool = False
 
     @cached_property
     def pattern(self) -> str:
@@ -49,6 +52,12 @@ class ApiCall:
 FEATURES: dict[str, tuple[ApiCall, ...]] = {
     "Watching": (
         ApiCall("GET", "/version", "agree on the version of the API"),
+        ApiCall(
+            "GET",
+            "/info",
+            "learn which log driver it has, and where its files are",
+            "logs of servers are not bounded unless `log_config` is set",
+        ),
         ApiCall("GET", "/events", "learn at once when a container ends"),
         ApiCall("GET", "/containers/json", "find the Hub's containers"),
         ApiCall("GET", "/containers/{id}/json", "look at one, and at the Hub's own"),
