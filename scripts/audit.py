@@ -39,17 +39,21 @@ def answer_of(program: str, packages: dict[str, str]) -> list[dict[str, object]]
         file.write("".join(f"{name}=={version}\n" for name, version in packages.items()))
         file.flush()
         arguments = ["--no-deps", "--disable-pip", "--progress-spinner=off", "--timeout=10"]
-        done = subprocess.run(
-            [program, *arguments, "--format=json", "--requirement", file.name],
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [program, *arguments, "--format=json", "--requirement", file.name],
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            print(error)
+            return []
     try:
         listed: list[dict[str, object]] = json.loads(done.stdout)["dependencies"]
     except ValueError:
-        print(done.stderr.strip().splitlines()[-1:] or "pip-audit said nothing")
+        print(done.stderr.strip().rpartition("\n")[2] or "pip-audit said nothing")
         return []
     return listed
 
