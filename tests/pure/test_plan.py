@@ -18,6 +18,7 @@ from dockernamed.desired.plan import (
     Desired,
     Holder,
     Instance,
+    Lender,
     Observed,
     Op,
     Plan,
@@ -35,7 +36,7 @@ OURS = naming.labels(KEY)
 OTHER = naming.labels(replace(KEY, user="bob"))
 FIRST, SECOND = "lab-ann--exp-1", "lab-ann--exp-1--hub-1"
 DESIRED = Desired(ServerRef(KEY), (FIRST, SECOND), spec="wanted", image="lab")
-KEEPING = replace(DESIRED, keep=True, shell=True)
+KEEPING = replace(DESIRED, keep=True, by_shell=True)
 FINE = Connections("lab-net", {"lab-net": True})
 
 instances = st.lists(
@@ -168,16 +169,34 @@ def test_an_image_without_a_shell() -> None:
 
 def test_volumes_come_first() -> None:
     """Each is claimed, or looked at where ``extra_host_config`` mounts it, before all else."""
-    hub = {naming.LABEL_HUB: KEY.hub}
-    desired = replace(DESIRED, volumes={"files": OURS}, past_us={"data": hub, "files": hub})
+    desired = replace(DESIRED, volumes={"files": OURS}, past_us=("data", "files"))
     assert text(desired) == plan(
         "claim volume files: it may be missing, or somebody else's",
-        "look at volume data: it may be another Hub's",
+        "look at volume data: it may be somebody else's",
         f"create {FIRST}: none exists",
         "start: requested",
     )
     known = {"files": OURS, "data": {}}
     assert text(desired, volumes=known) == plan(f"create {FIRST}: none exists", "start: requested")
+
+
+def test_a_container_that_lends_its_mounts() -> None:
+    """It is looked at, and then its volumes are; nobody else's is let in."""
+    desired = replace(DESIRED, lenders=("tools",))
+    create = (f"create {FIRST}: none exists", "start: requested")
+    assert text(desired) == plan("look at the container tools: it may be somebody else's", *create)
+    lent = {"tools": Lender({}, ("data",))}
+    assert text(desired, lenders=lent) == plan(
+        "look at volume data: it may be somebody else's", *create
+    )
+    assert text(desired, lenders=lent, volumes={"data": {}}) == plan(*create)
+    assert text(desired, lenders={"tools": Lender()}) == plan(*create)
+    for known in (
+        {"lenders": lent, "volumes": {"data": OTHER}},
+        {"lenders": {"tools": Lender(OTHER)}},
+    ):
+        with pytest.raises(ForeignObject):
+            text(desired, **known)
 
 
 @pytest.mark.parametrize(
