@@ -58,6 +58,7 @@ class Settings(HasTraits):
         self.allowed_images: dict[str, Any] = {}
         self.user = mock.Mock(groups=[])
         self.user.name = "ann"
+        self.name = ""
 
 
 @pytest.fixture
