@@ -239,7 +239,7 @@ class DockerNamedSettings(Configurable):
     ).tag(config=True)
 
     ip = Unicode(
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104  (inside the container)
         help="""Address that the server listens on inside its container. Example: `"::"`.""",
     ).tag(config=True)
 
@@ -532,9 +532,18 @@ class DockerNamedSettings(Configurable):
     ).tag(config=True)
 
     tls_config = Dict(
-        help="""Arguments for docker-py's `docker.tls.TLSConfig`.
+        help="""Arguments for docker-py's `docker.tls.TLSConfig`. Without `verify` it would check
+        nothing, and is refused: see `allow_insecure_engine`.
         Example: `{"client_cert": ("cert.pem", "key.pem"), "ca_cert": "ca.pem", "verify": True}`.
         """,
+    ).tag(config=True)
+
+    allow_insecure_engine = Bool(
+        False,
+        help="""Use a way to the Engine on which others could read along, or answer in its place:
+        plain `tcp://` or `http://` to another host, or TLS whose certificate is not checked. False:
+        the Hub does not start with such a way. Example: `True`, if the Hub and a proxy before the
+        Engine are alone on their network.""",
     ).tag(config=True)
 
     max_parallel_calls = Integer(

@@ -52,7 +52,7 @@ from .settings import DockerNamedSettings
 from .timeouts import ended, within
 from .timings import DEFAULT
 
-ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
+ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (to tell them from one address)
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
 
@@ -102,7 +102,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def connection(self) -> Connection:
         """Where the Engine is, as the settings have it."""
         return Connection(
-            options=tuple(self.client_kwargs.items()), tls=tuple(self.tls_config.items())
+            options=tuple(self.client_kwargs.items()),
+            tls=tuple(self.tls_config.items()),
+            allow_insecure=self.allow_insecure_engine,
         )
 
     def runtime(self, hub_id: str) -> Runtime:

@@ -180,7 +180,8 @@ class SettingsResolver:
         return Access("ip" if internal else "published", remote or "127.0.0.1")
 
     def _publish_ip(self) -> str:
-        fallback = "127.0.0.1" if self._runtime.engine_is_local else "0.0.0.0"
+        everywhere = "0.0.0.0"  # noqa: S104  (of another host, whose addresses nobody knows here)
+        fallback = "127.0.0.1" if self._runtime.engine_is_local else everywhere
         return self._settings.host_ip or fallback
 
     def _volumes(self, arguments: Further) -> RequestedVolumes:

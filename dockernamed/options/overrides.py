@@ -24,6 +24,7 @@ OVERRIDE_ALIAS = "kubespawner_override"
 #: Settings that cannot differ between the servers of one Hub.
 HUB_WIDE = frozenset(
     {
+        "allow_insecure_engine",
         "client_kwargs",
         "hub_id",
         "max_parallel_calls",
