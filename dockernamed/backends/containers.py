@@ -11,7 +11,7 @@ from ..desired.accounts import Account, Directory, account_of, needs_group, need
 from ..desired.entrypoint import ENV_FILE, SHELL, variables
 from ..desired.environment import Environment
 from ..desired.network import Location
-from ..desired.spec import ServerSpec, container_config, with_room_for
+from ..desired.spec import ServerSpec, container_config, is_read_only, with_room_for
 from ..engine.archive import pack, pack_directories, text_of
 from ..engine.client import Engine
 from ..errors import EngineError, NotFound
@@ -52,7 +52,7 @@ class Containers:
         id = await self._engine.create_container(name, body)
         if files:
             try:
-                await self._put(id, files, whole=roomy is spec)
+                await self._put(id, spec, files)
             except EngineError as error:
                 raise Incomplete(id, error) from error
         return id
@@ -70,11 +70,10 @@ class Containers:
             fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
             files[ENV_FILE] = variables(env.personal, fixed).encode()
         if files:
-            await self._put(id, files, whole=with_room_for(spec, files) is spec)
+            await self._put(id, spec, files)
 
-    async def _put(self, id: str, files: Mapping[str, bytes], *, whole: bool) -> None:
-        """Put files into a container, at once where its ``whole`` file system can be written to."""
-        if whole:
+    async def _put(self, id: str, spec: ServerSpec, files: Mapping[str, bytes]) -> None:
+        if not is_read_only(spec):
             await self._engine.put_archive(id, "/", pack(files))
             return
         # Into a container that is read-only, the Engine puts nothing but into one volume a call.

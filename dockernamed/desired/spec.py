@@ -240,21 +240,34 @@ def notes(spec: ServerSpec, env: Mapping[str, str], image: Mapping[str, Any]) ->
     return hardening.notes(spec.hardening, host_config, {**own, **env}, root=is_root(spec.runs_as))
 
 
-def with_room_for(spec: ServerSpec, paths: Collection[str]) -> ServerSpec:
-    """The spec of a container into which such files can be put, also where its root is read-only.
+def is_read_only(spec: ServerSpec) -> bool:
+    """Whether a container's root file system cannot be written to, whichever setting says so."""
+    return bool(_host_config(spec, "").get("ReadonlyRootfs"))
 
-    There each directory of theirs is a volume that goes with the container: into volumes alone the
-    Engine puts anything then.
+
+def with_room_for(spec: ServerSpec, paths: Collection[str]) -> ServerSpec:
+    """The spec of a container into which such files can be put before it runs, and are seen then.
+
+    Into a read-only one the Engine puts files in volumes alone, and what is put where a tmpfs will
+    be is hidden by that. There each directory of theirs is a volume that goes with the container.
 
     Args:
         spec: what is wanted.
         paths: absolute, in the container.
     """
-    if not paths or not _host_config(spec, "").get("ReadonlyRootfs"):
+    if not paths:
         return spec
-    taken = {mount.target for mount in spec.mounts}
-    new = sorted({posixpath.dirname(path) for path in paths} - taken)
+    host = _host_config(spec, "")
+    mounted = {mount.target: mount.kind for mount in spec.mounts}
+    tmpfs = {*(host.get("Tmpfs") or ()), *(path for path in mounted if mounted[path] == "tmpfs")}
+    folders = {posixpath.dirname(path) for path in paths} - set(mounted)
+    hidden = {folder for folder in folders if any(_below(folder, path) for path in tmpfs)}
+    new = sorted(folders if host.get("ReadonlyRootfs") else hidden)
     return replace(spec, mounts=(*spec.mounts, *(Mount("volume", "", path) for path in new)))
+
+
+def _below(path: str, directory: str) -> bool:
+    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
 
 
 def further_host_config(spec: ServerSpec) -> dict[str, Any]:
