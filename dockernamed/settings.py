@@ -206,17 +206,43 @@ class DockerNamedSettings(Configurable):
 
     network_name = Unicode(
         "",
-        help="""The Docker network of the servers. Empty: the user-defined network of the Hub's
-        own container, or else `bridge`. Template fields as in `volumes`.
-        Example: `"jupyterhub"`.""",
+        help="""The Docker network of the servers. Empty: the one that `network_isolation` says.
+        Template fields as in `volumes`. Example: `"jupyterhub"`.""",
+    ).tag(config=True)
+
+    network_isolation = CaselessStrEnum(
+        ["none", "server", "user", "hub"],
+        default_value=None,
+        allow_none=True,
+        help="""Whose servers can reach each other over the network. `"hub"`: nobody's; they share
+        one network of this Hub, in which containers cannot talk to each other. `"user"`: those of
+        one user, who get a network of their own; `"server"`: one each. Such networks are made
+        before the first server, and removed with the last. `"none"`: the network of the Hub's own
+        container, or else `bridge`. None: `"hub"`, or `"none"` if the Hub runs in a container of
+        the same Engine, if `network_name` is set, or on Podman. See docs/security.md.
+        Example: `"user"`.""",
+    ).tag(config=True)
+
+    network_internal = Bool(
+        False,
+        help="""Give the networks of `network_isolation` no way out: servers reach the Hub and the
+        host, but neither the internet nor other networks. The Hub reaches them at their addresses
+        then, since no ports are published. Example: `True`.""",
+    ).tag(config=True)
+
+    networks = List(
+        Unicode(),
+        help="""Names of further Docker networks that each server is connected to, such as that of
+        a database. Whoever is in them can reach the server. They must exist. Template fields as in
+        `volumes`. Example: `["course-db"]`.""",
     ).tag(config=True)
 
     use_internal_ip = Bool(
         None,
         allow_none=True,
         help="""Reach servers at their address in the Docker network instead of at a port published
-        on the Engine's host. None: True if the Hub runs in a container or the network is not
-        `bridge`. Example: `True`.""",
+        on the Engine's host. None: True if the Hub runs in a container, if `network_name` is
+        another network than `bridge`, or with `network_internal`. Example: `True`.""",
     ).tag(config=True)
 
     use_internal_hostname = Bool(

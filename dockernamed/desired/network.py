@@ -165,7 +165,37 @@ def hub_host(
     return str(hub_container["Name"]).lstrip("/")
 
 
+def hub_host_beside(network: str, gateway: str, hub_container: Mapping[str, Any] | None) -> str:
+    """The same in a network that we made, where the Hub's container, if it has one, is as well.
+
+    Args:
+        network: its name.
+        gateway: address of the Engine's host there, "" where it has none.
+        hub_container: as for :func:`own_network`.
+
+    Raises:
+        ConfigError: the network has no gateway.
+    """
+    if hub_container is not None:
+        return str(hub_container["Name"]).lstrip("/")
+    if not gateway:
+        raise _no_gateway(network)
+    return gateway
+
+
 def _gateway(network: str, network_info: Mapping[str, Any]) -> str:
+    gateway = gateway_of(network_info)
+    if not gateway:
+        raise _no_gateway(network)
+    return gateway
+
+
+def gateway_of(network_info: Mapping[str, Any]) -> str:
+    """The address of the Engine's host in a network; "" where it has none.
+
+    Args:
+        network_info: ``GET /networks/{name}``.
+    """
     configs = (network_info.get("IPAM") or {}).get("Config") or []
     # A dual-stack network lists both; IPv4 works on every image.
     for config in sorted(configs, key=lambda config: ":" in str(config.get("Subnet", ""))):
@@ -174,7 +204,11 @@ def _gateway(network: str, network_info: Mapping[str, Any]) -> str:
         if config.get("Subnet"):
             # Engines before 17 leave the gateway out where they chose it: the first address.
             return str(next(ipaddress.ip_network(config["Subnet"], strict=False).hosts()))
-    raise ConfigError(
+    return ""
+
+
+def _no_gateway(network: str) -> ConfigError:
+    return ConfigError(
         "network_name",
         network,
         "it has no gateway at which servers could reach the Hub; use a bridge network, or set "

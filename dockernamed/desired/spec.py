@@ -43,6 +43,7 @@ class ServerSpec:
         port: the TCP port the server listens on in the container.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
         network: name of the network, or the API's ``bridge``, ``host``, …
+        networks: names of further networks that it is connected to.
         mem_limit: bytes; ``mem_guarantee`` likewise; None: no limit.
         cpu_limit: CPUs, may be a fraction; ``cpu_guarantee`` likewise; None: no limit.
         user: whom it runs as, ``uid`` or ``uid:gid``, instead of the image's USER, which is
@@ -61,6 +62,7 @@ class ServerSpec:
     port: int = 8888
     publish_ip: str | None = None
     network: str = "bridge"
+    networks: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     mem_limit: int | None = None
     mem_guarantee: int | None = None
@@ -153,7 +155,10 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         "command": [spec.command, spec.process, spec.port],
         "environment": dict(env.common),
         "mounts": [host.pop(key, None) for key in ("Binds", "Mounts")],
-        "network": [host.pop(key, None) for key in ("NetworkMode", "PortBindings")],
+        "network": [
+            *(host.pop(key, None) for key in ("NetworkMode", "PortBindings")),
+            *spec.networks,
+        ],
         "limits": [host.pop(key, None) for key in _LIMITS],
         "other settings": [host, _further(spec)],
     }

@@ -59,6 +59,14 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "or none to get a free one",
     ),
     (
+        r"non-overlapping|address pools have been fully subnetted",
+        "network_isolation",
+        "the Engine has no range of addresses left for one more network: write "
+        '"default-address-pools": [{"base": "10.200.0.0/16", "size": 26}] into '
+        "/etc/docker/daemon.json and restart Docker, which gives 1,024 networks of 61 servers, or "
+        'set network_isolation = "hub", which needs one network for all',
+    ),
+    (
         r"no available (IPv\d )?addresses",
         "network_name",
         "all addresses of that network are in use; stop some servers, or make a larger network: "

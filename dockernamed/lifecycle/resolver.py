@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from .. import naming, templates
 from ..callables import evaluated
+from ..desired.isolation import OwnNetwork, check_further, check_internal, isolation
 from ..desired.network import Access, own_network
 from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
@@ -86,12 +87,15 @@ class SettingsResolver:
 
         Raises:
             EngineError: the Hub's own container could not be looked at.
-            TemplateError: ``network_name`` has an unknown field.
+            ConfigError: the settings of networks contradict each other; ``network_name`` or
+                ``networks`` has an unknown field (TemplateError).
         """
-        network = await self._network()
-        access = await self._access(network)
+        own = await self._own_network()
+        network = own.names[0] if own else await self._network()
+        access = await self._access(network, own)
         published = access.by == "published" and network != "host"
-        return Place(network, access, self._publish_ip() if published else None)
+        publish_ip = self._publish_ip() if published else None
+        return Place(network, access, publish_ip, own, self._further_networks(network))
 
     def kept(self, place: Place) -> KeptSettings:
         """What stays with a server at a place.
@@ -118,21 +122,44 @@ class SettingsResolver:
             naming.object_name_for_hub(self._key, prefix=prefix, template=template),
         )
 
+    async def _own_network(self) -> OwnNetwork | None:
+        """The network that is made for the server, if one is."""
+        settings, runtime = self._settings, self._runtime
+        beside = await self._hub_container() is not None
+        setting, name = settings.network_isolation, str(settings.network_name)
+        asked = not name and setting in (None, "hub")
+        podman = asked and await runtime.podman()
+        scope = isolation(setting, name, beside=beside, podman=podman)
+        internal = settings.network_internal
+        check_internal(internal, scope, settings.use_internal_ip)
+        if scope == "none":
+            return None
+        return OwnNetwork.of(self._key, scope, prefix=settings.prefix, internal=internal)
+
     async def _network(self) -> str:
         if self._settings.network_name:
             return self._expanded("network_name", str(self._settings.network_name))
-        if not self._runtime.engine_is_local:
-            return "bridge"
-        return own_network(await self._runtime.hub_container()) or "bridge"
+        return own_network(await self._hub_container()) or "bridge"
 
-    async def _access(self, network: str) -> Access:
+    def _further_networks(self, network: str) -> tuple[str, ...]:
+        names = self._expanded("networks", list(self._settings.networks))
+        check_further(network, names)
+        return tuple(dict.fromkeys(name for name in names if name != network))
+
+    async def _hub_container(self) -> Mapping[str, Any] | None:
+        """The Hub's own, where the Engine that runs the servers runs it as well."""
+        return await self._runtime.hub_container() if self._runtime.engine_is_local else None
+
+    async def _access(self, network: str, own: OwnNetwork | None) -> Access:
         if self._settings.use_internal_hostname:
             return Access("name")
-        local = self._runtime.engine_is_local
         internal = self._settings.use_internal_ip
         if internal is None:
-            in_container = local and await self._runtime.hub_container() is not None
-            internal = in_container or network not in DEFAULT_NETWORKS
+            # Ports cannot be published from a network that leads nowhere. From the others of ours
+            # they are: that also works where the host has no way to their containers.
+            elsewhere = own.internal if own else network not in DEFAULT_NETWORKS
+            internal = elsewhere or await self._hub_container() is not None
+        local = self._runtime.engine_is_local
         remote = "" if local else urlsplit(self._runtime.engine.base_url).hostname
         return Access("ip" if internal else "published", remote or "127.0.0.1")
 
