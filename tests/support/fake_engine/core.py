@@ -169,6 +169,8 @@ class Core:
     async def _start(self, container: Container) -> bool:
         if container.running:
             return False
+        if container.network not in self.networks and not container.network.startswith("container"):
+            raise ApiError(404, f"network {container.network} not found")
         behaviour = self._behaviour(container)
         container.behaviour = behaviour
         exposed = [int(port.split("/")[0]) for port in self._exposed(container)]
