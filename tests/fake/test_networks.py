@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.stub_hub import LOG, Hub, of_server, runtime, runtime_of
 
 from dockernamed import naming
 from dockernamed.desired.isolation import OwnNetwork
+from dockernamed.hub import network_check
 from dockernamed.lifecycle.orphans import KnownServer, OrphanReaper
 
 NETWORK_CREATE = ("POST", "/networks/create")
@@ -22,6 +24,8 @@ NETWORK_REMOVE = ("DELETE", "/networks/[^/]+")
 NETWORK_INSPECT = ("GET", "/networks/[^/]+")
 FAULTS = ["reset", "lost", 500, "garbage", "late"]
 BUILT_IN = {"bridge", "host", "none"}
+#: Where nobody listens.
+NOBODY = ("127.0.0.1", 9)
 
 MakeHub = Callable[..., Hub]
 
@@ -529,3 +533,77 @@ async def test_a_network_that_leads_nowhere(make_hub: MakeHub, fake: FakeEngine)
     await hub.restart(network_internal=False)
     await hub.spawn("exp-1")
     assert len(own(fake)) == 2
+
+
+# --- the Hub's start ---------------------------------------------------------------------------
+
+#: Settings; what the Engine says; whether the Hub is in a container; what is told.
+SURROUNDINGS: list[tuple[dict[str, Any], dict[str, Any], bool, str]] = [
+    (
+        {"network_name": ""},
+        {"ServerVersion": "20.10", "BridgeNfIptables": False},
+        False,
+        "NOT kept",
+    ),
+    ({"network_name": ""}, {"ServerVersion": "20.10", "BridgeNfIptables": True}, False, ""),
+    ({"network_isolation": "user", "network_name": ""}, {"BridgeNfIptables": False}, False, ""),
+    ({"network_name": ""}, {}, True, 'c.DockerNamedSpawner.network_isolation = "user"'),
+    ({"network_name": "", "network_isolation": "none"}, {}, True, ""),
+    ({"network_name": "", "network_isolation": "hub"}, {}, True, 'network_isolation = "user"'),
+    ({"network_name": "lost"}, {}, False, "the Engine has no such network"),
+    ({"networks": ["lost"]}, {}, False, "the Engine has no such network"),
+    ({"networks": ["lost-{username}", "lab"]}, {}, False, ""),
+]
+
+
+@pytest.mark.parametrize(("settings", "info", "inside", "told"), SURROUNDINGS)
+async def test_what_the_hubs_log_says_of_its_surroundings(
+    make_hub: MakeHub,
+    fake: FakeEngine,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    info: dict[str, Any],
+    inside: bool,
+    told: str,
+) -> None:
+    """Once, with the line that helps: that servers are not kept apart, and what cannot work."""
+    fake.add_network("lab")
+    fake.info.update(info)
+    hub = make_hub(**settings)
+    spawner = hub.spawner("exp-1")
+    found = runtime_of(spawner)
+    container = {"Id": "1" * 64, "Name": "/hub", "NetworkSettings": {"Networks": {"lab": {}}}}
+
+    async def of_hub(_: Any) -> dict[str, Any] | None:
+        return container if inside else None
+
+    monkeypatch.setattr("dockernamed.lifecycle.runtime.Runtime._find_hub_container", of_hub)
+    monkeypatch.setattr("dockernamed.lifecycle.runtime.Runtime.engine_is_local", True)
+    caplog.set_level("INFO")
+    await network_check.tell(
+        spawner, found, LOG, [], checked=False, metadata=NOBODY, ports_here=list
+    )
+    said = [one.getMessage() for one in caplog.records if one.name == LOG.name]
+    assert [told in one for one in said] == [True] * bool(told), said
+    faults = await network_check.faults(spawner, found)
+    assert faults is not None
+    assert bool(faults) is ("no such network" in told or settings.get("network_isolation") == "hub")
+
+
+async def test_what_containers_reach_of_the_host_is_told(
+    hub: Hub, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ports of the host but for the Hub's own, and the cloud's metadata where somebody answers."""
+    monkeypatch.setattr("dockernamed.lifecycle.runtime.Runtime.engine_is_local", True)
+    spawner = hub.spawner("exp-1")
+    caplog.set_level("INFO")
+    with socket.create_server(("127.0.0.1", 0)) as cloud:
+        address = ("127.0.0.1", cloud.getsockname()[1])
+        await network_check.tell(
+            spawner, runtime_of(spawner), LOG, [8081], checked=True,
+            metadata=address, ports_here=lambda: [22, 8081],
+        )  # fmt: skip
+    ports, metadata = (one.getMessage() for one in caplog.records if one.name == LOG.name)
+    assert "TCP ports of the host: 22 (" in ports
+    assert "metadata service answers at 127.0.0.1" in metadata

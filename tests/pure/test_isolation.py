@@ -115,7 +115,7 @@ def test_names_are_never_shared(servers: list[tuple[str, str, str]], internal: b
     assert len(bridges) == len(names)
     for name in names:
         assert len(name) <= 63
-        assert name.isascii() and name == name.lower()
+        assert (name.isascii(), name.lower()) == (True, name)
     assert all(len(bridge) == 15 and bridge.startswith("dn-") for bridge in bridges)
 
 
