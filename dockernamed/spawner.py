@@ -23,7 +23,7 @@ from .backends.base import SeenNetwork, ServerRef, StartRequest
 from .backends.watcher import ObservedContainer
 from .callables import evaluated
 from .desired.environment import split
-from .desired.network import Endpoint, check_reachable, hub_host, hub_host_beside
+from .desired.network import Endpoint, certified, check_reachable, hub_host, hub_host_beside
 from .desired.proof import Proof
 from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
@@ -31,6 +31,7 @@ from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error, hub_advice
 from .hub.identity import hub_id_of
+from .hub.internal_ssl import names_in
 from .hub.other_hubs import another_hub_at
 from .hub.ownership import OfOthers, of_others, ports_of_others
 from .hub.sent_options import ask_for_defaults, were_sent
@@ -78,6 +79,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._proving: asyncio.Task[None] | None = None
         self._progress = StartProgress()
         self._hub_url_found: str | None = None
+        self._hub_hosts: Mapping[str, str] = {}
         self._choice = Choice()
         self._options_before: dict[str, Any] | None = None
         if self.user is not None:
@@ -358,6 +360,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             host = hub_host_beside(place.network, gateway, await runtime.hub_container())
         else:
             return
+        if self.internal_ssl:
+            certificate = self.user.settings["internal_ssl_cert"]
+            names = await asyncio.to_thread(names_in, certificate)
+            host, self._hub_hosts = certified(host, names)
         url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
         self.hub_connect_url = self._hub_url_found = url
 
@@ -412,7 +418,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         assert settings is not None, "JupyterHub does not start what could not be prepared"
         env = probe.env = await self._env()
         volumes, others = self._volumes(settings, attempt.image)
-        spec = settings.spec(attempt.image, volumes, env)
+        spec = replace(settings.spec(attempt.image, volumes, env), hosts=self._hub_hosts)
         homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
@@ -778,17 +784,21 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     # --- certificates ----------------------------------------------------------------------
 
     async def create_certs(self) -> Any:
-        """JupyterHub's, made out to the container's name too."""
-        if not callable(self.ssl_alt_names):
+        """JupyterHub's, made out to the names of the container, and to where it is published."""
+        attempt, before = self._attempt, self.ssl_alt_names
+        assert attempt is not None, "JupyterHub makes certificates for a start"
+        if not callable(before):
             names = [f"DNS:{name}" for name in self._resolver.names()]
-            self.ssl_alt_names = [*self.ssl_alt_names, *names]
-        return await super().create_certs()
+            names += attempt.settings.place.alt_names if attempt.settings else []
+            self.ssl_alt_names = list(dict.fromkeys([*before, *names]))
+        try:
+            paths = await super().create_certs()
+            # At once: those of another server of this user will be written over them.
+            attempt.files = certificates(paths)
+        finally:
+            self.ssl_alt_names = before
+        return paths
 
     async def move_certs(self, paths: Mapping[str, str]) -> dict[str, str]:
-        """Read the files, and say where they will be in the container.
-
-        At once: those of another server of this user will be written over them.
-        """
-        assert self._attempt is not None, "JupyterHub makes certificates for a start"
-        self._attempt.files = certificates(paths)
+        """Say where the files will be in the container."""
         return {name: f"{CERTS_DIR}/{name}" for name in paths}

@@ -18,7 +18,7 @@ from .. import naming
 from .entrypoint import process_of, survive_a_shell
 from .isolation import OwnNetwork
 from .mounts import Mount, under
-from .network import Access
+from .network import Access, is_address
 from .proof import AS_JUPYTERHUB
 from .spec import ServerSpec
 from .volumes import RequestedVolumes, VolumePlan
@@ -41,6 +41,15 @@ class Place:
     publish_ip: str | None = None
     own: OwnNetwork | None = None
     networks: tuple[str, ...] = ()
+
+    @property
+    def alt_names(self) -> list[str]:
+        """Where the Hub finds the server, as alternative names of a certificate; names apart."""
+        if self.access.by != "published":
+            return []
+        fixed = self.publish_ip not in (None, "", "0.0.0.0", "::")
+        host = str(self.publish_ip) if fixed else self.access.engine_host
+        return [f"{'IP' if is_address(host) else 'DNS'}:{host}"]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from jupyterhub.app import JupyterHub
 
 from ..errors import ConfigError
 from ..lifecycle.orphans import OrphanReaper
-from . import handlers, identity, network_check
+from . import handlers, identity, internal_ssl, network_check
 from .config_check import check_config
 from .ownership import servers_of
 from .user_deletion import refuse_while_servers_run
@@ -41,6 +41,7 @@ def when_hub_runs(spawner_class: type[DockerNamedSpawner]) -> None:
         return
     app = JupyterHub.instance()
     app.observe(lambda _change: _add_handlers(app, spawner_class), "spawner_class")
+    internal_ssl.name_hub(app)
     _background(loop.create_task(_look_after(app, spawner_class)))
 
 

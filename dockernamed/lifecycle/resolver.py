@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from .. import naming, templates
 from ..callables import evaluated
 from ..desired.isolation import OwnNetwork, check_further, check_internal, isolation
-from ..desired.network import Access, own_network
+from ..desired.network import Access, check_certified, own_network
 from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
 from ..desired.volumes import RequestedVolumes, requested_volumes
@@ -153,15 +153,27 @@ class SettingsResolver:
     async def _access(self, network: str, own: OwnNetwork | None) -> Access:
         if self._settings.use_internal_hostname:
             return Access("name")
+        if getattr(self._settings, "internal_ssl", False):
+            return await self._certified_access(network, own)
         internal = self._settings.use_internal_ip
         if internal is None:
             # Ports cannot be published from a network that leads nowhere. From the others of ours
             # they are: that also works where the host has no way to their containers.
             elsewhere = own.internal if own else network not in DEFAULT_NETWORKS
             internal = elsewhere or await self._hub_container() is not None
+        return Access("ip" if internal else "published", self._engine_host())
+
+    async def _certified_access(self, network: str, own: OwnNetwork | None) -> Access:
+        """With internal_ssl: by a name or address that is known before the container is."""
+        beside = await self._hub_container() is not None
+        if check_certified(network, own, beside, self._settings.use_internal_ip) == "name":
+            return Access("name")
+        return Access("published", self._engine_host())
+
+    def _engine_host(self) -> str:
         local = self._runtime.engine_is_local
         remote = "" if local else urlsplit(self._runtime.engine.base_url).hostname
-        return Access("ip" if internal else "published", remote or "127.0.0.1")
+        return remote or "127.0.0.1"
 
     def _publish_ip(self) -> str:
         fallback = "127.0.0.1" if self._runtime.engine_is_local else "0.0.0.0"

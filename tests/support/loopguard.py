@@ -86,6 +86,7 @@ def _guard() -> detector.BlockBuster:
         # Before the Hub listens, there is nobody to wait; its own start goes on below ours.
         function.can_block_in("dockernamed/hub/config_check.py", {"_engine"})
         function.can_block_in("dockernamed/hub/app.py", {"checked_start"})
+        function.can_block_in("dockernamed/hub/internal_ssl.py", {"init_named"})
         # A test that acts on its Engine from a callback of ours.
         function.can_block_in("fake_engine/server.py", {"_do", "_call"})
     return guard
