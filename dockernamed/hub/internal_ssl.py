@@ -1,11 +1,13 @@
 """The Hub's certificate with `JupyterHub.internal_ssl`: the name by which servers know the Hub.
 
 The gateway of a network that is made later is in no certificate that the Hub makes at its start. So
-its certificate is made out to one further name, which containers are told the address of.
+its certificate is made out to one further name, which containers are told the address of. A Hub
+that listens on all addresses gives its proxy the name of its host, which JupyterHub leaves out.
 """
 
 from __future__ import annotations
 
+import socket
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from ..desired.network import HUB_NAME
 
 
 def name_hub(app: Any) -> None:
-    """Have the certificate that a Hub makes be made out to `HUB_NAME` too.
+    """Have the certificate that a Hub makes be made out to `HUB_NAME` and its host's name too.
 
     Args:
         app: the JupyterHub that is starting; one that has a certificate already keeps that.
@@ -24,7 +26,7 @@ def name_hub(app: Any) -> None:
     def init_named() -> None:
         # Of the Hub alone: servers' certificates are made out to the names in this setting as well.
         names = app.trusted_alt_names
-        app.trusted_alt_names = [*names, f"DNS:{HUB_NAME}"]
+        app.trusted_alt_names = [*names, f"DNS:{HUB_NAME}", f"DNS:{socket.gethostname()}"]
         try:
             init()
         finally:
