@@ -75,6 +75,7 @@ USERS: list[str] = []
 def impostor(directory: Path) -> Iterator[int]:
     """A TLS server on all addresses of this host, with a certificate of its own; its port."""
     certipy = Certipy(store_dir=str(directory))
+    certipy.create_ca("an-other-ca")
     files = certipy.create_signed_pair("hub", "an-other-ca")["files"]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files["cert"], files["key"])
