@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..desired.entrypoint import ENV_FILE, SHELL, variables
 from ..desired.environment import Environment
 from ..desired.isolation import OwnNetwork
 from ..desired.network import Location, gateway_of
-from ..desired.spec import ServerSpec, container_config
+from ..desired.spec import ServerSpec, container_config, with_room_for
 from ..engine.archive import pack, pack_directories, text_of
 from ..engine.client import Engine
 from ..errors import EngineError, NotFound
@@ -47,11 +48,12 @@ class Containers:
         start_id: str,
     ) -> str:
         """See `base.Things.create`."""
-        body = container_config(spec, env, name=name, start_id=start_id)
+        roomy = with_room_for(spec, files)
+        body = container_config(roomy, env, name=name, start_id=start_id)
         id = await self._engine.create_container(name, body)
         try:
             if files:
-                await self._engine.put_archive(id, "/", pack(files))
+                await self._put(id, files, whole=roomy is spec)
             await self.connect(id, spec.networks)
         except EngineError as error:
             raise Incomplete(id, error) from error
@@ -82,7 +84,20 @@ class Containers:
             fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
             files[ENV_FILE] = variables(env.personal, fixed).encode()
         if files:
+            await self._put(id, files, whole=with_room_for(spec, files) is spec)
+
+    async def _put(self, id: str, files: Mapping[str, bytes], *, whole: bool) -> None:
+        """Put files into a container, at once where its ``whole`` file system can be written to."""
+        if whole:
             await self._engine.put_archive(id, "/", pack(files))
+            return
+        # Into a container that is read-only, the Engine puts nothing but into one volume a call.
+        folders: dict[str, dict[str, bytes]] = {}
+        for path, data in files.items():
+            folder, name = posixpath.split(path)
+            folders.setdefault(folder, {})[name] = data
+        for folder, inside in folders.items():
+            await self._engine.put_archive(id, folder, pack(inside))
 
     async def start(self, id: str) -> None:
         """See `base.Things.start`."""
@@ -207,6 +222,7 @@ def seen_from(info: Mapping[str, Any]) -> Seen:
         has_run=not str(state.get("StartedAt") or "0001").startswith("0001"),
         dead=state.get("Status") in _DEAD,
         place=_place(info),
+        volumes=tuple(str(one["Name"]) for one in info.get("Mounts") or () if one.get("Name")),
     )
 
 

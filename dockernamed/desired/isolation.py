@@ -141,22 +141,19 @@ def isolation(setting: str | None, network_name: str, *, beside: bool, podman: b
     return setting
 
 
-def check_internal(internal: bool, scope: str, use_internal_ip: bool | None) -> None:
-    """Refuse networks without a way out where none is made, or where ports are to be published.
+def check_internal(internal: bool, use_internal_ip: bool | None) -> None:
+    """Refuse published ports in a network that is made without a way out: there are none.
 
     Args:
-        internal: the setting `network_internal`.
-        scope: what `isolation` returned.
+        internal: the network is to have no way out.
         use_internal_ip: the setting of that name.
 
     Raises:
         ConfigError: the settings contradict each other.
     """
-    if internal and scope == "none":
-        hint = "it is about networks that the Hub makes, and it makes none here; set "
-        raise ConfigError("network_internal", internal, f'{hint}network_isolation = "user"')
     if internal and use_internal_ip is False:
-        hint = "with network_internal no ports are published; set it to None or True"
+        hint = "networks without a way out publish no ports; set it to None or True, or "
+        hint += "c.DockerNamedSpawner.internal_network = False"
         raise ConfigError("use_internal_ip", use_internal_ip, hint)
 
 

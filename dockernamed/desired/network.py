@@ -226,8 +226,8 @@ def check_certified(
         hint = f"the network {network!r} has no names, and certificates are made out to names; "
         hint += 'set c.DockerNamedSpawner.network_isolation = "user"'
     elif own is not None and own.internal:
-        hint = "with network_internal no ports are published, and a Hub on the host finds servers "
-        hint += "by no names; set c.DockerNamedSpawner.network_internal = False"
+        hint = "networks without a way out publish no ports, and a Hub on the host finds servers "
+        hint += "by no names; set c.DockerNamedSpawner.internal_network = False"
     elif use_internal_ip:
         hint = "certificates cannot be made out to addresses that containers get later; set "
         hint += "c.DockerNamedSpawner.use_internal_ip = None"

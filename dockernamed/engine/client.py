@@ -115,8 +115,8 @@ class Engine:
         return await self._get("ask its version", "/version")
 
     async def info(self) -> dict[str, Any]:
-        """``GET /info``: among others ``ID``, ``BridgeNfIptables`` and ``SecurityOptions``."""
-        return await self._get("ask what it is", "/info")
+        """``GET /info``: among others ``LoggingDriver`` and ``BridgeNfIptables``."""
+        return await self._get("ask about it", "/info")
 
     @asynccontextmanager
     async def events(

@@ -22,12 +22,14 @@ from ..desired.isolation import check_further, check_internal, isolation
 from ..desired.mounts import check_targets
 from ..desired.network import check_reachable
 from ..desired.proof import checked_readiness
-from ..desired.volumes import RequestedMount, RequestedVolumes, requested_volumes
+from ..desired.volumes import RequestedVolumes, requested_volumes
 from ..engine.connection import route_to
-from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError, TemplateError
+from ..lifecycle.further import AT_CREATE, further
+from ..lifecycle.hardened import wants_internal_network
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
+from . import hardening_check
 from .config_types import (
     Configured,
     Fault,
@@ -118,9 +120,14 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
         except ConfigError as error:
             yield error
 
+    allowed = hardening_check.allowed_anywhere(settings)
+
     def overriding(name: str, value: object) -> None:
-        if name in _BY_NAME:
-            _BY_NAME[name](SimpleNamespace(**{name: value}), fields)
+        rest = {"allow_unsafe": allowed, "connection": settings.connection}
+        changed = SimpleNamespace(**{**rest, name: value})
+        for by_name in (_BY_NAME, hardening_check.BY_NAME):
+            if name in by_name:
+                by_name[name](changed, fields)
 
     yield from chooser.problems(settings, overriding)
 
@@ -168,13 +175,18 @@ def _template(name: str, settings: Any, fields: Mapping[str, str]) -> None:
 
 def _arguments(name: str, settings: Any, fields: Mapping[str, str]) -> None:
     value = getattr(settings, name)
-    if not callable(value):
-        read = create_config if name == "extra_create_kwargs" else host_config
-        read(templates.expand_all(value, fields, field=name, in_passing=True))
+    if callable(value):
+        return
+    found = further(*((value, {}) if name == AT_CREATE else ({}, value)), fields)
+    _check_names(name, requested_volumes(fields, binds=found.binds, api_mounts=found.mounts))
 
 
 def _files(name: str, settings: Any, fields: Mapping[str, str]) -> None:
-    for one in _all(requested_volumes(fields, **{name: getattr(settings, name)})):
+    _check_names(name, requested_volumes(fields, **{name: getattr(settings, name)}))
+
+
+def _check_names(name: str, requested: RequestedVolumes) -> None:
+    for one in requested.all:
         if one.is_named_volume and not _VOLUME_NAME.fullmatch(one.mount.source):
             hint = "a volume's name is two or more of a-z, A-Z, 0-9, '_', '.' and '-', the first "
             raise ConfigError(name, one.mount.source, f"{hint}a letter or digit")
@@ -187,10 +199,6 @@ def _targets(settings: Any, fields: Mapping[str, str]) -> None:
     except ConfigError:
         return  # told by `_files`
     check_targets([one.mount for one in requested.mounts])
-
-
-def _all(requested: RequestedVolumes) -> list[RequestedMount]:
-    return [*([requested.server_volume] if requested.server_volume else ()), *requested.mounts]
 
 
 def _host_ip(settings: Any, fields: Mapping[str, str]) -> None:
@@ -233,7 +241,8 @@ def _isolation(settings: Any, fields: Mapping[str, str]) -> None:
     """Where the Hub runs is asked later: what holds for all places."""
     name = settings.network_name
     scope = isolation(settings.network_isolation, name, beside=False)
-    check_internal(settings.network_internal, scope, settings.use_internal_ip)
+    if scope != "none":
+        check_internal(wants_internal_network(settings), settings.use_internal_ip)
 
 
 def _further_networks(settings: Any, fields: Mapping[str, str]) -> None:
@@ -262,6 +271,7 @@ _CHECKS: tuple[Check, ...] = (
     _prefix,
     _name_template,
     *_BY_NAME.values(),
+    *hardening_check.CHECKS,
     _targets,
     _memory,
     _isolation,

@@ -11,6 +11,7 @@ from ..desired.isolation import check_internal, isolation
 from ..desired.network import NAMELESS_NETWORKS, own_network
 from ..errors import ConfigError, DockerNamedError
 from ..lifecycle import surroundings
+from ..lifecycle.hardened import wants_internal_network
 from ..lifecycle.runtime import Runtime
 from ..options.unread import OURS
 from ..timeouts import within
@@ -71,7 +72,8 @@ async def scope_of(settings: Any, runtime: Runtime) -> str:
     scope = isolation(
         settings.network_isolation, settings.network_name, beside=here is not None, podman=podman
     )
-    check_internal(settings.network_internal, scope, settings.use_internal_ip)
+    if scope != "none":
+        check_internal(wants_internal_network(settings), settings.use_internal_ip)
     return scope
 
 

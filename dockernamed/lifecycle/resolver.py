@@ -6,20 +6,29 @@ network, and how the Hub gets to the server, are decided here. What follows comp
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from .. import naming, templates
 from ..callables import evaluated
+from ..desired.hardening import Hardening
 from ..desired.isolation import OwnNetwork, check_further, check_internal, isolation
 from ..desired.network import Access, check_certified, own_network
+from ..desired.plan import UNPLUGGED
 from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
+from ..desired.unsafe import Judge
 from ..desired.volumes import RequestedVolumes, requested_volumes
-from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError
+from ..options.chooser import TEMPLATES
+from ..options.overrides import with_names_shielded
 from ..settings import DockerNamedSettings
+from .further import AT_CREATE, FOR_HOST, Further, further
+from .hardened import hardening_of, refuse_unsafe, wants_internal_network
 from .runtime import Runtime
 
 T = TypeVar("T")
@@ -61,7 +70,10 @@ class SettingsResolver:
             ConfigError: a setting cannot work; a template's field is unknown (TemplateError).
         """
         settings = self._settings
-        return ResolvedSettings(
+        arguments = further(
+            await self._arguments(AT_CREATE), await self._arguments(FOR_HOST), self._namespace
+        )
+        resolved = ResolvedSettings(
             key=self._key,
             names=self.names(),
             image=settings.image,
@@ -70,7 +82,7 @@ class SettingsResolver:
             cmd=tuple(settings.cmd) if settings.cmd else None,
             args=tuple(args),
             notebook_dir=self._expanded("notebook_dir", settings.notebook_dir or ""),
-            volumes=self._volumes(),
+            volumes=self._volumes(arguments),
             mem_limit=await evaluated(settings.mem_limit, settings),
             mem_guarantee=settings.mem_guarantee,
             cpu_limit=await evaluated(settings.cpu_limit, settings),
@@ -78,9 +90,45 @@ class SettingsResolver:
             uid=await self._number("uid"),
             gid=await self._number("gid"),
             groups=await self._groups(),
-            config=create_config(await self._arguments("extra_create_kwargs")),
-            host_config=host_config(await self._arguments("extra_host_config")),
+            config=arguments.config,
+            host_config=arguments.host_config,
+            hardening=await self._hardening(),
         )
+        await self._refuse_unsafe(resolved)
+        await self._refuse_ways_out(resolved)
+        return resolved
+
+    async def _hardening(self) -> Hardening:
+        found = hardening_of(self._settings)
+        if not found.bounds_logs:
+            return found
+        return replace(found, log_driver=await self._runtime.log_driver())
+
+    async def _refuse_unsafe(self, resolved: ResolvedSettings) -> None:
+        allowed = frozenset(self._settings.allow_unsafe)
+        runtime = self._runtime
+        real = os.path.realpath if await runtime.shares_files() else str
+        judge = Judge(allowed, await runtime.engine_paths(), real)
+        # In a thread: to follow links is to read a file system, perhaps a remote one.
+        await asyncio.to_thread(refuse_unsafe, resolved, judge)
+
+    async def _refuse_ways_out(self, resolved: ResolvedSettings) -> None:
+        """With ``internal_network``: the one place that decides whether a network will do."""
+        if not resolved.hardening.wants_internal_network:
+            return
+        mode, place = resolved.host_config.get("NetworkMode"), resolved.place
+        names = [("networks", name) for name in place.networks]
+        if mode or place.own is None:  # else it is made without a way out
+            names.append(("network_name", str(mode or place.network)))
+        for setting, name in names:
+            if name in UNPLUGGED or not (await self._runtime.network(name)).get("Internal"):
+                hint = (
+                    'servers would have a way out, which hardening = "strict" and internal_network '
+                    "do not let them have; name a network that was made with docker network create "
+                    '--internal, or set network_isolation = "user" instead of network_name, or set '
+                    "c.DockerNamedSpawner.internal_network = False"
+                )
+                raise ConfigError(setting, name, hint)
 
     async def place(self) -> Place:
         """The server's network, and how the Hub gets there.
@@ -130,10 +178,10 @@ class SettingsResolver:
         asked = not name and setting in (None, "hub")
         podman = asked and await runtime.podman()
         scope = isolation(setting, name, beside=beside, podman=podman)
-        internal = settings.network_internal
-        check_internal(internal, scope, settings.use_internal_ip)
         if scope == "none":
             return None
+        internal = wants_internal_network(settings)
+        check_internal(internal, settings.use_internal_ip)
         return OwnNetwork.of(self._key, scope, prefix=settings.prefix, internal=internal)
 
     async def _network(self) -> str:
@@ -179,7 +227,7 @@ class SettingsResolver:
         fallback = "127.0.0.1" if self._runtime.engine_is_local else "0.0.0.0"
         return self._settings.host_ip or fallback
 
-    def _volumes(self) -> RequestedVolumes:
+    def _volumes(self, arguments: Further) -> RequestedVolumes:
         settings = self._settings
         return requested_volumes(
             self._namespace,
@@ -187,6 +235,8 @@ class SettingsResolver:
             volumes=settings.volumes,
             read_only_volumes=settings.read_only_volumes,
             mounts=tuple(settings.mounts),
+            binds=arguments.binds,
+            api_mounts=arguments.mounts,
             chosen=self._chosen,
         )
 
@@ -204,9 +254,12 @@ class SettingsResolver:
 
     async def _arguments(self, setting: str) -> Mapping[str, Any]:
         """One of the settings with docker-py's arguments; a callable's None means none."""
-        value = await evaluated(getattr(self._settings, setting), self._settings)
-        arguments: Mapping[str, Any] = {} if value is None else value
-        return templates.expand_all(arguments, self._namespace, field=setting, in_passing=True)
+        given = getattr(self._settings, setting)
+        value = await evaluated(given, self._settings)
+        if callable(given):
+            names = (self._key.user, self._key.server)
+            value = with_names_shielded(setting, value, names, TEMPLATES)
+        return {} if value is None else cast("Mapping[str, Any]", value)
 
     def _expanded(self, setting: str, value: T) -> T:
         return templates.expand_all(value, self._namespace, field=setting)

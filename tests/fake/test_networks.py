@@ -505,10 +505,10 @@ async def test_a_kept_container_is_replaced_when_its_networks_change(
     ("settings", "said"),
     [
         ({"network_isolation": "user", "network_name": "bridge"}, "network_isolation"),
-        ({"network_internal": True, "network_name": "bridge"}, "network_internal"),
+        ({"internal_network": True, "network_name": "bridge"}, "internal_network"),
         ({"networks": ["host"]}, "networks"),
         ({"networks": ["db"], "network_name": "host"}, "networks"),
-        ({"network_internal": True, "use_internal_ip": False, "network_name": ""}, "use_internal"),
+        ({"internal_network": True, "use_internal_ip": False, "network_name": ""}, "use_internal"),
     ],
 )
 async def test_settings_that_contradict_each_other(
@@ -523,14 +523,14 @@ async def test_settings_that_contradict_each_other(
 
 async def test_a_network_that_leads_nowhere(make_hub: MakeHub, fake: FakeEngine) -> None:
     """It is another one than that with a way out; its servers are reached at their addresses."""
-    hub = make_hub(network_name="", network_internal=True)
+    hub = make_hub(network_name="", internal_network=True)
     spawner = await hub.spawn("exp-1")
     (container,) = of_server(fake, "exp-1")
     assert fake.networks[container.network]["Internal"]
     assert spawner.server.ip == container.address
     assert not container.host_config.get("PortBindings")
     await hub.stop("exp-1")
-    await hub.restart(network_internal=False)
+    await hub.restart(internal_network=False)
     await hub.spawn("exp-1")
     assert len(own(fake)) == 2
 

@@ -64,13 +64,11 @@ def test_what_cannot_work(setting: str, name: str, where: dict[str, bool], said:
 
 
 def test_networks_without_a_way_out() -> None:
-    """Only those that the Hub makes, and none from which ports are to be published."""
-    check_internal(True, "user", None)
-    check_internal(False, "none", False)
-    with pytest.raises(ConfigError, match="network_isolation"):
-        check_internal(True, "none", None)
+    """No ports are published from them."""
+    check_internal(True, None)
+    check_internal(False, False)
     with pytest.raises(ConfigError, match="use_internal_ip"):
-        check_internal(True, "hub", False)
+        check_internal(True, False)
 
 
 @pytest.mark.parametrize("name", ["", "host", "none", "container:x"])

@@ -44,6 +44,22 @@ class Place:
             return None
         return {"NetworkSettings": {"Networks": {name: {} for name in self._networks}}}
 
+    async def log_driver(self) -> str:
+        """The Engine's own."""
+        return "json-file"
+
+    async def shares_files(self) -> bool:
+        """The Hub is on the Engine's host."""
+        return False
+
+    async def engine_paths(self) -> list[str]:
+        """The Engine's socket on its host, and its files."""
+        return ["/srv/engine/engine.sock"]
+
+    async def network(self, name: str) -> dict[str, Any]:
+        """One is made with ``--internal``."""
+        return {"Internal": name == "inner"}
+
 
 ON_THE_HOST = Place()
 IN_A_CONTAINER = Place("unix:///var/run/docker.sock", "bridge", "hubnet")
@@ -275,7 +291,7 @@ async def test_which_network(place: Place, settings: dict[str, Any], network: st
         (IN_A_CONTAINER, {"use_internal_ip": False}, Access("published")),
         (IN_A_CONTAINER, {"network_isolation": "user"}, Access("ip")),
         (ON_THE_HOST, {"network_isolation": "user"}, Access("published")),
-        (ON_THE_HOST, {"network_internal": True}, Access("ip")),
+        (ON_THE_HOST, {"internal_network": True}, Access("ip")),
         (REMOTE, {}, Access("published", "engine.example")),
         (Place("http://"), {}, Access("published", "127.0.0.1")),
     ],

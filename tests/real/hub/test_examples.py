@@ -156,9 +156,9 @@ def test_hub_in_a_container(inside: HubContainer, user: str) -> None:
     (network,) = container["NetworkSettings"]["Networks"]
     labels = inside.docker.client.inspect_network(network)["Labels"]
     assert labels["dockernamed.user"] == user
-    for port, answer in ((8081, "HTTP"), (8001, "none"), (2375, "none")):
+    for port, expected in ((8081, "HTTP"), (8001, "none"), (2375, "none")):
         said = inside.docker.run(container, "python3", "-c", ASK, inside.name, str(port))
-        assert said.startswith(answer), (port, said)
+        assert said.startswith(expected), (port, said)
     assert inside.docker.run(container, "python3", "-c", FIND_SOCKETS).strip() == "[]"
     assert not any(container["NetworkSettings"]["Ports"].values())
     url = inside.docker.environment(container)["JUPYTERHUB_API_URL"]

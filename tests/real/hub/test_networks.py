@@ -28,7 +28,7 @@ def hub(hubs: Hubs) -> Iterator[Hub]:
     by_user: dict[str, dict[str, Any]] = {
         "own": {"network_isolation": "user"},
         "alone": {"network_isolation": "server"},
-        "inner": {"network_isolation": "user", "network_internal": True},
+        "inner": {"network_isolation": "user", "internal_network": True},
     }
     prefix = hubs.prefix()
     by_user["joined"] = {"networks": [f"{prefix}-a", f"{prefix}-z"]}

@@ -114,11 +114,15 @@ class _Api:
         )  # fmt: skip
 
     async def info(self, request: web.Request) -> web.StreamResponse:
+        driver = {} if self.core.podman else {"LoggingDriver": "json-file"}
+        driver["DockerRootDir"] = "/srv/fake-engine"
+        count = len(self.core.containers)
         return web.json_response(
             {
                 "ID": "FAKE",
-                "Containers": len(self.core.containers),
+                "Containers": count,
                 "ServerVersion": "0.fake",
+                **driver,
                 **self.core.info,
             }
         )
