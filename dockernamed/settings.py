@@ -212,17 +212,37 @@ class DockerNamedSettings(Configurable):
 
     network_name = Unicode(
         "",
-        help="""The Docker network of the servers. Empty: the user-defined network of the Hub's
-        own container, or else `bridge`. Template fields as in `volumes`.
-        Example: `"jupyterhub"`.""",
+        help="""The Docker network of the servers. Empty: the one that `network_isolation` says.
+        Template fields as in `volumes`. Example: `"jupyterhub"`.""",
+    ).tag(config=True)
+
+    network_isolation = CaselessStrEnum(
+        ["none", "server", "user", "hub"],
+        default_value=None,
+        allow_none=True,
+        help="""Whose servers can reach each other over the network. `"hub"`: nobody's; they share
+        one network of this Hub, in which containers cannot talk to each other. `"user"`: those of
+        one user, who get a network of their own; `"server"`: one each. Such networks are made
+        before the first server, and removed with the last. `"none"`: the network of the Hub's own
+        container, or else `bridge`. None: `"hub"`, or `"none"` if the Hub runs in a container of
+        the same Engine, if `network_name` is set, or on Podman. See docs/security.md.
+        Example: `"user"`.""",
+    ).tag(config=True)
+
+    networks = List(
+        Unicode(),
+        help="""Names of further Docker networks that each server is connected to, such as that of
+        a database. Whoever is in them can reach the server. They must exist. Template fields as in
+        `volumes`. Example: `["course-db"]`.""",
     ).tag(config=True)
 
     use_internal_ip = Bool(
         None,
         allow_none=True,
         help="""Reach servers at their address in the Docker network instead of at a port published
-        on the Engine's host. None: True if the Hub runs in a container or the network is not
-        `bridge`. Example: `True`.""",
+        on the Engine's host. None: True if the Hub runs in a container, if `network_name` is
+        another network than `bridge`, or with
+        `internal_network`. Example: `True`.""",
     ).tag(config=True)
 
     use_internal_hostname = Bool(
@@ -427,9 +447,10 @@ class DockerNamedSettings(Configurable):
     internal_network = Bool(
         None,
         allow_none=True,
-        help="""Whether a server's start is refused unless its network has no way out, as one made
-        with `docker network create --internal` has none. None: True with `hardening = "strict"`.
-        Example: `False`, for strict servers that may use the Internet.""",
+        help="""Whether servers must have no way out: the networks of `network_isolation` are made
+        without one, so that servers reach the Hub and its host, and the Hub reaches them at their
+        addresses; and a start in a network that has one is refused. None: True with
+        `hardening = "strict"`. Example: `False`, for strict servers that may use the Internet.""",
     ).tag(config=True)
 
     allow_unsafe = List(

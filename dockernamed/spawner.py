@@ -18,19 +18,20 @@ from jupyterhub.utils import make_ssl_context, url_path_join
 from traitlets import default, observe
 
 from . import errors, naming, templates
-from .backends.base import ServerRef, StartRequest
+from .backends.base import SeenNetwork, ServerRef, StartRequest
 from .backends.watcher import ObservedContainer
 from .callables import evaluated
 from .desired.environment import split
-from .desired.network import Endpoint, check_reachable, hub_host
+from .desired.network import Endpoint, certified, check_reachable, hub_host, hub_host_beside
 from .desired.proof import Proof
-from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
+from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
 from .desired.spec import notes
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error, hub_advice
 from .hub.identity import hub_id_of
+from .hub.internal_ssl import names_in
 from .hub.kept_options import KeptOptions
 from .hub.other_hubs import another_hub_at
 from .hub.ownership import OfOthers, of_others, ports_of_others
@@ -79,6 +80,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._proving: asyncio.Task[None] | None = None
         self._progress = StartProgress()
         self._hub_url_found: str | None = None
+        self._hub_hosts: Mapping[str, str] = {}
         self._choice = Choice()
         self._options = KeptOptions(self)
         if self.user is not None:
@@ -280,7 +282,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         naming.check_names(self.key)
         resolver = self._resolver
         place = await resolver.place()
-        await self._find_hub(place.network)
+        await self._find_hub(place)
         settings = await resolver.resolve(place, self.get_args())
         if settings.on_host:
             settings = settings.at_host_port(await self._host_port())
@@ -347,18 +349,32 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         pauses = runtime.timings.prepull_again
         await prepull(chooser.images(self), pull, runtime.watcher, self.log, pauses)
 
-    async def _find_hub(self, network: str) -> None:
-        """Set hub_connect_url where the admin left it to us."""
+    async def _find_hub(self, place: Place, gateway: str | None = None) -> None:
+        """Set hub_connect_url where the admin left it to us.
+
+        Args:
+            place: of the server.
+            gateway: of the network that was made for it; None as long as that may be missing.
+        """
         hub, set_by_admin = self.hub, self.hub_connect_url != self._hub_url_found
         if set_by_admin or hub.connect_ip or hub.connect_url:
             return
-        if network != "host":
+        if place.network != "host":
             check_reachable(hub.ip)
         runtime = self._runtime
         if hub.ip not in ALL_INTERFACES or not runtime.engine_is_local:
             return
-        info = await runtime.network(network)
-        host = hub_host(network, info, await runtime.hub_container())
+        if place.own is None:
+            info = await runtime.network(place.network)
+            host = hub_host(place.network, info, await runtime.hub_container())
+        elif gateway is not None:
+            host = hub_host_beside(place.network, gateway, await runtime.hub_container())
+        else:
+            return
+        if self.internal_ssl:
+            certificate = self.user.settings["internal_ssl_cert"]
+            names = await asyncio.to_thread(names_in, certificate)
+            host, self._hub_hosts = certified(host, names)
         url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
         self.hub_connect_url = self._hub_url_found = url
 
@@ -387,7 +403,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         )
         failed = True
         try:
-            url = await self._start(attempt, probe)
+            url = await self._start_in_network(attempt, probe)
             failed = False
         except errors.DockerNamedError as error:
             blamed = self._choice.blamed(error)
@@ -401,12 +417,26 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self._runtime.host_ports.take_back(self.key, failed=failed)
         return url
 
+    async def _start_in_network(self, attempt: StartAttempt, probe: ReadinessProbe) -> str:
+        """Start it in the network that is there, or that is made for it and others."""
+        settings = attempt.settings
+        assert settings is not None, "JupyterHub does not start what could not be prepared"
+        if settings.place.own is None:
+            return await self._start(attempt, probe)
+
+        async def start_there(network: SeenNetwork) -> str:
+            attempt.settings = settings.in_network(network.name)
+            await self._find_hub(attempt.settings.place, network.gateway)
+            return await self._start(attempt, probe)
+
+        return await self._runtime.networks.run_in(settings.key, settings.place.own, start_there)
+
     async def _start(self, attempt: StartAttempt, probe: ReadinessProbe) -> str:
         settings = attempt.settings
         assert settings is not None, "JupyterHub does not start what could not be prepared"
         env = probe.env = await self._env()
         volumes, others = self._volumes(settings, attempt.image)
-        spec = settings.spec(attempt.image, volumes, env)
+        spec = replace(settings.spec(attempt.image, volumes, env), hosts=self._hub_hosts)
         homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
@@ -570,11 +600,20 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             if self._monitor is not None and self._monitor.restarting:
                 return None
             return record.exit_code or 0
-        if self.pending == "check" and await self._displaced():
-            return 1
+        if self.pending == "check":
+            await self._join_network()
+            if await self._displaced():
+                return 1
         if self._watch().outdated():
             await self._moved()
         return None
+
+    async def _join_network(self) -> None:
+        """At the Hub's start: its container may be another one, which servers cannot reach."""
+        try:
+            await self._runtime.networks.join(self._kept.network if self._kept else "")
+        except errors.EngineError as error:
+            self.log.warning("%s may be out of reach: %s", self._log_name, error)
 
     def _nothing_made(self) -> bool:
         """A start of ours came to nothing without an Engine to ask.
@@ -717,6 +756,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             grace=0.0 if now else settings.stop_timeout,
             keep=not settings.remove,
         )
+        await self._leave_network()
+
+    async def _leave_network(self) -> None:
+        """Have the network go that was made for the server, if it was the last one there."""
+        await self._runtime.networks.release(self._kept.network if self._kept else "")
 
     async def run_post_stop_hook(self) -> None:
         """The admin's hook; then remove the container of a server that ended by itself."""
@@ -735,6 +779,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """
         backend = self._runtime.backend
         await backend.delete(self._server_ref)
+        await self._leave_network()
         if not (self._kept or self).delete_volumes:
             return
 
@@ -756,21 +801,26 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         old = replace(self._server_ref, key=replace(self.key, server=old_name))
         backend, patience = self._runtime.backend, self._runtime.timings.engine_first_seen
         await as_http_error(backend.delete(old, patience))
+        await self._leave_network()
 
     # --- certificates ----------------------------------------------------------------------
 
     async def create_certs(self) -> Any:
-        """JupyterHub's, made out to the container's name too."""
-        if not callable(self.ssl_alt_names):
+        """JupyterHub's, made out to the names of the container, and to where it is published."""
+        attempt, before = self._attempt, self.ssl_alt_names
+        assert attempt is not None, "JupyterHub makes certificates for a start"
+        if not callable(before):
             names = [f"DNS:{name}" for name in self._resolver.names()]
-            self.ssl_alt_names = [*self.ssl_alt_names, *names]
-        return await super().create_certs()
+            names += attempt.settings.place.alt_names if attempt.settings else []
+            self.ssl_alt_names = list(dict.fromkeys([*before, *names]))
+        try:
+            paths = await super().create_certs()
+            # At once: those of another server of this user will be written over them.
+            attempt.files = certificates(paths)
+        finally:
+            self.ssl_alt_names = before
+        return paths
 
     async def move_certs(self, paths: Mapping[str, str]) -> dict[str, str]:
-        """Read the files, and say where they will be in the container.
-
-        At once: those of another server of this user will be written over them.
-        """
-        assert self._attempt is not None, "JupyterHub makes certificates for a start"
-        self._attempt.files = certificates(paths)
+        """Say where the files will be in the container."""
         return {name: f"{CERTS_DIR}/{name}" for name in paths}

@@ -17,8 +17,9 @@ from typing import Any
 from .. import naming
 from .entrypoint import process_of, survive_a_shell
 from .hardening import NOT_HARDENED, Hardening, home_for_a_while
+from .isolation import OwnNetwork
 from .mounts import Mount, under
-from .network import Access
+from .network import Access, is_address
 from .proof import AS_JUPYTERHUB
 from .spec import ServerSpec, targets_of
 from .volumes import RequestedVolumes, VolumePlan
@@ -32,11 +33,24 @@ class Place:
         network: name of the network, or the API's ``bridge``, ``host``, …
         access: how the Hub gets there.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
+        own: the network, where the Hub makes it; None where it is there.
+        networks: names of further networks.
     """
 
     network: str = "bridge"
     access: Access = field(default_factory=lambda: Access("published"))
     publish_ip: str | None = None
+    own: OwnNetwork | None = None
+    networks: tuple[str, ...] = ()
+
+    @property
+    def alt_names(self) -> list[str]:
+        """Where the Hub finds the server, as alternative names of a certificate; names apart."""
+        if self.access.by != "published":
+            return []
+        fixed = self.publish_ip not in (None, "", "0.0.0.0", "::")  # noqa: S104  (to tell it from one address)
+        host = str(self.publish_ip) if fixed else self.access.engine_host
+        return [f"{'IP' if is_address(host) else 'DNS'}:{host}"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ class KeptSettings:
         delete_volumes: its own volumes go when it is deleted for good.
         readiness: what shows that it is ready: the setting, expanded.
         on_host: it is in the network of the Engine's host, where others may have its port.
+        network: name of the network that was made for it; "" where none was.
     """
 
     access: Access
@@ -62,6 +77,7 @@ class KeptSettings:
     delete_volumes: bool
     readiness: str = AS_JUPYTERHUB
     on_host: bool = False
+    network: str = ""
 
     @property
     def keeps_container(self) -> bool:
@@ -79,6 +95,7 @@ class KeptSettings:
             "delete_volumes": self.delete_volumes,
             "readiness": self.readiness,
             "on_host": self.on_host,
+            "network": self.network,
         }
 
     @classmethod
@@ -198,6 +215,14 @@ class ResolvedSettings:
         """The same with a TCP port of the Engine's host."""
         return replace(self, kept=replace(self.kept, port=port, on_host=True))
 
+    def in_network(self, name: str) -> ResolvedSettings:
+        """The same in a network that was made for it."""
+        return replace(
+            self,
+            place=replace(self.place, network=name),
+            kept=replace(self.kept, network=name),
+        )
+
     def home(self, image: Mapping[str, Any]) -> str:
         """Where a user's files are: notebook_dir, unless the working directory holds it.
 
@@ -254,6 +279,7 @@ class ResolvedSettings:
             port=self.kept.port,
             publish_ip=self.place.publish_ip,
             network=self.place.network,
+            networks=self.place.networks,
             mounts=(*volumes.mounts, *self._home_for_a_while(image, volumes.mounts)),
             mem_limit=self.mem_limit,
             mem_guarantee=self.mem_guarantee,

@@ -52,6 +52,8 @@ class ServerSpec:
         port: the TCP port the server listens on in the container.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
         network: name of the network, or the API's ``bridge``, ``host``, …
+        networks: names of further networks that it is connected to.
+        hosts: name → IP address that its processes are told besides the network's own.
         mem_limit: bytes; ``mem_guarantee`` likewise; None: no limit.
         cpu_limit: CPUs, may be a fraction; ``cpu_guarantee`` likewise; None: no limit.
         user: whom it runs as, ``uid`` or ``uid:gid``, instead of the image's USER, which is
@@ -71,6 +73,8 @@ class ServerSpec:
     port: int = 8888
     publish_ip: str | None = None
     network: str = "bridge"
+    networks: tuple[str, ...] = ()
+    hosts: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     mem_limit: int | None = None
     mem_guarantee: int | None = None
@@ -169,7 +173,10 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         "command": [spec.command, spec.process, spec.port],
         "environment": dict(env.common),
         "mounts": [host.pop(key, None) for key in ("Binds", "Mounts")],
-        "network": [host.pop(key, None) for key in ("NetworkMode", "PortBindings")],
+        "network": [
+            *(host.pop(key, None) for key in ("NetworkMode", "PortBindings")),
+            *spec.networks,
+        ],
         "limits": [*(host.pop(key, None) for key in _LIMITS), *sorted(further.items())],
         "other settings": [host, _further(spec)],
         **({"hardening": kept} if kept else {}),
@@ -203,6 +210,8 @@ def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
         "Binds": [mount.to_bind() for mount in spec.mounts if mount.is_bind_string],
         "Mounts": [mount.to_api() for mount in spec.mounts if not mount.is_bind_string],
     }
+    if spec.hosts:
+        body["ExtraHosts"] = [f"{name}:{address}" for name, address in spec.hosts.items()]
     if spec.publish_ip is not None:
         body["PortBindings"] = {port: [{"HostIp": spec.publish_ip, "HostPort": ""}]}
     if spec.mem_limit is not None:

@@ -59,6 +59,14 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "or none to get a free one",
     ),
     (
+        r"non-overlapping|address pools have been fully subnetted",
+        "network_isolation",
+        "the Engine has no range of addresses left for one more network: write "
+        '"default-address-pools": [{"base": "10.200.0.0/16", "size": 26}] into '
+        "/etc/docker/daemon.json and restart Docker, which gives 1,024 networks of 61 servers, or "
+        'set network_isolation = "hub", which needs one network for all',
+    ),
+    (
         r"no available (IPv\d )?addresses",
         "network_name",
         "all addresses of that network are in use; stop some servers, or make a larger network: "
@@ -158,6 +166,8 @@ PULL_HINTS: tuple[tuple[str, str, str], ...] = (
 
 #: Exit codes of a shell and of the Engine for a command that cannot be run.
 _NO_COMMAND = (126, 127)
+#: What a server writes that finds another name in the Hub's certificate.
+_NO_TRUST = re.compile(r"CERTIFICATE_VERIFY_FAILED.*(mismatch|not valid for)", re.I)
 #: What a server writes that does not reach the Hub.
 _NO_HUB = re.compile(
     r"Cannot connect to host|Failed to connect to my Hub|Error connecting to .*/hub/api", re.I
@@ -222,6 +232,13 @@ def hub_advice(log: str, settings: object) -> str:
         log: the last lines of its output.
         settings: as for `http_error`.
     """
+    if _NO_TRUST.search(log):
+        url = getattr(settings, "hub_connect_url", None) or "its address"
+        return (
+            f"The Hub at {url} has no certificate for that host: name it in "
+            'c.JupyterHub.trusted_alt_names, as "DNS:name" or "IP:address", and set '
+            "c.JupyterHub.recreate_internal_certs = True for one start, while no server runs"
+        )
     if not _NO_HUB.search(log):
         return ""
     url = getattr(settings, "hub_connect_url", None) or "its address"

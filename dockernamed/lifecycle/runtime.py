@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from ..backends.base import AskForHub, nobody_else
 from ..backends.containers import Containers
 from ..backends.executor import Executor
+from ..backends.networks import Networks
 from ..backends.watcher import Watcher
 from ..callables import evaluated
 from ..desired.network import own_container_id
@@ -55,10 +56,14 @@ class Runtime:
         self.another_hub_at = another_hub_at
         things = Containers(self.engine)
         self.backend = Executor(things, self.watcher, log, timings, another_hub_at)
+        self.networks = Networks(
+            things, self.backend.rollback, self._hub_container_id, self.backend.undone, log, timings
+        )
         self.earlier_volumes = EarlierVolumes(self.backend.volumes, timings.other_volumes)
         self.host_ports = HostPorts(self._port_is_free)
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
+        self._podman: bool | None = None
         self._told: tuple[int, Mapping[str, Any]] | None = None
         self._asking = asyncio.Lock()
         self.watcher.start()
@@ -168,6 +173,18 @@ class Runtime:
         if self._hub_container is None or self._failed(self._hub_container):
             self._hub_container = asyncio.ensure_future(self._find_hub_container())
         return await asyncio.shield(self._hub_container)
+
+    async def _hub_container_id(self) -> str:
+        """The id of that container; "" outside, or where the Engine is another host's."""
+        found = await self.hub_container() if self.engine_is_local else None
+        return str(found["Id"]) if found else ""
+
+    async def podman(self) -> bool:
+        """Whether the Engine is Podman: asked once."""
+        if self._podman is None:
+            components = (await self.engine.version()).get("Components") or ()
+            self._podman = any("Podman" in str(one.get("Name")) for one in components)
+        return self._podman
 
     async def credentials_for(
         self, image: str, setting: Any, spawner: object

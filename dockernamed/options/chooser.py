@@ -33,6 +33,7 @@ TEMPLATED = frozenset(
         "mounts",
         "name_template",
         "network_name",
+        "networks",
         "notebook_dir",
         "read_only_volumes",
         "readiness",

@@ -93,6 +93,7 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
             "delete_volumes": True,
             "readiness": "jupyterhub",
             "on_host": False,
+            "network": "",
         },
         "made": {container.labels[LABEL_START]: container.id},
     }

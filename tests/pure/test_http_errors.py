@@ -18,6 +18,7 @@ VALUES = {
     "mounts": [{"target": "/data"}],
     "image": "lab:1",
     "cmd": ["labb"],
+    "network_isolation": "user",
     "storage_opt": {"size": "1G"},
     "devices": ["/dev/nosuch"],
     "memswap_limit": 1024,
@@ -42,6 +43,15 @@ SAID = [
     (
         "no available IPv4 addresses on this network's address pools: lab (5f)",
         "network_name = 'lab': all addresses",
+    ),
+    (
+        "could not find an available, non-overlapping IPv4 address pool among the defaults to "
+        "assign to the network",
+        "network_isolation = 'user': the Engine has no range of addresses left",
+    ),
+    (
+        "all predefined address pools have been fully subnetted",
+        "network_isolation = 'user': the Engine has no range of addresses left",
     ),
     ("Minimum memory limit allowed is 6MB", "mem_limit = 4194304: the Engine requires more"),
     ("Minimum memory reservation allowed is 6MB", "mem_guarantee = 1024: "),

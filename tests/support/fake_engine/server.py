@@ -324,6 +324,36 @@ class FakeEngine:
         """Have a network."""
         self._call(lambda: self._core.add_network(name, labels))
 
+    def remove_network(self, name: str) -> None:
+        """Somebody removes a network."""
+        self._call(lambda: self._core.remove_network(name))
+
+    def connect(self, network: str, container: str) -> None:
+        """Somebody connects a container to a network."""
+
+        def connect() -> None:
+            found = self._core.find(container)
+            self._core.networks[network]["Containers"][found.id] = {"Name": found.name}
+
+        self._call(connect)
+
+    @property
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """All of them as they are inspected, by name."""
+        core = self._core
+        return self._call(
+            lambda: {name: core.seen_network(one) for name, one in core.networks.items()}
+        )
+
+    def give_no_more_networks(self) -> None:
+        """The Engine has no addresses left for another one."""
+        self._call(lambda: setattr(self._core, "max_networks", 0))
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What ``GET /info`` says besides; to be changed before it is asked for."""
+        return self._core.info
+
     # --- the thread ------------------------------------------------------------------------
 
     def _serve(self) -> None:
