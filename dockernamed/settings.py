@@ -50,7 +50,9 @@ class DockerNamedSettings(Configurable):
         (`{"image": "lab"}`): a list of references, a dict of alias → reference, `"*"` for any
         image, or a callable that takes the spawner and returns one of these (it may be async).
         Empty: users cannot choose an image. A dict's values may also be dicts with `image`,
-        `display_name`, `allowed_users` and `allowed_groups`.
+        `display_name`, `allowed_users` and `allowed_groups`. With `"*"` users run what they like,
+        every image on the Engine included, whoever pulled or built it, and fill its disk by pulls;
+        ids of images are refused unless a list or dict has them. See docs/security.md.
         Example: `{"lab": "quay.io/jupyter/base-notebook", "r": "quay.io/jupyter/r-notebook"}`.
         """,
     ).tag(config=True)
@@ -562,6 +564,7 @@ class DockerNamedSettings(Configurable):
         [Callable(), Dict()],
         help="""Further arguments for docker-py's `create_host_config`; they override what is
         computed, and lists are joined. What `allow_unsafe` names is refused unless it is allowed
-        there. A callable takes the spawner. Template fields as in `volumes`.
+        there. A callable takes the spawner. Template fields as in `volumes`;
+        `binds` and `mounts` obey its rules.
         Example: `{"dns": ["10.0.0.53"], "sysctls": {"net.core.somaxconn": "1024"}}`.""",
     ).tag(config=True)

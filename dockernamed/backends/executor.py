@@ -217,7 +217,7 @@ class Executor:
 
         async def tell() -> None:
             for note in await self._owners.look(id, spec, homes):
-                self._log.warning("%s/%s: %s", spec.key.user, spec.key.server, note)
+                self._log.warning("%s: %s", spec.key.shown, note)
                 if on_note is not None:
                     on_note(note)
 

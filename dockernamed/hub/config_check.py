@@ -21,11 +21,11 @@ from .. import naming, templates
 from ..desired.mounts import check_targets
 from ..desired.network import check_reachable
 from ..desired.proof import checked_readiness
-from ..desired.volumes import RequestedMount, RequestedVolumes, requested_volumes
+from ..desired.volumes import RequestedVolumes, requested_volumes
 from ..engine.connection import route_to
-from ..engine.sdk_kwargs import create_config, host_config
 from ..engine.trust import ENVIRONMENT
 from ..errors import ConfigError, TemplateError
+from ..lifecycle.further import AT_CREATE, further
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
 from . import hardening_check
@@ -179,13 +179,18 @@ def _template(name: str, settings: Any, fields: Mapping[str, str]) -> None:
 
 def _arguments(name: str, settings: Any, fields: Mapping[str, str]) -> None:
     value = getattr(settings, name)
-    if not callable(value):
-        read = create_config if name == "extra_create_kwargs" else host_config
-        read(templates.expand_all(value, fields, field=name, in_passing=True))
+    if callable(value):
+        return
+    found = further(*((value, {}) if name == AT_CREATE else ({}, value)), fields)
+    _check_names(name, requested_volumes(fields, binds=found.binds, api_mounts=found.mounts))
 
 
 def _files(name: str, settings: Any, fields: Mapping[str, str]) -> None:
-    for one in _all(requested_volumes(fields, **{name: getattr(settings, name)})):
+    _check_names(name, requested_volumes(fields, **{name: getattr(settings, name)}))
+
+
+def _check_names(name: str, requested: RequestedVolumes) -> None:
+    for one in requested.all:
         if one.is_named_volume and not _VOLUME_NAME.fullmatch(one.mount.source):
             hint = "a volume's name is two or more of a-z, A-Z, 0-9, '_', '.' and '-', the first "
             raise ConfigError(name, one.mount.source, f"{hint}a letter or digit")
@@ -198,10 +203,6 @@ def _targets(settings: Any, fields: Mapping[str, str]) -> None:
     except ConfigError:
         return  # told by `_files`
     check_targets([one.mount for one in requested.mounts])
-
-
-def _all(requested: RequestedVolumes) -> list[RequestedMount]:
-    return [*([requested.server_volume] if requested.server_volume else ()), *requested.mounts]
 
 
 def _host_ip(settings: Any, fields: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from .. import naming, templates
@@ -22,9 +22,11 @@ from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
 from ..desired.unsafe import Judge
 from ..desired.volumes import RequestedVolumes, requested_volumes
-from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError
+from ..options.chooser import TEMPLATES
+from ..options.overrides import with_names_shielded
 from ..settings import DockerNamedSettings
+from .further import AT_CREATE, FOR_HOST, Further, further
 from .hardened import hardening_of, refuse_unsafe
 from .runtime import Runtime
 
@@ -67,6 +69,9 @@ class SettingsResolver:
             ConfigError: a setting cannot work; a template's field is unknown (TemplateError).
         """
         settings = self._settings
+        arguments = further(
+            await self._arguments(AT_CREATE), await self._arguments(FOR_HOST), self._namespace
+        )
         resolved = ResolvedSettings(
             key=self._key,
             names=self.names(),
@@ -76,7 +81,7 @@ class SettingsResolver:
             cmd=tuple(settings.cmd) if settings.cmd else None,
             args=tuple(args),
             notebook_dir=self._expanded("notebook_dir", settings.notebook_dir or ""),
-            volumes=self._volumes(),
+            volumes=self._volumes(arguments),
             mem_limit=await evaluated(settings.mem_limit, settings),
             mem_guarantee=settings.mem_guarantee,
             cpu_limit=await evaluated(settings.cpu_limit, settings),
@@ -84,8 +89,8 @@ class SettingsResolver:
             uid=await self._number("uid"),
             gid=await self._number("gid"),
             groups=await self._groups(),
-            config=create_config(await self._arguments("extra_create_kwargs")),
-            host_config=host_config(await self._arguments("extra_host_config")),
+            config=arguments.config,
+            host_config=arguments.host_config,
             hardening=await self._hardening(),
         )
         await self._refuse_unsafe(resolved)
@@ -179,7 +184,7 @@ class SettingsResolver:
         fallback = "127.0.0.1" if self._runtime.engine_is_local else everywhere
         return self._settings.host_ip or fallback
 
-    def _volumes(self) -> RequestedVolumes:
+    def _volumes(self, arguments: Further) -> RequestedVolumes:
         settings = self._settings
         return requested_volumes(
             self._namespace,
@@ -187,6 +192,8 @@ class SettingsResolver:
             volumes=settings.volumes,
             read_only_volumes=settings.read_only_volumes,
             mounts=tuple(settings.mounts),
+            binds=arguments.binds,
+            api_mounts=arguments.mounts,
             chosen=self._chosen,
         )
 
@@ -204,9 +211,12 @@ class SettingsResolver:
 
     async def _arguments(self, setting: str) -> Mapping[str, Any]:
         """One of the settings with docker-py's arguments; a callable's None means none."""
-        value = await evaluated(getattr(self._settings, setting), self._settings)
-        arguments: Mapping[str, Any] = {} if value is None else value
-        return templates.expand_all(arguments, self._namespace, field=setting, in_passing=True)
+        given = getattr(self._settings, setting)
+        value = await evaluated(given, self._settings)
+        if callable(given):
+            names = (self._key.user, self._key.server)
+            value = with_names_shielded(setting, value, names, TEMPLATES)
+        return {} if value is None else cast("Mapping[str, Any]", value)
 
     def _expanded(self, setting: str, value: T) -> T:
         return templates.expand_all(value, self._namespace, field=setting)
