@@ -68,6 +68,7 @@ class Choice:
     profile: str | None = None
     label: str = ""
     volumes: Mapping[str, str] = field(default_factory=dict)
+    registry_unknown: bool = False
 
 
 @dataclass(frozen=True)
