@@ -37,6 +37,8 @@ LABEL_SPEC = f"{LABEL}.spec"
 LABEL_CONTAINER = f"{LABEL}.container"
 #: Where a container finds the Hub that made it.
 LABEL_API_URL = f"{LABEL}.api_url"
+#: Which GPUs a container was given, so that other Hubs on its Engine find it; `desired.gpus`.
+LABEL_GPUS = f"{LABEL}.gpus"
 
 DEFAULT_PREFIX = "jupyter"
 DEFAULT_TEMPLATE = "{prefix}-{username}--{servername}"

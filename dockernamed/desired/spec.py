@@ -17,6 +17,7 @@ from typing import Any
 from .. import naming
 from .entrypoint import shell_line
 from .environment import Environment
+from .gpus import device_requests, gpu_id
 from .merging import merged
 from .mounts import Mount
 
@@ -48,6 +49,7 @@ class ServerSpec:
         user: whom it runs as, ``uid`` or ``uid:gid``, instead of the image's USER, which is
             ``image_user``; "" keeps that.
         groups: further groups of its processes.
+        gpus: the GPUs that are its own, by the names that the Engine is asked for.
         config: further keys of the create body, already in the Engine API's spelling.
         host_config: further keys of HostConfig, likewise; both win over what is computed here.
     """
@@ -69,6 +71,7 @@ class ServerSpec:
     user: str = ""
     image_user: str = ""
     groups: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -93,6 +96,7 @@ def container_labels(
         naming.LABEL_CONTAINER: name,
         naming.LABEL_API_URL: env.common.get("JUPYTERHUB_API_URL", ""),
         LABEL_START: start_id,
+        naming.LABEL_GPUS: ",".join(map(gpu_id, spec.gpus)),
     }
     ours = {**naming.labels(spec.key), naming.LABEL_SPEC: spec_hash(spec, env)}
     return ours | {label: value for label, value in more.items() if value}
@@ -147,7 +151,7 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         ``part:digest`` for each part that `drift` may name, joined by commas; ten hexadecimal
         digits each.
     """
-    host = _host_config(spec, f"{spec.port}/tcp")
+    host = _host_config(replace(spec, gpus=()), f"{spec.port}/tcp")
     parts = {
         "image": spec.image_id or spec.image,
         "command": [spec.command, spec.process, spec.port],
@@ -157,13 +161,18 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         "limits": [host.pop(key, None) for key in _LIMITS],
         "other settings": [host, _further(spec)],
     }
+    if spec.gpus:
+        parts["gpus"] = spec.gpus
     return ",".join(f"{part}:{_digest(value)}" for part, value in parts.items())
 
 
 def drift(made: str, wanted: str) -> list[str]:
     """What is different between two values of `spec_hash`, such as ``["image", "limits"]``."""
-    before = set(made.split(","))
-    return [part.partition(":")[0] for part in wanted.split(",") if part not in before]
+    before, after = made.split(","), wanted.split(",")
+    names = {part.partition(":")[0] for part in after}
+    new = [part for part in after if part not in before]
+    gone = [part for part in before if ":" in part and part.partition(":")[0] not in names]
+    return [part.partition(":")[0] for part in (*new, *gone)]
 
 
 def _digest(value: object) -> str:
@@ -193,6 +202,8 @@ def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
         body["CpuShares"] = max(2, round(spec.cpu_guarantee * CPU_SHARES_PER_CPU))
     if spec.groups:
         body["GroupAdd"] = [str(gid) for gid in spec.groups]
+    if spec.gpus:
+        body["DeviceRequests"] = device_requests(spec.gpus)
     if spec.cpu_limit is not None:
         period = int(spec.host_config.get("CpuPeriod") or CPU_PERIOD_US)
         body["CpuPeriod"], body["CpuQuota"] = period, round(spec.cpu_limit * period)

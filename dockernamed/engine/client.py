@@ -114,6 +114,10 @@ class Engine:
         """``GET /version``: among others ``Version``, ``ApiVersion`` and ``Components``."""
         return await self._get("ask its version", "/version")
 
+    async def info(self) -> dict[str, Any]:
+        """``GET /info``: among others ``DiscoveredDevices`` and ``GenericResources``."""
+        return await self._get("ask about its host", "/info")
+
     @asynccontextmanager
     async def events(
         self,

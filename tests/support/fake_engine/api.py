@@ -114,8 +114,11 @@ class _Api:
 
     async def info(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(
-            {"ID": "FAKE", "Containers": len(self.core.containers), "ServerVersion": "0.fake"}
-        )
+            {
+                "ID": "FAKE", "Containers": len(self.core.containers), "ServerVersion": "0.fake",
+                **self.core.devices,
+            }
+        )  # fmt: skip
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         subscriber = Subscriber(_filters(request), podman=self.core.podman)
