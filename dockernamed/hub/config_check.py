@@ -27,6 +27,7 @@ from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError, TemplateError
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
+from . import quota_check
 from .config_types import (
     Configured,
     Fault,
@@ -120,6 +121,7 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
     def overriding(name: str, value: object) -> None:
         if name in _BY_NAME:
             _BY_NAME[name](SimpleNamespace(**{name: value}), fields)
+        quota_check.overriding(settings, name, value)
 
     yield from chooser.problems(settings, overriding)
 
@@ -252,4 +254,5 @@ _CHECKS: tuple[Check, ...] = (
     _memory,
     _form_template,
     _engine,
+    *quota_check.CHECKS,
 )

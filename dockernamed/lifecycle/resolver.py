@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from .. import naming, templates
 from ..callables import evaluated
+from ..desired.gpus import check_alone
 from ..desired.network import Access, own_network
 from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
@@ -59,7 +60,7 @@ class SettingsResolver:
         Raises:
             ConfigError: a setting cannot work; a template's field is unknown (TemplateError).
         """
-        settings = self._settings
+        settings, gpu_count = self._settings, await self._gpu_count()
         return ResolvedSettings(
             key=self._key,
             names=self.names(),
@@ -77,8 +78,9 @@ class SettingsResolver:
             uid=await self._number("uid"),
             gid=await self._number("gid"),
             groups=await self._groups(),
+            gpu_count=gpu_count,
             config=create_config(await self._arguments("extra_create_kwargs")),
-            host_config=host_config(await self._arguments("extra_host_config")),
+            host_config=await self._host_config(gpu_count),
         )
 
     async def place(self) -> Place:
@@ -162,6 +164,23 @@ class SettingsResolver:
         if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
             raise ConfigError(setting, value, "use a list of whole numbers, such as [2000, 2001]")
         return tuple(_id(setting, one) for one in value or ())
+
+    async def _gpu_count(self) -> int:
+        value = await evaluated(self._settings.gpus, self._settings)
+        if value is None:
+            return 0
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise ConfigError("gpus", value, "use a whole number that is not negative, such as 1")
+        return value
+
+    async def _host_config(self, gpu_count: int) -> dict[str, Any]:
+        """The admin's keys of HostConfig."""
+        found = host_config(await self._arguments("extra_host_config"))
+        if gpu_count:
+            check_alone(found, "gpus", gpu_count)
+        elif self._settings.gpu_devices:
+            check_alone(found, "gpu_devices", self._settings.gpu_devices)
+        return found
 
     async def _arguments(self, setting: str) -> Mapping[str, Any]:
         """One of the settings with docker-py's arguments; a callable's None means none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_DEVICES = "extra_host_config = {'device_requests': [...]} for GPUs, or {'devices': [...]}"
+_DEVICES = "gpus = N for GPUs, or extra_host_config = {'devices': [...]}"
 _SECURITY = "extra_host_config = {'cap_drop': [...], 'security_opt': [...]}"
 _PLACE = "c.DockerNamedSpawner.client_kwargs = {'base_url': ...}, the Engine of all servers"
 _LABELS = "extra_create_kwargs = {'labels': {...}}"

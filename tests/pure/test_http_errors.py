@@ -58,7 +58,11 @@ SAID = [
     ("No such image: lab:1", "image = 'lab:1': it is no longer on the Engine"),
     (
         'could not select device driver "" with capabilities: [[gpu]]',
-        "extra_host_config = {'port_bindings': {8888: 80}}: the Engine's host has no support",
+        "The Engine's host has no support for the devices that gpus or device_requests",
+    ),
+    (
+        "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=0",
+        "The Engine's host has no support for the devices that gpus or device_requests",
     ),
     (
         'OCI runtime create failed: exec: "labb": executable file not found in $PATH: unknown',
