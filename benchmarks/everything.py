@@ -31,6 +31,7 @@ def measures(*, quick: bool) -> Mapping[str, Measure]:
     servers = pick(8, 30)
     return {
         "busybox": lambda s: figures.one_busybox(s, pick(7, 40)),
+        "hardening": lambda s: figures.hardening(s, pick(15, 40)),
         "hub-cpu": lambda s: figures.hub_cpu(s, pick(10, 40)),
         "lab": lambda s: figures.one_lab(s, pick(1, 5), warm=not quick),
         "at-once": lambda s: figures.at_once(s, servers, pick(2, 3)),

@@ -14,7 +14,7 @@ from .counting import requests_of
 from .deaths import crashes, noticed
 from .hubs import ROOT
 from .many import bursts
-from .one import starts
+from .one import hardened_starts, starts
 from .pulls import beside_a_hanging_pull, of_one_missing_image
 from .report import Figure, in_seconds, middle, seconds
 from .samples import Samples, ratio, rotated, worst
@@ -53,6 +53,22 @@ async def one_busybox(setting: Setting, rounds: int) -> list[Figure]:
             stop <= 0.3,
             {"unit": "s", "samples": down},
         ),
+    ]
+
+
+async def hardening(setting: Setting, rounds: int) -> list[Figure]:
+    """Starts of a small server with and without hardening."""
+    samples = await hardened_starts(setting, rounds)
+    factor = ratio(samples, "ours", "off")
+    return [
+        Figure(
+            "hardening",
+            "one start, busybox: hardened ÷ hardening off",
+            {"ours": f"{factor:.2f}"},
+            "≤ 1.03",
+            factor <= 1.03,
+            {"unit": "s", "samples": samples},
+        )
     ]
 
 

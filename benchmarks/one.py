@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .hubs import USER, Hub
 from .samples import Samples, rotated
-from .setting import LAB, Setting
+from .setting import BUSYBOX, LAB, Setting
 
 #: Rounds in which DockerSpawner's stops, of ten seconds each, are waited for, the first included.
 PATIENCE = 2
@@ -42,6 +42,30 @@ async def starts(
                     if stopped is not None:
                         down.setdefault(name, []).append(stopped)
     return up, down
+
+
+async def hardened_starts(setting: Setting, rounds: int) -> Samples:
+    """Seconds of starts of ours: ``ours`` with hardening by default, ``off`` without it.
+
+    Args:
+        setting: where.
+        rounds: how many, beside one that fills caches.
+    """
+    found: Samples = {}
+    off = 'c.DockerNamedSpawner.hardening = "off"\n'
+    async with (
+        setting.hubs(BUSYBOX, ("ours",)) as hardened,
+        setting.hubs(BUSYBOX, ("ours",), further=off) as plain,
+    ):
+        hubs = {"ours": hardened[0], "off": plain[0]}
+        for number, order in enumerate(rotated(list(hubs), rounds + 1)):
+            for name in order:
+                server = f"{name}{number}"
+                started = await hubs[name].spawn(server)
+                await hubs[name].halt(server)
+                if number:
+                    found.setdefault(name, []).append(started)
+    return found
 
 
 async def _stop(setting: Setting, hub: Hub, server: str, number: int) -> float | None:

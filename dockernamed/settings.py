@@ -12,6 +12,7 @@ from traitlets import (
     Bool,
     CaselessStrEnum,
     Dict,
+    Enum,
     Float,
     Integer,
     List,
@@ -19,6 +20,9 @@ from traitlets import (
     Union,
 )
 from traitlets.config import Configurable
+
+from .desired.hardening import DEFAULT, LEVELS
+from .desired.unsafe import UNSAFE
 
 _HUB_LINE = ".".join(jupyterhub.__version__.split(".")[:2])
 
@@ -318,8 +322,8 @@ class DockerNamedSettings(Configurable):
     mem_guarantee = ByteSpecification(
         None,
         allow_none=True,
-        help="""Memory that is reserved for a server when the host runs short of it, in bytes, or
-        with the same letters. Example: `"512M"`.""",
+        help="""Memory that is reserved for a server when the host runs short of it (Docker's
+        memory reservation), in bytes, or with the same letters. Example: `"512M"`.""",
     ).tag(config=True)
 
     cpu_limit = Union(
@@ -353,6 +357,129 @@ class DockerNamedSettings(Configurable):
         by CDI name. Empty: those that the Engine tells of, by the Container Device Interface
         (Docker 28.2 and later) or by `node-generic-resources` in its `daemon.json`.
         Example: `["0", "1"]`.""",
+    ).tag(config=True)
+
+    memswap_limit = ByteSpecification(
+        None,
+        allow_none=True,
+        help="""The most memory and swap together that a server can use, in bytes, or with the same
+        letters: at least `mem_limit`, without which it cannot be set; -1: all the swap there is.
+        None: as much as `mem_limit`, so that a server with a limit never swaps, or what Docker says
+        with `hardening = "off"` (twice `mem_limit`). Example: `"3G"`, with `mem_limit = "2G"`.""",
+    ).tag(config=True)
+
+    shm_size = ByteSpecification(
+        None,
+        allow_none=True,
+        help="""Size of `/dev/shm`, the memory that processes of a server share, in bytes, or with
+        the same letters. None: Docker's 64 MB. Example: `"1G"`, for PyTorch's data loaders.""",
+    ).tag(config=True)
+
+    ulimits = List(
+        Dict(),
+        help="""Limits of each process: a list of dicts with name, soft and hard, as docker-py's
+        `docker.types.Ulimit` has them. `core` is 0 unless it is named, or hardening is off.
+        Example: `[{"name": "nofile", "soft": 4096, "hard": 8192}]`.""",
+    ).tag(config=True)
+
+    devices = List(
+        Unicode(),
+        help="""Devices of the Engine's host that servers get: a list of texts `path on the host`,
+        `path:path in the container` or `path:path:rwm`. Whoever runs code in a server can do with
+        them what the device allows. Example: `["/dev/fuse:/dev/fuse:rwm"]`.""",
+    ).tag(config=True)
+
+    storage_opt = Dict(
+        help="""Options of the Engine's storage driver, such as the most that a server can write
+        outside of its volumes. Docker's overlay2 knows `size` only on an xfs file system mounted
+        with `pquota`, and refuses it elsewhere. Example: `{"size": "20G"}`.""",
+    ).tag(config=True)
+
+    # --- Security --------------------------------------------------------------------------
+
+    hardening = CaselessStrEnum(
+        LEVELS,
+        default_value=DEFAULT,
+        help="""What servers are kept from by default: `default`, no more capabilities than a start
+        script needs to become another user, no gain of rights by sudo, 512 processes, bounded logs,
+        no swap beyond `mem_limit`, no core dumps; `strict`, also no capability at all, a read-only
+        root file system, and networks without a way out; or `off`, as Docker itself has it. Each
+        part has a setting of its own, which counts. See docs/security.md. Example: `"strict"`.""",
+    ).tag(config=True)
+
+    cap_drop = List(
+        Unicode(),
+        default_value=None,
+        allow_none=True,
+        help="""Linux capabilities that servers are not given. None: `["ALL"]`, or none with
+        `hardening = "off"`. Example: `["NET_RAW"]`, for Docker's default set without that one.""",
+    ).tag(config=True)
+
+    cap_add = List(
+        Unicode(),
+        default_value=None,
+        allow_none=True,
+        help="""Linux capabilities that servers are given besides. None: CHOWN, DAC_OVERRIDE,
+        FOWNER, SETUID, SETGID and KILL for a server that starts as root, with
+        `hardening = "default"`; else none. Example: `["NET_BIND_SERVICE"]`.""",
+    ).tag(config=True)
+
+    allow_privilege_escalation = Bool(
+        None,
+        allow_none=True,
+        help="""Whether programs can gain rights that the one before lacks, as `sudo` does. With
+        the Jupyter Docker Stacks' `GRANT_SUDO` this must be True. None: False, or True with
+        `hardening = "off"`. Example: `True`.""",
+    ).tag(config=True)
+
+    pids_limit = Integer(
+        None,
+        allow_none=True,
+        help="""The most processes and threads that a server can have at once; -1: no limit. None:
+        512, or no limit with `hardening = "off"`. Example: `2048`, for large computations.""",
+    ).tag(config=True)
+
+    log_config = Dict(
+        default_value=None,
+        allow_none=True,
+        help="""Where a container's output goes: a dict with `type`, the log driver, and `config`,
+        its options, as docker-py has it. None: the Engine's log driver. Unless hardening is off,
+        `json-file` gets `max-size` 10m and `max-file` 3 where they are not given. Example:
+        `{"type": "json-file", "config": {"max-size": "50m", "max-file": "2"}}`.""",
+    ).tag(config=True)
+
+    read_only = Bool(
+        None,
+        allow_none=True,
+        help="""Whether the root file system of servers is read-only: they can write in volumes and
+        `tmpfs` only, and in a volume for the time of one run where their home is in no other. Such
+        containers are not kept. None: True with `hardening = "strict"`. Example: `True`.""",
+    ).tag(config=True)
+
+    tmpfs = Dict(
+        default_value=None,
+        allow_none=True,
+        help="""Directories in memory: path in the container → options of the mount. None: `/tmp`
+        and `/run` with a read-only root file system, else none. Example:
+        `{"/tmp": "size=2g,exec", "/run": ""}`.""",
+    ).tag(config=True)
+
+    internal_network = Bool(
+        None,
+        allow_none=True,
+        help="""Whether a server's start is refused unless its network has no way out, as one made
+        with `docker network create --internal` has none. None: True with `hardening = "strict"`.
+        Example: `False`, for strict servers that may use the Internet.""",
+    ).tag(config=True)
+
+    allow_unsafe = List(
+        Enum(sorted(UNSAFE)),
+        help="""What would else be refused in `volumes`, `mounts`, `cap_add`, `extra_host_config` or
+        the like, since it gives servers the Engine's host or other people's servers: a list of
+        `privileged`, `host-namespaces`, `container-namespaces`, `engine-socket` (the socket, what
+        holds it, and the Engine's files), `host-devices` (mounts of `/dev`, `/proc` and `/sys`, and
+        device_cgroup_rules), `host-capabilities` (such as SYS_ADMIN), `unconfined` (no seccomp,
+        AppArmor or SELinux) and `volumes-from`. Example: `["privileged"]`.""",
     ).tag(config=True)
 
     # --- for all servers together ----------------------------------------------------------
@@ -511,6 +638,7 @@ class DockerNamedSettings(Configurable):
     extra_host_config = Union(
         [Callable(), Dict()],
         help="""Further arguments for docker-py's `create_host_config`; they override what is
-        computed, and lists are joined. A callable takes the spawner. Template fields as in
-        `volumes`. Example: `{"shm_size": "1g", "cap_drop": ["NET_RAW"]}`.""",
+        computed, and lists are joined. What `allow_unsafe` names is refused unless it is allowed
+        there. A callable takes the spawner. Template fields as in `volumes`.
+        Example: `{"dns": ["10.0.0.53"], "sysctls": {"net.core.somaxconn": "1024"}}`.""",
     ).tag(config=True)

@@ -27,6 +27,7 @@ from .desired.gpus import gpu_environment
 from .desired.network import Endpoint, check_reachable, hub_host
 from .desired.proof import Proof
 from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
+from .desired.spec import notes
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
@@ -418,6 +419,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
+        for note in notes(spec, env, attempt.image):
+            self.log.warning("%s: %s", self._log_name, note)
+            self._progress.tell(0, note)
         self._note_before_start(settings, volumes.remembered)
         proof = self._proof(settings.kept)
 

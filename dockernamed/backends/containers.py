@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from ..desired.accounts import Account, Directory, account_of, needs_group, need
 from ..desired.entrypoint import ENV_FILE, SHELL, variables
 from ..desired.environment import Environment
 from ..desired.network import Location
-from ..desired.spec import ServerSpec, container_config
+from ..desired.spec import ServerSpec, container_config, with_room_for
 from ..engine.archive import pack, pack_directories, text_of
 from ..engine.client import Engine
 from ..errors import EngineError, NotFound
@@ -46,11 +47,12 @@ class Containers:
         start_id: str,
     ) -> str:
         """See `base.Things.create`."""
-        body = container_config(spec, env, name=name, start_id=start_id)
+        roomy = with_room_for(spec, files)
+        body = container_config(roomy, env, name=name, start_id=start_id)
         id = await self._engine.create_container(name, body)
         if files:
             try:
-                await self._engine.put_archive(id, "/", pack(files))
+                await self._put(id, files, whole=roomy is spec)
             except EngineError as error:
                 raise Incomplete(id, error) from error
         return id
@@ -68,7 +70,20 @@ class Containers:
             fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
             files[ENV_FILE] = variables(env.personal, fixed).encode()
         if files:
+            await self._put(id, files, whole=with_room_for(spec, files) is spec)
+
+    async def _put(self, id: str, files: Mapping[str, bytes], *, whole: bool) -> None:
+        """Put files into a container, at once where its ``whole`` file system can be written to."""
+        if whole:
             await self._engine.put_archive(id, "/", pack(files))
+            return
+        # Into a container that is read-only, the Engine puts nothing but into one volume a call.
+        folders: dict[str, dict[str, bytes]] = {}
+        for path, data in files.items():
+            folder, name = posixpath.split(path)
+            folders.setdefault(folder, {})[name] = data
+        for folder, inside in folders.items():
+            await self._engine.put_archive(id, folder, pack(inside))
 
     async def start(self, id: str) -> None:
         """See `base.Things.start`."""

@@ -44,7 +44,8 @@ class Directory:
 
 def is_root(user: str) -> bool:
     """Whether a user, as a container's ``User`` or an image's USER has it, is root."""
-    return user.partition(":")[0] in ("", "0", "root")
+    name = user.partition(":")[0]
+    return name in ("", "root") or (name.isdecimal() and int(name) == ROOT)
 
 
 def account_of(

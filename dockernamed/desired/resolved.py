@@ -16,11 +16,12 @@ from typing import Any
 
 from .. import naming
 from .entrypoint import process_of, survive_a_shell
+from .hardening import NOT_HARDENED, Hardening, home_for_a_while
 from .mounts import Mount, under
 from .network import Access
 from .proof import AS_JUPYTERHUB
 from .quotas import Promise, promised
-from .spec import ServerSpec
+from .spec import ServerSpec, targets_of
 from .volumes import RequestedVolumes, VolumePlan
 
 
@@ -171,6 +172,7 @@ class ResolvedSettings:
             once they are chosen.
         config: further keys of the create call, in the Engine API's spelling.
         host_config: further keys of its HostConfig, likewise.
+        hardening: what it may do to the others and to the host.
         kept: what stays with the server.
     """
 
@@ -194,6 +196,11 @@ class ResolvedSettings:
     gpus: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
+    hardening: Hardening = NOT_HARDENED
+
+    @property
+    def _read_only(self) -> bool:
+        return bool(self.host_config.get("ReadonlyRootfs", self.hardening.is_read_only))
 
     @property
     def on_host(self) -> bool:
@@ -277,7 +284,7 @@ class ResolvedSettings:
             port=self.kept.port,
             publish_ip=self.place.publish_ip,
             network=self.place.network,
-            mounts=volumes.mounts,
+            mounts=(*volumes.mounts, *self._home_for_a_while(image, volumes.mounts)),
             mem_limit=self.mem_limit,
             mem_guarantee=self.mem_guarantee,
             cpu_limit=self.cpu_limit,
@@ -288,7 +295,14 @@ class ResolvedSettings:
             gpus=self.gpus,
             config=self.config,
             host_config=self.host_config,
+            hardening=self.hardening,
         )
+
+    def _home_for_a_while(
+        self, image: Mapping[str, Any], mounts: Sequence[Mount]
+    ) -> tuple[Mount, ...]:
+        taken = {*(mount.target for mount in mounts), *targets_of(self.host_config)}
+        return home_for_a_while(self.hardening, posixpath.normpath(self.home(image) or "/"), taken)
 
     def _user(self, image: Mapping[str, Any]) -> str:
         """Whom the container runs as; "" keeps the image's own user."""
@@ -307,7 +321,7 @@ class ResolvedSettings:
     def _process(self, image: Mapping[str, Any], env: Mapping[str, str]) -> tuple[str, ...]:
         """The whole command line of a container that a later start may use again; else empty."""
         # A container whose root nothing can be put into is for one start.
-        if self.kept.remove or self.host_config.get("ReadonlyRootfs"):
+        if self.kept.remove or self._read_only:
             return ()
         own = image.get("Config") or {}
         names = [*env, *(entry.partition("=")[0] for entry in own.get("Env") or ())]

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import naming
+from . import hardening
+from .accounts import is_root
 from .entrypoint import shell_line
 from .environment import Environment
 from .gpus import device_requests, gpu_id
+from .hardening import NOT_HARDENED, Hardening
 from .merging import merged
 from .mounts import Mount
 
@@ -28,6 +32,11 @@ CPU_SHARES_PER_CPU = 1024
 #: Label with a random value for each start: it proves that an object was made by this start.
 LABEL_START = "dockernamed.start"
 _LIMITS = ("Memory", "MemoryReservation", "CpuShares", "CpuPeriod", "CpuQuota")
+_FURTHER_LIMITS = ("ShmSize", "Devices", "StorageOpt")
+_HARDENING = (
+    *("CapDrop", "CapAdd", "SecurityOpt", "PidsLimit", "MemorySwap", "Ulimits", "LogConfig"),
+    *("ReadonlyRootfs", "Tmpfs"),
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class ServerSpec:
         gpus: the GPUs that are its own, by the names that the Engine is asked for.
         config: further keys of the create body, already in the Engine API's spelling.
         host_config: further keys of HostConfig, likewise; both win over what is computed here.
+        hardening: what it may do to the others and to the host.
     """
 
     key: naming.Key
@@ -74,6 +84,7 @@ class ServerSpec:
     gpus: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
+    hardening: Hardening = NOT_HARDENED
 
     @property
     def runs_as(self) -> str:
@@ -151,15 +162,21 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         ``part:digest`` for each part that `drift` may name, joined by commas; ten hexadecimal
         digits each.
     """
-    host = _host_config(replace(spec, gpus=()), f"{spec.port}/tcp")
+    plain = replace(spec, gpus=(), hardening=NOT_HARDENED)
+    host = _host_config(plain, f"{spec.port}/tcp")
+    hardened = _host_config(replace(spec, gpus=()), f"{spec.port}/tcp")
+    # Without any hardening these parts are as in versions that knew none.
+    further = {key: hardened[key] for key in _FURTHER_LIMITS if key in hardened and key not in host}
+    kept = {key: hardened[key] for key in _HARDENING if hardened.get(key) != host.get(key)}
     parts = {
         "image": spec.image_id or spec.image,
         "command": [spec.command, spec.process, spec.port],
         "environment": dict(env.common),
         "mounts": [host.pop(key, None) for key in ("Binds", "Mounts")],
         "network": [host.pop(key, None) for key in ("NetworkMode", "PortBindings")],
-        "limits": [host.pop(key, None) for key in _LIMITS],
+        "limits": [*(host.pop(key, None) for key in _LIMITS), *sorted(further.items())],
         "other settings": [host, _further(spec)],
+        **({"hardening": kept} if kept else {}),
     }
     if spec.gpus:
         parts["gpus"] = spec.gpus
@@ -168,11 +185,11 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
 
 def drift(made: str, wanted: str) -> list[str]:
     """What is different between two values of `spec_hash`, such as ``["image", "limits"]``."""
-    before, after = made.split(","), wanted.split(",")
-    names = {part.partition(":")[0] for part in after}
-    new = [part for part in after if part not in before]
-    gone = [part for part in before if ":" in part and part.partition(":")[0] not in names]
-    return [part.partition(":")[0] for part in (*new, *gone)]
+    before, now = made.split(","), wanted.split(",")
+    changed = [part for part in now if part not in before]
+    # What an earlier version's value has no name for is in none of the parts.
+    changed += [part for part in before if part not in now and ":" in part]
+    return list(dict.fromkeys(part.partition(":")[0] for part in changed))
 
 
 def _digest(value: object) -> str:
@@ -207,7 +224,58 @@ def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
     if spec.cpu_limit is not None:
         period = int(spec.host_config.get("CpuPeriod") or CPU_PERIOD_US)
         body["CpuPeriod"], body["CpuQuota"] = period, round(spec.cpu_limit * period)
-    return merged(body, spec.host_config)
+    further = further_host_config(spec)
+    hardened = spec.hardening.host_config(
+        further,
+        root=is_root(spec.runs_as),
+        memory=spec.mem_limit,
+        taken={*(mount.target for mount in spec.mounts), *targets_of(further)},
+    )
+    return merged({**body, **hardened}, spec.host_config)
+
+
+def notes(spec: ServerSpec, env: Mapping[str, str], image: Mapping[str, Any]) -> tuple[str, ...]:
+    """Sentences about what hardening keeps a server from, though its settings ask for it.
+
+    Args:
+        spec: what is wanted.
+        env: the environment that it gets.
+        image: ``GET /images/{name}/json``, or empty where it is not known.
+    """
+    entries = [*((image.get("Config") or {}).get("Env") or ()), *(spec.config.get("Env") or ())]
+    own = dict(str(entry).partition("=")[::2] for entry in entries)
+    host_config = _host_config(spec, f"{spec.port}/tcp")
+    return hardening.notes(spec.hardening, host_config, {**own, **env}, root=is_root(spec.runs_as))
+
+
+def with_room_for(spec: ServerSpec, paths: Collection[str]) -> ServerSpec:
+    """The spec of a container into which such files can be put, also where its root is read-only.
+
+    There each directory of theirs is a volume that goes with the container: into volumes alone the
+    Engine puts anything then.
+
+    Args:
+        spec: what is wanted.
+        paths: absolute, in the container.
+    """
+    if not paths or not _host_config(spec, "").get("ReadonlyRootfs"):
+        return spec
+    taken = {mount.target for mount in spec.mounts}
+    new = sorted({posixpath.dirname(path) for path in paths} - taken)
+    return replace(spec, mounts=(*spec.mounts, *(Mount("volume", "", path) for path in new)))
+
+
+def further_host_config(spec: ServerSpec) -> dict[str, Any]:
+    """All that the admin wrote of HostConfig: that of the create call's own arguments wins."""
+    return merged(spec.host_config, spec.config.get("HostConfig") or {})
+
+
+def targets_of(host_config: Mapping[str, Any]) -> set[str]:
+    """The paths in the container at which keys of HostConfig mount something."""
+    binds = [str(bind).split(":") for bind in host_config.get("Binds") or ()]
+    mounts = [str(mount.get("Target") or "") for mount in host_config.get("Mounts") or ()]
+    targets = [*(bind[1] for bind in binds if len(bind) > 1), *mounts]
+    return {posixpath.normpath(path) for path in targets if path}
 
 
 def volumes_of(host_config: Mapping[str, Any]) -> set[str]:

@@ -115,8 +115,8 @@ class Engine:
         return await self._get("ask its version", "/version")
 
     async def info(self) -> dict[str, Any]:
-        """``GET /info``: among others ``DiscoveredDevices`` and ``GenericResources``."""
-        return await self._get("ask about its host", "/info")
+        """``GET /info``: among others ``LoggingDriver`` and ``DiscoveredDevices``."""
+        return await self._get("ask about it", "/info")
 
     @asynccontextmanager
     async def events(

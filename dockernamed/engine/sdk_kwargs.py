@@ -16,15 +16,18 @@ from ..errors import ConfigError
 _VERSION = docker.constants.DEFAULT_DOCKER_API_VERSION  # the newest that docker-py knows
 
 
-def host_config(kwargs: Mapping[str, object]) -> dict[str, Any]:
+def host_config(kwargs: Mapping[str, object], field: str = "extra_host_config") -> dict[str, Any]:
     """Arguments of the SDK's ``create_host_config`` as the keys of the API's ``HostConfig``.
+
+    Args:
+        kwargs: name → value.
+        field: the setting that they are from.
 
     Raises:
         ConfigError: unknown, or of a value that cannot be read.
     """
     if not kwargs:
         return {}
-    field = "extra_host_config"
     given: dict[str, Any] = dict(kwargs)
     _check_known(field, kwargs, inspect.signature(docker.types.HostConfig.__init__).parameters)
     try:

@@ -27,7 +27,7 @@ from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError, TemplateError
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
-from . import quota_check
+from . import hardening_check, quota_check
 from .config_types import (
     Configured,
     Fault,
@@ -118,9 +118,14 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
         except ConfigError as error:
             yield error
 
+    allowed = hardening_check.allowed_anywhere(settings)
+
     def overriding(name: str, value: object) -> None:
-        if name in _BY_NAME:
-            _BY_NAME[name](SimpleNamespace(**{name: value}), fields)
+        rest = {"allow_unsafe": allowed, "connection": settings.connection}
+        changed = SimpleNamespace(**{**rest, name: value})
+        for by_name in (_BY_NAME, hardening_check.BY_NAME):
+            if name in by_name:
+                by_name[name](changed, fields)
         quota_check.overriding(settings, name, value)
 
     yield from chooser.problems(settings, overriding)
@@ -250,6 +255,7 @@ _CHECKS: tuple[Check, ...] = (
     _prefix,
     _name_template,
     *_BY_NAME.values(),
+    *hardening_check.CHECKS,
     _targets,
     _memory,
     _form_template,

@@ -89,6 +89,32 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "storage exists",
     ),
     (
+        r"storage[- ]opt",
+        "storage_opt",
+        "the Engine's storage driver cannot do that; set {} for no limit, or give the Engine a "
+        "disk where it can, such as xfs mounted with pquota for overlay2",
+    ),
+    (
+        r"device information|not a device node",
+        "devices",
+        "the Engine's host has no such device; name one that it has",
+    ),
+    (
+        r"[Mm]emoryswap limit",
+        "memswap_limit",
+        "it is a limit of memory and swap together: set at least mem_limit, or None",
+    ),
+    (
+        r"[Uu]limit|setting rlimit",
+        "ulimits",
+        "the Engine does not let a container have that; set at most what the Engine itself has",
+    ),
+    (
+        r"log[- ]opt|logging (driver|plugin)",
+        "log_config",
+        "the Engine's log driver does not take that; leave log_config out for the Engine's own",
+    ),
+    (
         r"could not select device driver|unresolvable CDI devices|CDI device injection failed",
         "",
         "The Engine's host has no support for the devices that gpus or device_requests in "

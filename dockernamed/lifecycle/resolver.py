@@ -6,20 +6,27 @@ network, and how the Hub gets to the server, are decided here. What follows comp
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .. import naming, templates
 from ..callables import evaluated
 from ..desired.gpus import check_alone
+from ..desired.hardening import Hardening
 from ..desired.network import Access, own_network
+from ..desired.plan import UNPLUGGED
 from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
+from ..desired.unsafe import Judge
 from ..desired.volumes import RequestedVolumes, requested_volumes
 from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError
 from ..settings import DockerNamedSettings
+from .hardened import hardening_of, refuse_unsafe
 from .runtime import Runtime
 
 T = TypeVar("T")
@@ -61,7 +68,7 @@ class SettingsResolver:
             ConfigError: a setting cannot work; a template's field is unknown (TemplateError).
         """
         settings, gpu_count = self._settings, await self._gpu_count()
-        return ResolvedSettings(
+        resolved = ResolvedSettings(
             key=self._key,
             names=self.names(),
             image=settings.image,
@@ -81,7 +88,38 @@ class SettingsResolver:
             gpu_count=gpu_count,
             config=create_config(await self._arguments("extra_create_kwargs")),
             host_config=await self._host_config(gpu_count),
+            hardening=await self._hardening(),
         )
+        await self._refuse_unsafe(resolved)
+        await self._refuse_ways_out(resolved)
+        return resolved
+
+    async def _hardening(self) -> Hardening:
+        found = hardening_of(self._settings)
+        if not found.bounds_logs:
+            return found
+        return replace(found, log_driver=await self._runtime.log_driver())
+
+    async def _refuse_unsafe(self, resolved: ResolvedSettings) -> None:
+        allowed = frozenset(self._settings.allow_unsafe)
+        runtime = self._runtime
+        real = os.path.realpath if await runtime.shares_files() else str
+        judge = Judge(allowed, await runtime.engine_paths(), real)
+        # In a thread: to follow links is to read a file system, perhaps a remote one.
+        await asyncio.to_thread(refuse_unsafe, resolved, judge)
+
+    async def _refuse_ways_out(self, resolved: ResolvedSettings) -> None:
+        """With ``internal_network``: the one place that decides whether a network will do."""
+        if not resolved.hardening.wants_internal_network:
+            return
+        name = str(resolved.host_config.get("NetworkMode") or resolved.place.network)
+        if name in UNPLUGGED or not (await self._runtime.network(name)).get("Internal"):
+            hint = (
+                'servers would have a way out, which hardening = "strict" and internal_network do '
+                "not let them have; name a network that was made with docker network create "
+                "--internal, or set c.DockerNamedSpawner.internal_network = False"
+            )
+            raise ConfigError("network_name", name, hint)
 
     async def place(self) -> Place:
         """The server's network, and how the Hub gets there.

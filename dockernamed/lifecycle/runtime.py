@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from ..backends.watcher import Watcher
 from ..callables import evaluated
 from ..desired.network import own_container_id
 from ..engine.client import Connection, Engine
-from ..errors import ConfigError, NotFound
+from ..errors import ConfigError, EngineError, EngineTimeout, EngineUnavailable, NotFound
 from ..images import credentials, reference
 from ..images.pull_queue import PULL_LIMITS, PullLimits
 from ..images.puller import Puller
@@ -30,6 +31,7 @@ from .promises import Promises
 
 LOG = logging.getLogger("dockernamed")
 MOUNTINFO = Path("/proc/self/mountinfo")
+
 
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Connection, str], Runtime]]
 _shared = WeakKeyDictionary()
@@ -63,6 +65,8 @@ class Runtime:
         self.gpus = Gpus(self.engine, timings.network_facts)
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
+        self._told: tuple[int, Mapping[str, Any]] | None = None
+        self._asking = asyncio.Lock()
         self.watcher.start()
         self._open = asyncio.ensure_future(self._until_cancelled())
 
@@ -117,6 +121,49 @@ class Runtime:
             # Networks change rarely; a burst of starts asks for theirs once.
             known = self._networks[name] = (time.monotonic() + self.timings.network_facts, info)
         return known[1]
+
+    async def log_driver(self) -> str:
+        """The log driver of containers that name none; "" where the Engine does not tell."""
+        return str((await self._info()).get("LoggingDriver") or "")
+
+    async def _info(self) -> Mapping[str, Any]:
+        """``GET /info``; empty where the Engine does not tell.
+
+        It is asked again once the Engine was lost: it may have another configuration since.
+        """
+        async with self._asking:
+            lost = self.watcher.disconnects
+            if self._told is None or self._told[0] != lost:
+                self._told = (lost, await self._ask_for_info())
+        return self._told[1]
+
+    async def _ask_for_info(self) -> Mapping[str, Any]:
+        try:
+            return await self.engine.info()
+        except (EngineUnavailable, EngineTimeout):
+            raise
+        except EngineError as error:
+            LOG.warning(
+                "The Engine does not say which log driver it uses, so that logs of servers are not "
+                "bounded; set c.DockerNamedSpawner.log_config: %s",
+                error,
+            )
+            return {}
+
+    async def shares_files(self) -> bool:
+        """Whether a path means the same here and on the Engine's host."""
+        return self.engine_is_local and await self.hub_container() is None
+
+    async def engine_paths(self) -> list[str]:
+        """The Engine's socket and its files on the Engine's host, as far as known from here."""
+        root = str((await self._info()).get("DockerRootDir") or "")
+        found = [root] if root.startswith("/") else []
+        path = socket_of(self.engine.base_url)
+        if path:
+            hub = await self.hub_container() or {}
+            # A Hub in a container may have the socket of another path of the host.
+            found += [path, *sources_of(path, hub.get("Mounts") or ())]
+        return found
 
     async def _port_is_free(self, port: int) -> bool:
         if self.engine_is_local:
@@ -190,3 +237,23 @@ class Runtime:
     @staticmethod
     def _failed(task: asyncio.Task[Any]) -> bool:
         return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def socket_of(url: str) -> str:
+    """The path in an Engine's address such as ``unix:///run/docker.sock``; "" where it has none."""
+    scheme, _, path = url.partition("://")
+    return f"/{path.lstrip('/')}" if scheme in ("unix", "http+unix") else ""
+
+
+def sources_of(path: str, mounts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What a path in a container is on the Engine's host, by the container's mounts.
+
+    Args:
+        path: in the container.
+        mounts: those of ``GET /containers/{id}/json``.
+    """
+    for mount in mounts:
+        source, target = str(mount.get("Source") or ""), str(mount.get("Destination") or "")
+        below = path.removeprefix(target.rstrip("/"))
+        if source and target and below != path and below[:1] in ("", "/"):
+            yield f"{source}{below}"

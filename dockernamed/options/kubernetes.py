@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_DEVICES = "gpus = N for GPUs, or extra_host_config = {'devices': [...]}"
-_SECURITY = "extra_host_config = {'cap_drop': [...], 'security_opt': [...]}"
+_DEVICES = "gpus = N for GPUs, or devices = [...]"
+_SECURITY = "cap_drop = [...], cap_add = [...], read_only, uid, gid or allow_privilege_escalation"
+_PRIVILEGED = "extra_host_config = {'privileged': True} and allow_unsafe = ['privileged']"
 _PLACE = "c.DockerNamedSpawner.client_kwargs = {'base_url': ...}, the Engine of all servers"
 _LABELS = "extra_create_kwargs = {'labels': {...}}"
 _VOLUMES = "volumes = {'name-or-directory': '/path'} or mounts = [...]"
@@ -17,7 +18,6 @@ _HOOKS = "pre_spawn_hook or post_stop_hook"
 KUBERNETES: Mapping[str, str] = MappingProxyType(
     {
         "after_pod_created_hook": _HOOKS,
-        "allow_privilege_escalation": "extra_host_config = {'security_opt': ['no-new-privileges']}",
         "automount_service_account_token": "",
         "common_labels": _LABELS,
         "component_label": _LABELS,
@@ -65,10 +65,10 @@ KUBERNETES: Mapping[str, str] = MappingProxyType(
         "pod_name_template": "name_template",
         "pod_security_context": _SECURITY,
         "priority_class_name": "extra_host_config = {'cpu_shares': ..., 'oom_score_adj': ...}",
-        "privileged": "extra_host_config = {'privileged': True}",
+        "privileged": _PRIVILEGED,
         "pvc_name_template": "server_volume",
         "remember_pvc_name": "",
-        "run_privileged": "extra_host_config = {'privileged': True}",
+        "run_privileged": _PRIVILEGED,
         "scheduler_name": "",
         "secret_mount_path": "",
         "secret_name_template": "",

@@ -13,6 +13,10 @@ c.JupyterHub.allow_named_servers = True
 c.JupyterHub.hub_ip = "0.0.0.0"
 c.DockerNamedSpawner.image = os.environ.get("LAB_IMAGE", "quay.io/jupyter/base-notebook:latest")
 
+# What one server may use at most of the Engine's host.
+c.DockerNamedSpawner.mem_limit = "2G"
+c.DockerNamedSpawner.cpu_limit = 2
+
 # The volume at /data keeps what must outlive the Hub's container.
 c.JupyterHub.db_url = "sqlite:////data/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = "/data/jupyterhub_cookie_secret"

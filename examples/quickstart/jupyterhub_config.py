@@ -18,6 +18,10 @@ c.DockerNamedSpawner.allowed_images = {
 }
 c.DockerNamedSpawner.image = "lab"
 
+# What one server may use at most of this machine. It cannot do much else to it: docs/security.md.
+c.DockerNamedSpawner.mem_limit = "2G"
+c.DockerNamedSpawner.cpu_limit = 2
+
 # Only browsers on this machine can connect, but the containers must be able to reach the Hub.
 c.JupyterHub.ip = "127.0.0.1"
 c.JupyterHub.hub_ip = "0.0.0.0"

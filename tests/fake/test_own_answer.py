@@ -97,7 +97,14 @@ async def test_a_readiness_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -
 
 
 @pytest.mark.parametrize(
-    "settings", [{"network_name": "host"}, {"extra_host_config": {"network_mode": "host"}}]
+    "settings",
+    [
+        {"network_name": "host"},
+        {
+            "extra_host_config": {"network_mode": "host"},
+            "allow_unsafe": ["host-namespaces"],
+        },
+    ],
 )
 async def test_ports_of_the_host(
     make_hub: MakeHub, fake: FakeEngine, settings: dict[str, object]

@@ -240,7 +240,7 @@ async def fail_by_hook(hub: Hub, fake: FakeEngine) -> None:
     async def broken() -> None:
         raise RuntimeError("no certificates")
 
-    spawner = hub.spawner("a")
+    spawner: Any = hub.spawner("a")
     hub.extra["internal_ssl"] = True
     spawner.user.settings["internal_ssl"] = True
     spawner.create_certs = broken

@@ -18,6 +18,11 @@ VALUES = {
     "mounts": [{"target": "/data"}],
     "image": "lab:1",
     "cmd": ["labb"],
+    "storage_opt": {"size": "1G"},
+    "devices": ["/dev/nosuch"],
+    "memswap_limit": 1024,
+    "ulimits": [{"name": "nofile", "soft": 99999999}],
+    "log_config": {"config": {"foo": "1"}},
 }
 
 #: As Docker 20.10 says them, and how the hint begins.
@@ -67,6 +72,28 @@ SAID = [
     (
         'OCI runtime create failed: exec: "labb": executable file not found in $PATH: unknown',
         "cmd = ['labb']: the image has no such command",
+    ),
+    (
+        "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        "storage_opt = {'size': '1G'}: the Engine's storage driver cannot",
+    ),
+    (
+        'error gathering device information while adding custom device "/dev/nosuch": no such file '
+        "or directory",
+        "devices = ['/dev/nosuch']: the Engine's host has no such device",
+    ),
+    (
+        "Minimum memoryswap limit should be larger than memory limit, see usage",
+        "memswap_limit = 1024: it is a limit of memory and swap together",
+    ),
+    (
+        "runc create failed: error setting rlimits for ready process: error setting rlimit type 7: "
+        "operation not permitted: unknown",
+        "ulimits = [{'name': 'nofile', 'soft': 99999999}]: the Engine does not let",
+    ),
+    (
+        "unknown log opt 'foo' for json-file log driver",
+        "log_config = {'config': {'foo': '1'}}: the Engine's log driver does not take that",
     ),
 ]
 

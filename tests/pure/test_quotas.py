@@ -27,7 +27,7 @@ NOT_SET = {"mem_limit": None, "mem_guarantee": None, "cpu_limit": None, "cpu_gua
 
 def settings(**values: Any) -> SimpleNamespace:
     """Settings without any limit, but for some."""
-    none = {
+    none: dict[str, Any] = {
         "max_servers_per_user": 0,
         "max_starts_per_user": 0,
         "max_total_memory": None,
@@ -138,7 +138,8 @@ def test_kept_promises_are_read_again() -> None:
     """What another version kept, or nobody, is none."""
     promise = Promise(G, 0.5, ("0", "1"))
     assert Promise.from_json(promise.to_json()) == promise
-    for other in (None, {}, {"memory": 1}, [], "x", {"memory": "x", "cpu": 1, "gpus": []}):
+    wrong: list[Any] = [None, {}, {"memory": 1}, [], "x", {"memory": "x", "cpu": 1, "gpus": []}]
+    for other in wrong:
         assert Promise.from_json(other) is None
 
 

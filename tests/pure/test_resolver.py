@@ -38,6 +38,22 @@ class Place:
             return None
         return {"NetworkSettings": {"Networks": {name: {} for name in self._networks}}}
 
+    async def log_driver(self) -> str:
+        """The Engine's own."""
+        return "json-file"
+
+    async def shares_files(self) -> bool:
+        """The Hub is on the Engine's host."""
+        return False
+
+    async def engine_paths(self) -> list[str]:
+        """The Engine's socket on its host, and its files."""
+        return ["/srv/engine/engine.sock"]
+
+    async def network(self, name: str) -> dict[str, Any]:
+        """One is made with ``--internal``."""
+        return {"Internal": name == "inner"}
+
 
 ON_THE_HOST = Place()
 IN_A_CONTAINER = Place("unix:///var/run/docker.sock", "bridge", "hubnet")

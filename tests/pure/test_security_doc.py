@@ -17,10 +17,15 @@ ROW = re.compile(r"^\|(?P<promise>[^|]+)\|(?P<tests>.+)\|$")
 
 
 def rows() -> Iterator[tuple[str, str]]:
-    """Promise and tests of each row."""
+    """Promise and tests of each row of the tables that begin with these words."""
+    promises = False
     for line in PAGE.read_text().splitlines():
         row = ROW.match(line)
-        if row and row["promise"].strip() not in ("promise", "---"):
+        if row is None:
+            promises = False
+        elif row["promise"].strip() == "promise":
+            promises = True
+        elif promises and row["promise"].strip("- "):
             yield row["promise"].strip(), row["tests"]
 
 

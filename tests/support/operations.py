@@ -32,6 +32,7 @@ from support.stub_hub import Hub, names_of, runtime_of
 SERVER = "exp-1"
 VERSION = ("GET", "/version")
 NETWORK = ("GET", "/networks/[^/]+")
+INFO = ("GET", "/info")
 IMAGE_INSPECT = ("GET", "/images/.*/json")
 LOOK_INSIDE = ("HEAD", "/containers/[^/]+/archive")
 
@@ -156,7 +157,7 @@ class Operation:
     also: tuple[Call, ...] = ()
 
 
-FIRST = (VERSION, EVENTS, LIST, NETWORK, VOLUME_LIST, IMAGE_INSPECT)
+FIRST = (VERSION, EVENTS, LIST, INFO, NETWORK, VOLUME_LIST, IMAGE_INSPECT)
 NEW = (VOLUME_CREATE, CREATE, START, INSPECT)
 KEPT = {"remove": False}
 OPERATIONS = (

@@ -18,6 +18,7 @@ from dockernamed import naming
 from dockernamed.backends.base import Can, Seen, Things
 from dockernamed.desired.accounts import Account, Directory
 from dockernamed.desired.environment import Environment, split
+from dockernamed.desired.hardening import LEVELS, Hardening
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access, reached_at
 from dockernamed.desired.spec import LABEL_START
@@ -222,15 +223,17 @@ async def test_a_kept_thing_has_each_starts_environment(
 
 
 @only_real
+@pytest.mark.parametrize("level", LEVELS)
 async def test_a_thing_for_one_start_has_its_environment_and_files(
-    things: Things, make_thing: MakeThing
+    things: Things, make_thing: MakeThing, level: str
 ) -> None:
-    """Both are there when it runs for the first time."""
+    """Both are there when it runs for the first time, also where its root is read-only."""
     assert Can.FILES in things.can
     show = ("sh", "-c", "cat /etc/one /certs/two; echo $LANG $JUPYTERHUB_USER")
     env = split({"LANG": "C", "JUPYTERHUB_USER": "ann"})
+    # A directory of the image's own keeps what is in it.
     files = {"/etc/one": b"1\n", "/certs/two": b"2\n"}
-    id = await make_thing(env=env, files=files, command=show, config={})
+    id = await make_thing(env=env, files=files, command=show, config={}, hardening=Hardening(level))
     assert await said(things, id) == ["1", "2", "C ann"]
 
 

@@ -93,7 +93,10 @@ def test_the_same_token_opens_the_notebook_server(hub: Hub, lab: str, token: str
 
 
 def test_write_a_file_and_run_a_kernel(hub: Hub, lab: str, token: str) -> None:
-    """PUT api/contents/x.txt makes a file; a kernel started over REST computes 1+1 and sees it."""
+    """PUT api/contents/x.txt makes a file; a kernel started over REST computes 1+1 and sees it.
+
+    It can be started again, and there are terminals: a hardened container lacks nothing for them.
+    """
     line = (
         'curl -X PUT -H "Authorization: token $TOKEN" "$URL$LAB/api/contents/x.txt"'
         """ -d '{"type": "file", "format": "text", "content": "hello"}'"""
@@ -104,6 +107,11 @@ def test_write_a_file_and_run_a_kernel(hub: Hub, lab: str, token: str) -> None:
     kernel = made.json()["id"]
     assert run_code(hub, lab, kernel, token, "1+1") == "2"
     assert run_code(hub, lab, kernel, token, "open('x.txt').read()") == "'hello'"
+    again = hub.request("POST", f"{lab}api/kernels/{kernel}/restart", {}, token=token)
+    assert again.status == 200, again
+    assert run_code(hub, lab, kernel, token, "1+2") == "3"
+    terminal = hub.request("POST", f"{lab}api/terminals", {}, token=token)
+    assert terminal.status == 200, terminal
     assert hub.request("DELETE", f"{lab}api/kernels/{kernel}", token=token).status == 204
 
 

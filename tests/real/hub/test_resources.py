@@ -60,7 +60,11 @@ def profiles(prefix: str) -> list[dict[str, Any]]:
         "addresses": {"network_name": f"{prefix}-small"},
         "memory": {"mem_limit": "4M"},
         "driver": volume("no-such-driver"),
-        "storage": volume("local", type="ext4", device="/dev/no-such-disk"),
+        "storage": {
+            **volume("local", type="ext4", device="/dev/no-such-disk"),
+            "allow_unsafe": ["host-devices"],
+        },
+        "size": {"storage_opt": {"size": "1G"}},
         "image": {"image": f"{prefix}-gone:latest"},
     }
     return [
@@ -122,6 +126,7 @@ CASES: dict[str, tuple[Use, str, tuple[str, ...]]] = {
     "memory": (nothing, "fine", ("6MB", "mem_limit = 4194304")),
     "driver": (nothing, "fine", ("no-such-driver", "mounts = ", "docker plugin install")),
     "storage": (nothing, "fine", ("/dev/no-such-disk", "mounts = ", "could not mount")),
+    "size": (nothing, "fine", ("storage_opt = {'size': '1G'}", "pquota")),
     "image": (image_going, "image", ("No such image", "image = ", "-gone:latest'", "again")),
 }
 

@@ -139,8 +139,11 @@ def test_extra_host_config(hub: Hub, user: str) -> None:
     """docker-py's names for HostConfig, over what is computed, which stays where not named."""
     config = spawned(hub, user, "host")["HostConfig"]
     assert config["ShmSize"] == 32 * 1024**2
-    assert config["CapDrop"] == ["NET_RAW"]
-    assert config["Ulimits"] == [{"Name": "nofile", "Soft": 512, "Hard": 1024}]
+    assert config["CapDrop"] == ["ALL", "NET_RAW"]  # joined with what is dropped by default
+    assert config["Ulimits"] == [
+        {"Name": "core", "Soft": 0, "Hard": 0},
+        {"Name": "nofile", "Soft": 512, "Hard": 1024},
+    ]
     assert config["ExtraHosts"] == ["license.example.org:10.1.2.3"]
     assert config["Init"] is True
 

@@ -113,12 +113,18 @@ class _Api:
         )  # fmt: skip
 
     async def info(self, request: web.Request) -> web.StreamResponse:
+        driver = {} if self.core.podman else {"LoggingDriver": "json-file"}
+        driver["DockerRootDir"] = "/srv/fake-engine"
+        count = len(self.core.containers)
         return web.json_response(
             {
-                "ID": "FAKE", "Containers": len(self.core.containers), "ServerVersion": "0.fake",
+                "ID": "FAKE",
+                "Containers": count,
+                "ServerVersion": "0.fake",
+                **driver,
                 **self.core.devices,
             }
-        )  # fmt: skip
+        )
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         subscriber = Subscriber(_filters(request), podman=self.core.podman)
