@@ -110,9 +110,10 @@ def servers_that_count(spawner: Any, runtime: Runtime) -> list[InUse]:
         .filter(orm.Spawner.id != row.id, orm.Spawner.server_id.is_not(None), noted)
     )
     for user, other in rows:
-        promise = ServerState.from_json(other.state or {}).promise
-        one = naming.Key(key.hub, user, other.name)
-        found.setdefault(one, InUse(user, other.name, promise or Promise()))
+        state = ServerState.from_json(other.state or {})
+        if state.promise is not None or state.object_id:
+            one = naming.Key(key.hub, user, other.name)
+            found.setdefault(one, InUse(user, other.name, state.promise or Promise()))
     return list(found.values())
 
 
