@@ -115,6 +115,11 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "the Engine's log driver does not take that; leave log_config out for the Engine's own",
     ),
     (
+        r"nvidia-container-cli: device error|unknown device",
+        "gpu_devices",
+        "the Engine's host has no such GPU; list those that nvidia-smi -L shows there",
+    ),
+    (
         r"could not select device driver|unresolvable CDI devices|CDI device injection failed",
         "",
         "The Engine's host has no support for the devices that gpus or device_requests in "

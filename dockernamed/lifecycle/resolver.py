@@ -13,6 +13,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from traitlets import TraitError
+
 from .. import naming, templates
 from ..callables import evaluated
 from ..desired.gpus import check_alone
@@ -78,9 +80,9 @@ class SettingsResolver:
             args=tuple(args),
             notebook_dir=self._expanded("notebook_dir", settings.notebook_dir or ""),
             volumes=self._volumes(),
-            mem_limit=await evaluated(settings.mem_limit, settings),
+            mem_limit=await self._limit("mem_limit"),
             mem_guarantee=settings.mem_guarantee,
-            cpu_limit=await evaluated(settings.cpu_limit, settings),
+            cpu_limit=await self._limit("cpu_limit"),
             cpu_guarantee=settings.cpu_guarantee,
             uid=await self._number("uid"),
             gid=await self._number("gid"),
@@ -202,6 +204,21 @@ class SettingsResolver:
         if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
             raise ConfigError(setting, value, "use a list of whole numbers, such as [2000, 2001]")
         return tuple(_id(setting, one) for one in value or ())
+
+    async def _limit(self, setting: str) -> Any:
+        """A limit as a number, also where a callable gave it as text, such as ``"2G"``."""
+        settings = self._settings
+        value = await evaluated(getattr(settings, setting), settings)
+        if value is None:
+            return None
+        hint = 'its callable must return a number, or for memory text such as "2G"'
+        try:
+            number = settings.traits()[setting]._validate(settings, value)
+        except (TraitError, TypeError, ValueError) as error:
+            raise ConfigError(setting, value, hint) from error
+        if callable(number):
+            raise ConfigError(setting, value, hint)
+        return number
 
     async def _gpu_count(self) -> int:
         value = await evaluated(self._settings.gpus, self._settings)

@@ -148,6 +148,25 @@ async def test_a_server_without_a_limit(make_hub: MakeHub) -> None:
     assert "mem_limit = None: with max_total_memory = 8G" in message(error)
 
 
+@pytest.mark.parametrize(
+    ("given", "status", "says"),
+    [("1G", 201, ""), ("1.5 gib", 500, "mem_limit = '1.5 gib'"), ([], 500, "mem_limit = []")],
+)
+async def test_limits_of_callables(
+    given: Any, status: int, says: str, make_hub: MakeHub, fake: FakeEngine
+) -> None:
+    """They may be written as the setting is; anything else is told to be wrong."""
+    hub = make_hub(mem_limit=lambda spawner: given, max_total_memory="1G")
+    if status == 201:
+        await hub.spawn("a")
+        (container,) = of_server(fake, "a")
+        assert container.host_config["Memory"] == 2**30
+        assert "1G" in await too_many(hub, "b")
+    else:
+        error = await refused(hub)
+        assert (error.status_code, says in message(error)) == (status, True)
+
+
 async def test_names_are_data(make_hub: MakeHub) -> None:
     """A server's name is told as it is, and never becomes a part of the page."""
     hub = make_hub(max_servers_per_user=1)
@@ -218,6 +237,29 @@ async def test_a_server_that_died_counts_no_more(make_hub: MakeHub, fake: FakeEn
     fake.die(spawner.object_id)
     await eventually(lambda: not hub.spawner("a").active)
     await hub.spawn("b")
+
+
+async def test_what_a_server_had_is_forgotten(make_hub: MakeHub) -> None:
+    """When it has stopped; its next start takes nothing from others until it is let in itself."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hook(spawner: Any) -> None:
+        if spawner.name == "a" and begun.is_set():
+            await go_on.wait()
+
+    hub = make_hub(max_servers_per_user=1, pre_spawn_hook=hook)
+    await hub.spawn("a")
+    await hub.stop("a")
+    row = hub.spawner("a").orm_spawner
+    assert "promise" not in row.state
+    begun.set()
+    starting = hub.spawning("a")
+    await eventually(lambda: row.server is not None)
+    await hub.spawn("b")
+    go_on.set()
+    with pytest.raises(web.HTTPError) as caught:
+        await starting
+    assert caught.value.status_code == 429
 
 
 async def test_servers_of_earlier_versions_count_as_servers(make_hub: MakeHub) -> None:
