@@ -14,6 +14,7 @@
     │   ├── Conflict           409: the object is in another state than the call needs
     │   │   └── NameTaken      409 at create: the name belongs to another container
     │   ├── BadRequest         400 and other 4xx: the call itself can never work
+    │   │   └── CallNotAllowed 403 of a proxy before the Engine: it does not let the call through
     │   └── EngineFailed       5xx: the Engine tried and failed
     ├── ImageError             an image is not available
     │   ├── ImageMissing       not present, and the pull policy does not allow pulling it
@@ -131,6 +132,10 @@ class NameTaken(Conflict):
 
 class BadRequest(EngineError):
     """The Engine rejects the request itself as wrong; repeating it cannot help."""
+
+
+class CallNotAllowed(BadRequest):
+    """Something in front of the Engine, such as a proxy, does not let the call through."""
 
 
 class EngineFailed(EngineError):

@@ -19,6 +19,7 @@ Names are readable handles with these guarantees:
 from __future__ import annotations
 
 import re
+import unicodedata
 from base64 import b32encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from functools import lru_cache
 from hashlib import sha256
 
 from . import templates
-from .errors import ConfigError, TemplateError
+from .errors import ConfigError, OptionsError, TemplateError
 
 LABEL = "dockernamed"
 LABEL_HUB = f"{LABEL}.hub"
@@ -69,6 +70,40 @@ class Key:
     hub: str
     user: str
     server: str
+
+    @property
+    def shown(self) -> str:
+        """User and server as they can stand in a line of a log."""
+        return f"{shown(self.user)}/{shown(self.server)}"
+
+
+def shown(text: str, *, keep: str = "") -> str:
+    """A text from a user as it can stand in a line of a log: what cannot be seen as its code.
+
+    Line breaks of any kind, control characters, marks that turn text around, and halves of
+    characters are written as in a string of Python.
+
+    Args:
+        text: the text.
+        keep: characters that stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text
+    )
+
+
+def check_names(key: Key) -> None:
+    """Refuse names that would be lines of their own in the logs of whoever writes them there.
+
+    Raises:
+        OptionsError: a name has a line break, another control character or half a character.
+    """
+    for kind, name in (("user", key.user), ("server", key.server)):
+        if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in name):
+            hint = "a name with line breaks or control characters cannot have a server here"
+            raise OptionsError(f"name of the {kind}", name, hint)
 
 
 def labels(key: Key) -> dict[str, str]:

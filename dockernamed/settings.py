@@ -50,7 +50,9 @@ class DockerNamedSettings(Configurable):
         (`{"image": "lab"}`): a list of references, a dict of alias → reference, `"*"` for any
         image, or a callable that takes the spawner and returns one of these (it may be async).
         Empty: users cannot choose an image. A dict's values may also be dicts with `image`,
-        `display_name`, `allowed_users` and `allowed_groups`.
+        `display_name`, `allowed_users` and `allowed_groups`. With `"*"` users run what they like,
+        every image on the Engine included, whoever pulled or built it, and fill its disk by pulls;
+        ids of images are refused unless a list or dict has them. See docs/security.md.
         Example: `{"lab": "quay.io/jupyter/base-notebook", "r": "quay.io/jupyter/r-notebook"}`.
         """,
     ).tag(config=True)
@@ -263,7 +265,7 @@ class DockerNamedSettings(Configurable):
     ).tag(config=True)
 
     ip = Unicode(
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104  (inside the container)
         help="""Address that the server listens on inside its container. Example: `"::"`.""",
     ).tag(config=True)
 
@@ -616,9 +618,18 @@ class DockerNamedSettings(Configurable):
     ).tag(config=True)
 
     tls_config = Dict(
-        help="""Arguments for docker-py's `docker.tls.TLSConfig`.
+        help="""Arguments for docker-py's `docker.tls.TLSConfig`. Without `verify` it would check
+        nothing, and is refused: see `allow_insecure_engine`.
         Example: `{"client_cert": ("cert.pem", "key.pem"), "ca_cert": "ca.pem", "verify": True}`.
         """,
+    ).tag(config=True)
+
+    allow_insecure_engine = Bool(
+        False,
+        help="""Use a way to the Engine on which others could read along, or answer in its place:
+        plain `tcp://` or `http://` to another host, or TLS whose certificate is not checked. False:
+        the Hub does not start with such a way. Example: `True`, if the Hub and a proxy before the
+        Engine are alone on their network.""",
     ).tag(config=True)
 
     max_parallel_calls = Integer(
@@ -639,6 +650,7 @@ class DockerNamedSettings(Configurable):
         [Callable(), Dict()],
         help="""Further arguments for docker-py's `create_host_config`; they override what is
         computed, and lists are joined. What `allow_unsafe` names is refused unless it is allowed
-        there. A callable takes the spawner. Template fields as in `volumes`.
+        there. A callable takes the spawner. Template fields as in `volumes`;
+        `binds` and `mounts` obey its rules.
         Example: `{"dns": ["10.0.0.53"], "sysctls": {"net.core.somaxconn": "1024"}}`.""",
     ).tag(config=True)

@@ -15,7 +15,6 @@ from urllib.parse import quote, urlsplit
 import traitlets
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import make_ssl_context, url_path_join
-from tornado import web
 from traitlets import default, observe
 
 from . import errors, naming, templates
@@ -33,6 +32,7 @@ from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error, hub_advice
 from .hub.identity import hub_id_of
+from .hub.kept_options import KeptOptions
 from .hub.other_hubs import another_hub_at
 from .hub.ownership import OfOthers, of_others, ports_of_others
 from .hub.quotas import admit
@@ -55,7 +55,7 @@ from .settings import DockerNamedSettings
 from .timeouts import ended, within
 from .timings import DEFAULT
 
-ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
+ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (to tell them from one address)
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
 #: For who named a registry: what answered there, or that nobody did, may be no business of theirs.
@@ -85,7 +85,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._progress = StartProgress()
         self._hub_url_found: str | None = None
         self._choice = Choice()
-        self._options_before: dict[str, Any] | None = None
+        self._options = KeptOptions(self)
         if self.user is not None:
             # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
             # share a client. A "!" never comes out of quote().
@@ -100,10 +100,16 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         hub = self.hub_id or hub_id_of(self.user.settings["cookie_secret"])
         return naming.Key(hub, self.user.name, self.name)
 
+    @property
+    def _log_name(self) -> str:
+        return naming.shown(super()._log_name)
+
     def connection(self) -> Connection:
         """Where the Engine is, as the settings have it."""
         return Connection(
-            options=tuple(self.client_kwargs.items()), tls=tuple(self.tls_config.items())
+            options=tuple(self.client_kwargs.items()),
+            tls=tuple(self.tls_config.items()),
+            allow_insecure=self.allow_insecure_engine,
         )
 
     def runtime(self, hub_id: str) -> Runtime:
@@ -176,8 +182,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     # --- options ---------------------------------------------------------------------------
 
     @observe("user_options")
-    def _remember_earlier_options(self, change: Any) -> None:
-        self._options_before = change.old if isinstance(change.old, dict) else {}
+    def _options_arrived(self, change: Any) -> None:
+        if "_options" in vars(self):  # else they are what the database has
+            self._options.arrived(change.old)
 
     @property
     def chooser(self) -> Chooser:
@@ -206,16 +213,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def _apply_choice(self, user_options: dict[str, Any]) -> None:
         """Check what the user asked for before anything is made; JupyterHub saved it already."""
         if ask_for_defaults(self.handler):
-            user_options = self.user_options = self.orm_spawner.user_options = {}
-        try:
-            choice = self._choice = await as_http_error(self._chosen(user_options))
-        except web.HTTPError:
-            if self._options_before is not None:
-                self.user_options = self.orm_spawner.user_options = self._options_before
-            raise
-        finally:
-            self._options_before = None
-        self.log.info("%s: %s", self._log_name, choice.label or "default options")
+            user_options = self.user_options = {}
+        choice = self._choice = await as_http_error(self._chosen(user_options))
+        self.log.info("%s: %s", self._log_name, naming.shown(choice.label) or "default options")
 
     async def _chosen(self, user_options: dict[str, Any]) -> Choice:
         """Apply a choice; one that was saved and is no longer offered never locks anybody out."""
@@ -256,11 +256,20 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def run_pre_spawn_hook(self) -> None:
         """The admin's hook, then everything that may take its time: the pull."""
         attempt = self._attempt = StartAttempt()
-        with self._hub_wide_settings_kept("pre_spawn_hook"):
-            result = super().run_pre_spawn_hook()
-            if inspect.isawaitable(result):
-                await result
-        await as_http_error(self._prepare(attempt), self)
+        self._options.accepted()
+        with self._options.judged():
+            with self._hub_wide_settings_kept("pre_spawn_hook"):
+                result = super().run_pre_spawn_hook()
+                if inspect.isawaitable(result):
+                    await result
+            await as_http_error(self._blaming(self._prepare(attempt)), self)
+
+    async def _blaming(self, work: Awaitable[None]) -> None:
+        """Do it; a setting that cannot work because of what the user typed is the user's error."""
+        try:
+            await work
+        except errors.ConfigError as error:
+            raise self._choice.blamed(error) from error
 
     @contextmanager
     def _hub_wide_settings_kept(self, hook: str) -> Iterator[None]:
@@ -274,6 +283,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             raise http_error(error)
 
     async def _prepare(self, attempt: StartAttempt) -> None:
+        naming.check_names(self.key)
         resolver = self._resolver
         place = await resolver.place()
         await self._find_hub(place.network)
@@ -386,6 +396,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         Raises:
             web.HTTPError: with a message for the person who asked.
         """
+        with self._options.judged():
+            url = await self._started()
+        self._options.over()
+        return url
+
+    async def _started(self) -> str:
         attempt = self._attempt
         assert attempt is not None, "JupyterHub runs the pre-spawn hook before start()"
         attempt.under_way = True
@@ -400,7 +416,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             url = await self._start(attempt, probe)
             failed = False
         except errors.DockerNamedError as error:
-            raise http_error(error, self, attempt.command_line) from error
+            blamed = self._choice.blamed(error)
+            raise http_error(blamed, self, attempt.command_line) from error
         except asyncio.CancelledError:
             if probe.too_late is None:
                 raise
@@ -476,7 +493,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self, settings: ResolvedSettings, image: Mapping[str, Any]
     ) -> tuple[VolumePlan, OfOthers]:
         """The server's mounts, and what other servers have of what it might take for its own."""
-        names = [one.mount.source for one in settings.volumes.all if one.identity]
+        names = [one.mount.source for one in settings.volumes.all if one.is_named_volume]
         others = self._of_others(*settings.names, *names)
         plan = plan_volumes(
             settings.volumes,
@@ -733,6 +750,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def run_post_stop_hook(self) -> None:
         """The admin's hook; then remove the container of a server that ended by itself."""
+        self._options.over()
         result = super().run_post_stop_hook()
         if inspect.isawaitable(result):
             await result

@@ -29,6 +29,10 @@ _IDENTITY_FIELDS = dict.fromkeys(USER_FIELDS + RAW_USER_FIELDS, "user") | dict.f
     SERVER_FIELDS + RAW_SERVER_FIELDS, "server"
 )
 
+# What may run into each other: with a choice of images, their names too.
+_DISTINCT = {**_IDENTITY_FIELDS, "user_server": "user_server", "imagename": "image"}
+#: Fields that tell users or servers apart.
+IDENTITY = frozenset((*_IDENTITY_FIELDS, "user_server"))
 #: All fields that `naming.namespace` and the spawner give.
 FIELDS = frozenset((*_IDENTITY_FIELDS, "user_server", "prefix", "hub_id", "imagename", "base_url"))
 _NAME_IN_BRACES = re.compile(r"(?<!\$)(\{?)\{([A-Za-z_][A-Za-z0-9_]*)\}(\}?)")
@@ -55,7 +59,16 @@ def expand(
         TemplateError: a malformed template, an unknown field, or a raw name that could leave its
             path segment.
     """
-    parts = pieces(template, field)
+    return _filled(pieces(template, field), namespace, template, field, distinct)
+
+
+def _filled(
+    parts: list[tuple[str, str | None]],
+    namespace: Mapping[str, str],
+    template: str,
+    field: str,
+    distinct: bool,
+) -> str:
     if distinct:
         _require_distinct(parts, template, field)
     out = []
@@ -69,10 +82,22 @@ def expand(
         if name in RAW_USER_FIELDS or name in RAW_SERVER_FIELDS:
             _require_segment(name, value, template, field)
         out.append(value)
-    return "".join(out)
+    text = "".join(out)
+    written = "".join(f"{literal}{'x' if name else ''}" for literal, name in parts)
+    if distinct and _dots(text) > _dots(written):
+        hint = f"it comes to {text!r}, which leads to another directory"
+        raise TemplateError(field, template, hint)
+    return text
 
 
-def expand_in_passing(template: str, namespace: Mapping[str, str], *, field: str) -> str:
+def _dots(path: str) -> int:
+    """How many parts of a path are no names."""
+    return sum(part in (".", "..") for part in path.split("/"))
+
+
+def expand_in_passing(
+    template: str, namespace: Mapping[str, str], *, field: str, distinct: bool = False
+) -> str:
     """Put values in for ``{field}`` in a text whose other braces stay as they are.
 
     Such as ``{{.Name}}`` in the tag of a log, JSON, or ``${HOME}``. Only ``{{username}}``, the name
@@ -82,28 +107,47 @@ def expand_in_passing(template: str, namespace: Mapping[str, str], *, field: str
         template: the text.
         namespace: field → value, see `naming.namespace`.
         field: the setting's name, for messages.
+        distinct: as for `expand`.
 
     Raises:
-        TemplateError: what stands in braces is nearly the name of a field, or a raw name could
-            leave its path segment.
+        TemplateError: what stands in braces is nearly the name of a field, a raw name could leave
+            its path segment, or as for `expand`.
     """
+    parts = pieces_in_passing(template, field, namespace)
+    return _filled(parts, namespace, template, field, distinct)
 
-    def put(found: re.Match[str]) -> str:
-        before, name, after = found.groups()
-        near = _nearly(name, (*FIELDS, *namespace))
+
+def pieces_in_passing(
+    template: str, field: str, known: Iterable[str]
+) -> list[tuple[str, str | None]]:
+    """The same as `pieces`, of a template that is expanded in passing.
+
+    Args:
+        template: the text.
+        field: the setting's name, for messages.
+        known: the names of fields.
+
+    Raises:
+        TemplateError: what stands in braces is nearly the name of a field.
+    """
+    found: list[tuple[str, str | None]] = []
+    literal, end = "", 0
+    names = frozenset(known)
+    for match in _NAME_IN_BRACES.finditer(template):
+        before, name, after = match.groups()
+        near = _nearly(name, (*FIELDS, *names))
+        literal, end = literal + template[end : match.start()], match.end()
         if before and after and near:
-            return f"{{{name}}}"
-        if name not in namespace:
-            if before or not near:
-                return found[0]
+            literal += f"{{{name}}}"
+        elif name in names:
+            found.append((literal + before, name))
+            literal = after
+        elif before or not near:
+            literal += match[0]
+        else:
             hint = f"there is no field {{{name}}}; did you mean {{{near}}}?"
             raise TemplateError(field, template, hint)
-        value = namespace[name]
-        if name in RAW_USER_FIELDS or name in RAW_SERVER_FIELDS:
-            _require_segment(name, value, template, field)
-        return f"{before}{value}{after}"
-
-    return _NAME_IN_BRACES.sub(put, template)
+    return [*found, (literal + template[end:], None)]
 
 
 def shielded(text: str) -> str:
@@ -116,6 +160,11 @@ def shielded(text: str) -> str:
         return found[0]
 
     return _NAME_IN_BRACES.sub(shield, text)
+
+
+def doubled(text: str) -> str:
+    """A text from a user, so that `expand` gives it back as it is."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _nearly(name: str, fields: Iterable[str]) -> str | None:
@@ -149,7 +198,7 @@ def expand_all(
 
     def text(template: str) -> str:
         if in_passing:
-            return expand_in_passing(template, namespace, field=field)
+            return expand_in_passing(template, namespace, field=field, distinct=distinct)
         return expand(template, namespace, field=field, distinct=distinct)
 
     return cast("_T", _expand_any(obj, text, field))
@@ -174,24 +223,11 @@ def _expand_any(obj: Any, text: Callable[[str], str], field: str) -> Any:
     return out
 
 
-def fields_in(template: str, *, field: str) -> frozenset[str]:
-    """The names of all fields in a template.
-
-    Raises:
-        TemplateError: a malformed template.
-    """
-    return frozenset(name for _, name in pieces(template, field) if name is not None)
-
-
-def identity_in(template: str, *, field: str) -> frozenset[str]:
-    """Which parts of an identity a template tells apart: of ``"user"`` and ``"server"``.
-
-    Raises:
-        TemplateError: a malformed template.
-    """
-    names = fields_in(template, field=field)
-    parts = {_IDENTITY_FIELDS[name] for name in names if name in _IDENTITY_FIELDS}
-    return frozenset(parts | ({"user", "server"} if "user_server" in names else set()))
+def identity_in(names: Iterable[str | None]) -> frozenset[str]:
+    """Which parts of an identity some fields tell apart: of ``"user"`` and ``"server"``."""
+    listed = frozenset(names)
+    parts = {_IDENTITY_FIELDS[name] for name in listed if name in _IDENTITY_FIELDS}
+    return frozenset(parts | ({"user", "server"} if "user_server" in listed else set()))
 
 
 def pieces(template: str, field: str) -> list[tuple[str, str | None]]:
@@ -234,21 +270,22 @@ def _require_segment(name: str, value: str, template: str, field: str) -> None:
 
 
 def _require_distinct(parts: list[tuple[str, str | None]], template: str, field: str) -> None:
-    """Refuse user and server side by side unless what stands between can be in neither of them."""
+    """Refuse two names side by side unless what stands between can be in neither of them."""
     last, between = "", ""
     for literal, name in parts:
         between += literal
-        if name == "user_server":
-            last = ""
-        if name not in _IDENTITY_FIELDS:
+        if name not in _DISTINCT:
             between += "x" if name else ""  # some text that does not separate
             continue
-        pair = {_IDENTITY_FIELDS[one] for one in (last, name) if one}
-        if len(pair) == 2 and not _separates(between, last, name):
+        pair = {_DISTINCT[one] for one in (last, name) if one}
+        both = "user_server" in pair and "image" not in pair  # has the other in it already
+        if len(pair) == 2 and not both and not _separates(between, last, name):
             hint = (
                 f"{{{last}}} and {{{name}}} so close together can give one text for two servers, "
                 "as a, b-c and a-b, c would; use {user_server}"
             )
+            if "image" in pair:
+                hint = f"{{{last}}} and {{{name}}} need a '/' between them, to be told apart"
             raise TemplateError(field, template, hint)
         last, between = name, ""
 
@@ -261,4 +298,6 @@ def _separates(between: str, *fields: str) -> bool:
     """
     if any(field in RAW_USER_FIELDS + RAW_SERVER_FIELDS for field in fields):
         return "/" in between or ":" in between
+    if "user_server" in fields:
+        return not _SLUG_TEXT.fullmatch(between)
     return ("--" in between and "---" not in between) or not _SLUG_TEXT.fullmatch(between)

@@ -94,6 +94,7 @@ class Seen:
         has_run: it was started at some time, as far as a list told.
         dead: nothing runs there, but the backend may be unable to remove it.
         place: where it is reached; None where it was seen in a list.
+        volumes: names of the volumes that it mounts; none where it was seen in a list.
     """
 
     id: str
@@ -105,6 +106,7 @@ class Seen:
     has_run: bool = False
     dead: bool = False
     place: Location | None = None
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

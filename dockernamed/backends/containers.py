@@ -199,6 +199,7 @@ def seen_from(info: Mapping[str, Any]) -> Seen:
         has_run=not str(state.get("StartedAt") or "0001").startswith("0001"),
         dead=state.get("Status") in _DEAD,
         place=_place(info),
+        volumes=tuple(str(one["Name"]) for one in info.get("Mounts") or () if one.get("Name")),
     )
 
 

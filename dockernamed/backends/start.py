@@ -21,6 +21,7 @@ from ..desired.plan import (
     Desired,
     Holder,
     Instance,
+    Lender,
     Observed,
     Op,
     Step,
@@ -28,7 +29,15 @@ from ..desired.plan import (
     plan_start,
 )
 from ..desired.provenance import Provenance, of_another_hub
-from ..desired.spec import LABEL_START, ServerSpec, container_labels, spec_hash, volumes_of
+from ..desired.spec import (
+    LABEL_START,
+    ServerSpec,
+    container_labels,
+    further_host_config,
+    lenders_of,
+    spec_hash,
+    volumes_of,
+)
 from ..errors import EngineError, NameTaken, NotFound
 from .base import AskForHub, Can, Incomplete, ServerRef, StartRequest, Things
 from .owners import Owners
@@ -124,11 +133,13 @@ class Start:
     # --- looking ---------------------------------------------------------------------------
 
     async def _look(self, step: Step) -> None:
-        self._log.debug("%s/%s: %s", self._key.user, self._key.server, step)
+        self._log.debug("%s: %s", self._key.shown, step)
         if step.op is Op.CLAIM_VOLUME:
             await self._claim(step.target)
         elif step.op is Op.LOOK_AT_VOLUME:
             await self._look_at_volume(step.target)
+        elif step.op is Op.LOOK_AT_LENDER:
+            await self._look_at_lender(step.target)
         else:
             await self._look_at_networks(step.target)
 
@@ -152,6 +163,15 @@ class Start:
         except NotFound:
             self._log.debug("Volume %s is not there yet", name)
         self._learn(volumes={**self._known.volumes, name: labels})
+
+    async def _look_at_lender(self, name: str) -> None:
+        lender = Lender()
+        try:
+            seen = await self._things.inspect(name)
+            lender = Lender(seen.labels, seen.volumes)
+        except NotFound:
+            self._log.debug("There is no container %s", name)  # as the Engine will say
+        self._learn(lenders={**self._known.lenders, name: lender})
 
     async def _look_at_networks(self, container_id: str) -> None:
         try:
@@ -318,7 +338,7 @@ def instances_of(watcher: Watcher, server: ServerRef) -> list[Instance]:
 def _desired(request: StartRequest) -> Desired:
     spec = request.spec
     mounted = [one.source for one in spec.mounts if one.kind == "volume" and one.source]
-    hub = {naming.LABEL_HUB: spec.key.hub}
+    further = further_host_config(spec)
     return Desired(
         server=request.server,
         names=spec.names,
@@ -326,7 +346,8 @@ def _desired(request: StartRequest) -> Desired:
         image=spec.image,
         keep=bool(spec.process),
         volumes={name: request.volume_owners.get(name, {}) for name in mounted},
-        past_us={name: hub for name in sorted(volumes_of(spec.host_config))},
+        past_us=tuple(sorted(volumes_of(further))),
+        lenders=lenders_of(further),
     )
 
 
@@ -341,5 +362,4 @@ def say(log: logging.Logger, key: naming.Key, step: Step, container_id: str) -> 
     """Log a step with its cause, and which container it is about, if that has an id by now."""
     which = f" {container_id[:12]}" if container_id else ""
     level = logging.WARNING if step.notable else logging.INFO
-    text = "%s/%s: %s container%s: %s"
-    log.log(level, text, key.user, key.server, step.op.value, which, step.cause)
+    log.log(level, "%s: %s container%s: %s", key.shown, step.op.value, which, step.cause)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import ConfigError
 from .merging import merged
 
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"}
+_SHORT_MODES = {"z", "Z"}  # which there are in strings only
 _PROPAGATIONS = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
 
 
@@ -46,9 +47,11 @@ class Mount:
         """True where the API's ``Binds`` form is needed.
 
         Docker creates a missing host directory for a bind string, as users of ``-v`` expect, but
-        refuses it for a Mount object; SELinux flags exist as strings only.
+        refuses it for a Mount object; SELinux flags, and those of other Engines, exist as strings
+        only.
         """
-        return (self.kind == "bind" and not self.extra) or bool(self.flags & {"z", "Z"})
+        short = self.flags - (_MODES - _SHORT_MODES) - _PROPAGATIONS
+        return (self.kind == "bind" and not self.extra) or bool(short)
 
     def to_bind(self) -> str:
         """``source:target:flags``, for HostConfig.Binds."""
@@ -171,6 +174,91 @@ def mount_from(setting: str, value: Mapping[str, Any]) -> Mount:
         driver=driver.get("Name") or driver.get("name"),
         options=dict(driver.get("Options") or driver.get("options") or {}),
         extra=extra,
+    )
+
+
+_API_KEYS = (
+    *("Type", "Source", "Target", "ReadOnly", "Consistency"),
+    *("BindOptions", "VolumeOptions", "TmpfsOptions"),
+)
+_API_VOLUME_KEYS = ("NoCopy", "Labels", "DriverConfig", "Subpath")
+
+
+def bind_mount(setting: str, source: str, target: str, flags: str) -> Mount:
+    """One of HostConfig's ``Binds``, in its parts; every flag that an Engine may know.
+
+    Args:
+        setting: the setting's name, for errors.
+        source: a path or a volume's name; "" for an anonymous volume.
+        target: absolute path in the container.
+        flags: with commas between them.
+
+    Raises:
+        ConfigError: a source or target that Docker could not take.
+    """
+    known = {flag for flag in flags.split(",") if flag} - {"rw"}
+    if source:
+        return _volume_mount(setting, source, target, known)
+    return replace(_volume_mount(setting, "anonymous", target, known), source="")
+
+
+def bind_parts(setting: str, bind: str) -> tuple[str, str, str]:
+    """Source, target and flags of a bind string such as ``/srv/data:/data:ro``.
+
+    Raises:
+        ConfigError: it has other parts.
+    """
+    source, *rest = bind.split(":")
+    if not rest:
+        return "", source, ""
+    if len(rest) > 2:
+        raise ConfigError(setting, bind, 'use "source:target" or "source:target:mode"')
+    return source, rest[0], rest[1] if len(rest) > 1 else ""
+
+
+def spelled(keys: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Keys of Docker's API under the names that it has for them: it reads any case of letters."""
+    known = {name.lower(): name for name in names}
+    return {known.get(str(key).lower(), str(key)): value for key, value in keys.items()}
+
+
+def api_spelled(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A Mount object of Docker's API with its keys as the API spells them, and its type in full."""
+    mount = spelled(body, _API_KEYS)
+    mount["Type"] = str(mount.get("Type") or "volume").lower()
+    options = mount.get("VolumeOptions")
+    if isinstance(options, Mapping):
+        options = mount["VolumeOptions"] = spelled(options, _API_VOLUME_KEYS)
+        if isinstance(options.get("DriverConfig"), Mapping):
+            options["DriverConfig"] = spelled(options["DriverConfig"], ("Name", "Options"))
+    return mount
+
+
+def api_mount(setting: str, body: Mapping[str, Any]) -> Mount:
+    """A Mount object of Docker's API, of one of the kinds that `Mount` knows.
+
+    Raises:
+        ConfigError: a target that is no absolute path.
+    """
+    rest = {key: value for key, value in body.items() if key not in ("Type", "Source", "Target")}
+    options = dict(rest.pop("VolumeOptions", None) or {})
+    driver = options.pop("DriverConfig", None) or {}
+    target, kind = body.get("Target"), body.get("Type", "volume")
+    if not isinstance(target, str) or not target.startswith("/"):
+        raise ConfigError(setting, dict(body), "Target must be an absolute path")
+    flags = {"ro": rest.pop("ReadOnly", False), "nocopy": options.pop("NoCopy", False)}
+    labels = dict(options.pop("Labels", None) or {})
+    if kind == "bind":
+        rest.setdefault("BindOptions", {})  # no silent mkdir, see `mount_from`
+    return Mount(
+        kind=kind,
+        source=body.get("Source") or "",
+        target=posixpath.normpath(target),
+        flags=frozenset(flag for flag, wanted in flags.items() if wanted),
+        labels=labels,
+        driver=driver.get("Name"),
+        options=dict(driver.get("Options") or {}),
+        extra={**rest, **({"VolumeOptions": options} if options else {})},
     )
 
 

@@ -28,6 +28,7 @@ class Op(str, Enum):
 
     CLAIM_VOLUME = "claim volume"
     LOOK_AT_VOLUME = "look at volume"
+    LOOK_AT_LENDER = "look at the container"
     LOOK_AT_NETWORKS = "look at networks of"
     REMOVE = "remove"
     CREATE = "create"
@@ -39,7 +40,7 @@ class Op(str, Enum):
 #: Who has what carries a server's labels, and was not made for it.
 COPY = "somebody who ran an image that has the labels of this server"
 #: Steps that come before all others, and after which there is something new to plan with.
-LOOKS = frozenset({Op.CLAIM_VOLUME, Op.LOOK_AT_VOLUME, Op.LOOK_AT_NETWORKS})
+LOOKS = frozenset({Op.CLAIM_VOLUME, Op.LOOK_AT_VOLUME, Op.LOOK_AT_LENDER, Op.LOOK_AT_NETWORKS})
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,19 @@ class Holder:
 
 
 @dataclass(frozen=True)
+class Lender:
+    """A container whose mounts another one is to have as well.
+
+    Attributes:
+        labels: of the container; none where there is no such container.
+        volumes: names of the volumes that it mounts.
+    """
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Connections:
     """The networks that a container is to come back to.
 
@@ -95,7 +109,8 @@ class Desired:
         keep: a container may serve one start after another (``remove = False``).
         volumes: volumes to mount, which are made if they are missing → labels that they must not
             contradict where they exist.
-        past_us: likewise, of volumes that ``extra_host_config`` mounts: not ours to make.
+        past_us: volumes that further keys of the request mount: not ours to make.
+        lenders: ids or names of containers whose mounts are wanted (``volumes_from``).
     """
 
     server: ServerRef
@@ -104,7 +119,14 @@ class Desired:
     image: str = ""
     keep: bool = False
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    past_us: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    past_us: tuple[str, ...] = ()
+    lenders: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The labels that nothing may contradict of which nobody knows whose it is."""
+        key = self.server.key
+        return {naming.LABEL_HUB: key.hub, naming.LABEL_USER: key.user}
 
 
 @dataclass(frozen=True)
@@ -115,6 +137,7 @@ class Observed:
         instances: every container of the server, in any state.
         volumes: labels of the volumes that were claimed or looked at; of one that does not exist
             and is not ours to make, none.
+        lenders: the containers that lend their mounts, as far as they were looked at.
         holders: who had a name when it was tried.
         connections: of kept containers that were looked at, by id.
         useless: containers that cannot serve this start, by id → why.
@@ -125,6 +148,7 @@ class Observed:
 
     instances: Sequence[Instance] = ()
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    lenders: Mapping[str, Lender] = field(default_factory=dict)
     holders: Mapping[str, Holder] = field(default_factory=dict)
     connections: Mapping[str, Connections] = field(default_factory=dict)
     useless: Mapping[str, str] = field(default_factory=dict)
@@ -183,19 +207,7 @@ def plan_start(desired: Desired, observed: Observed) -> Plan:
     Raises:
         ForeignObject: a volume, or all names, belong to somebody else.
     """
-    for wanted in (desired.volumes, desired.past_us):
-        for volume, owner in wanted.items():
-            _refuse_strangers(volume, observed.volumes.get(volume, {}), owner)
-    looks = [
-        Step(op, volume, cause)
-        for op, wanted, cause in (
-            (Op.CLAIM_VOLUME, desired.volumes, "it may be missing, or somebody else's"),
-            (Op.LOOK_AT_VOLUME, desired.past_us, "it may be another Hub's"),
-        )
-        for volume in wanted
-        if volume not in observed.volumes
-        and (op is Op.CLAIM_VOLUME or volume not in desired.volumes)
-    ]
+    looks = _looks(desired, observed)
     removals, kept = [], None
     for one in observed.instances:
         if one.id in observed.stuck:
@@ -214,6 +226,35 @@ def plan_start(desired: Desired, observed: Observed) -> Plan:
             looks.append(Step(Op.LOOK_AT_NETWORKS, kept.id, "they may be gone since it ran"))
         last = [Step(Op.REUSE, kept.id, "kept from the last run and still as wanted")]
     return Plan((*looks, *removals, *last, Step(Op.START, "", "requested")))
+
+
+def _looks(desired: Desired, observed: Observed) -> list[Step]:
+    """What has to be known of all that is to be mounted; nobody else's is mounted.
+
+    Raises:
+        ForeignObject: a volume, or a container that lends its mounts, is somebody else's.
+    """
+    past_us = dict.fromkeys(desired.past_us, desired.own)
+    for name, lender in observed.lenders.items():
+        _refuse_strangers("container", name, lender.labels, desired.own)
+        past_us |= dict.fromkeys(lender.volumes, desired.own)
+    for wanted in (desired.volumes, past_us):
+        for volume, owner in wanted.items():
+            _refuse_strangers("volume", volume, observed.volumes.get(volume, {}), owner)
+    unknown = [name for name in desired.lenders if name not in observed.lenders]
+    return [
+        *(
+            Step(Op.CLAIM_VOLUME, volume, "it may be missing, or somebody else's")
+            for volume in desired.volumes
+            if volume not in observed.volumes
+        ),
+        *(
+            Step(Op.LOOK_AT_VOLUME, volume, "it may be somebody else's")
+            for volume in past_us
+            if volume not in observed.volumes and volume not in desired.volumes
+        ),
+        *(Step(Op.LOOK_AT_LENDER, name, "it may be somebody else's") for name in unknown),
+    ]
 
 
 def _why_not_reuse(one: Instance, desired: Desired, observed: Observed) -> tuple[str, bool]:
@@ -300,14 +341,16 @@ def describe_owner(labels: Mapping[str, str]) -> str:
     return f"server {key.server!r} of user {key.user!r} of the Hub {key.hub!r}"
 
 
-def _refuse_strangers(name: str, labels: Mapping[str, str], owner: Mapping[str, str]) -> None:
+def _refuse_strangers(
+    kind: str, name: str, labels: Mapping[str, str], owner: Mapping[str, str]
+) -> None:
     for label, value in owner.items():
         if labels.get(label, value) != value:
-            hint = _volume_hint(label, labels[label])
-            raise ForeignObject("volume", name, describe_owner(labels), hint)
+            hint = _hint(label, labels[label])
+            raise ForeignObject(kind, name, describe_owner(labels), hint)
 
 
-def _volume_hint(label: str, value: str) -> str:
+def _hint(label: str, value: str) -> str:
     if label == naming.LABEL_HUB:
         return (
             f"if that Hub is this one, set c.DockerNamedSpawner.hub_id = {value!r}; if not, set "

@@ -287,3 +287,8 @@ def volumes_of(host_config: Mapping[str, Any]) -> set[str]:
         if mount.get("Type") == "volume"
     ]
     return {name for name in (*binds, *mounts) if name and not name.startswith(("/", "~"))}
+
+
+def lenders_of(host_config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The containers, by name or id, whose mounts keys of HostConfig ask for."""
+    return tuple(str(entry).partition(":")[0] for entry in host_config.get("VolumesFrom") or ())

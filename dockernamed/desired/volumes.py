@@ -8,14 +8,27 @@ given to a second one.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from .. import naming, templates
-from ..errors import ConfigError
-from .mounts import Mount, check_targets, mount_from, volume_mounts
+from ..errors import ConfigError, ForeignObject
+from .mounts import (
+    Mount,
+    api_mount,
+    bind_mount,
+    bind_parts,
+    check_targets,
+    mount_from,
+    volume_mounts,
+)
 
+T = TypeVar("T")
+
+#: The setting with further arguments, among them mounts.
+FURTHER = "extra_host_config"
 #: What the server's own volume is remembered under; the others go by their path.
 OWN = "server_volume"
 
@@ -85,6 +98,8 @@ def requested_volumes(
     volumes: Mapping[str, Any] | None = None,
     read_only_volumes: Mapping[str, Any] | None = None,
     mounts: Sequence[Mapping[str, Any]] = (),
+    binds: Sequence[str] = (),
+    api_mounts: Sequence[Mapping[str, Any]] = (),
     chosen: Mapping[str, str] | None = None,
 ) -> RequestedVolumes:
     """Read the settings about files, and expand their templates.
@@ -95,6 +110,8 @@ def requested_volumes(
         volumes: see above.
         read_only_volumes: see above.
         mounts: see above.
+        binds: those of ``extra_host_config``, whose templates are expanded in passing.
+        api_mounts: likewise, Mount objects of Docker's API.
         chosen: template → the part of the user's choice that put it into one of these settings.
 
     Raises:
@@ -113,6 +130,8 @@ def requested_volumes(
             *reader.volumes("volumes", volumes or {}, read_only=False),
             *reader.volumes("read_only_volumes", read_only_volumes or {}, read_only=True),
             *map(reader.mount, mounts),
+            *map(reader.bind, binds),
+            *map(reader.api_mount, api_mounts),
         ),
     )
 
@@ -138,6 +157,7 @@ def plan_volumes(
 
     Raises:
         ConfigError: two mounts are at one path.
+        ForeignObject: another user of the Hub is remembered to have a volume that is asked for.
     """
     planner = _Planner(key, remembered, taken, elsewhere)
     mounts = [planner.named(one, one.mount.target) for one in requested.mounts]
@@ -190,18 +210,34 @@ class _Planner:
         mount = requested.mount
         if not requested.is_named_volume:
             return mount
-        name, whose = mount.source, {naming.LABEL_HUB: self.key.hub}
-        labels = whose
+        name, labels = mount.source, {naming.LABEL_HUB: self.key.hub}
         if requested.chosen:
             # Another choice has another volume there, and is remembered beside this one.
             place = f"{place} ({requested.chosen})"
         if requested.identity:
             name, labels = self._own_name(requested, place)
             # A remembered volume may have been made under this server's or user's earlier name.
-            whose = whose if place in self.remembered else labels
+            whose: Mapping[str, str] = labels
+            if place in self.remembered:
+                whose = {naming.LABEL_HUB: self.key.hub}
             self.kept[place] = name
+        else:
+            whose = self._whose(requested)
         self.owners[name] = whose
         return replace(mount, source=name, labels={**mount.labels, **labels})
+
+    def _whose(self, requested: RequestedMount) -> dict[str, str]:
+        """What the labels of a volume that is for everybody must not contradict.
+
+        Labels may name its user by an earlier name: the Hub remembers who has it now.
+        """
+        name, hub = requested.mount.source, {naming.LABEL_HUB: self.key.hub}
+        if name in self.remembered.values():
+            return hub
+        if name in self.elsewhere:
+            hint = f"name another volume in {requested.setting}: this one is a user's own"
+            raise ForeignObject("volume", name, "another user of this Hub", hint)
+        return hub if name in self.taken else {**hub, naming.LABEL_USER: self.key.user}
 
     def _own_name(self, requested: RequestedMount, place: str) -> tuple[str, dict[str, str]]:
         """Name and labels of a volume that is not for all servers of the Hub."""
@@ -237,15 +273,22 @@ class _Reader:
     def __init__(self, namespace: Mapping[str, str], chosen: Mapping[str, str]) -> None:
         self._namespace, self._chosen = namespace, chosen
 
-    def requested(self, setting: str, template: str, mount: Mount) -> RequestedMount:
-        """A mount with what its name's template says of it."""
+    def requested(
+        self, setting: str, template: str, mount: Mount, *, in_passing: bool = False, text: str = ""
+    ) -> RequestedMount:
+        """A mount with what its name's template says of it; ``text`` is what that stands in."""
         if mount.kind != "volume" or not template:
             return RequestedMount(setting, mount)
-        parts = templates.identity_in(template, field=setting)
-        chosen = self._chosen.get(template, "")
-        if "imagename" in templates.fields_in(template, field=setting):
+        pieces = (
+            templates.pieces_in_passing(template, setting, self._namespace)
+            if in_passing
+            else templates.pieces(template, setting)
+        )
+        fields = frozenset(name for _, name in pieces)
+        chosen = self._chosen.get(template, "") or self._chosen.get(text, "")
+        if "imagename" in fields:
             chosen = f"{chosen} image {self._namespace['imagename']}".strip()
-        return RequestedMount(setting, mount, parts, chosen)
+        return RequestedMount(setting, mount, templates.identity_in(fields), chosen)
 
     def volumes(
         self, setting: str, volumes: Mapping[str, Any], *, read_only: bool
@@ -253,9 +296,9 @@ class _Reader:
         """The form of ``volumes``: source → target."""
         for template, value in volumes.items():
             target = templates.expand_all(value, self._namespace, field=setting)
-            # Host directories have no labels to check: the path itself must tell servers apart.
-            is_path = template.startswith(("/", "~"))
-            source = templates.expand(template, self._namespace, field=setting, distinct=is_path)
+            source = self._source(
+                template, partial(templates.expand, namespace=self._namespace, field=setting)
+            )
             for mount in volume_mounts(setting, {source: target}, read_only=read_only):
                 yield self.requested(setting, template, mount)
 
@@ -264,8 +307,49 @@ class _Reader:
         if not isinstance(value, Mapping):
             raise ConfigError("mounts", value, "use a dict with type, source and target")
         template = value.get("source") or ""
-        rest = {name: item for name, item in value.items() if name != "source"}
-        mount = mount_from("mounts", templates.expand_all(rest, self._namespace, field="mounts"))
+        expand = partial(templates.expand_all, namespace=self._namespace, field="mounts")
+        # What a driver's options name has no labels to check either.
+        made = {
+            name: expand(item, distinct=name == "driver_config")
+            for name, item in value.items()
+            if name != "source"
+        }
+        mount = mount_from("mounts", made)
         distinct = mount.kind != "volume" or not template
         source = templates.expand(template, self._namespace, field="mounts", distinct=distinct)
         return self.requested("mounts", template, replace(mount, source=source))
+
+    def bind(self, text: str) -> RequestedMount:
+        """One of ``Binds``."""
+        template, target, flags = bind_parts(FURTHER, text)
+        source = self._source(template, self._in_passing)
+        mount = bind_mount(FURTHER, source, *map(self._in_passing, (target, flags)))
+        return self.requested(FURTHER, template, mount, in_passing=True, text=text)
+
+    def api_mount(self, body: Mapping[str, Any]) -> RequestedMount:
+        """One of HostConfig's ``Mounts``."""
+        template = body.get("Source") or ""
+        volume = body.get("Type", "volume") == "volume"
+        self._in_passing(_paths_of(body), distinct=True)
+        source = self._in_passing(template, distinct=not volume)
+        mount = api_mount(FURTHER, {**self._in_passing(dict(body)), "Source": source})
+        return self.requested(FURTHER, template, mount, in_passing=True)
+
+    @staticmethod
+    def _source(template: str, expand: Callable[..., str]) -> str:
+        """A volume's name or a path; of a path, the text itself must tell servers apart.
+
+        Directories of the host have no labels to check.
+        """
+        source = expand(template)
+        return expand(template, distinct=True) if source.startswith(("/", "~")) else source
+
+    def _in_passing(self, value: T, *, distinct: bool = False) -> T:
+        expand = partial(templates.expand_all, field=FURTHER, in_passing=True)
+        return expand(value, self._namespace, distinct=distinct)
+
+
+def _paths_of(body: Mapping[str, Any]) -> list[Any]:
+    """What a Mount object of Docker's API says about where in a volume, or in a driver's store."""
+    options = body.get("VolumeOptions") or {}
+    return [options.get("Subpath"), options.get("DriverConfig")]

@@ -21,8 +21,10 @@ from ..lifecycle.runtime import Runtime
 from ..options.unread import OURS
 from ..timeouts import within
 from . import handlers, identity
+from .bodies import limit_bodies
 from .config_check import check_config
 from .config_types import Fault, literal
+from .log_text import write_plain_text
 from .ownership import servers_of
 from .user_deletion import refuse_while_servers_run
 
@@ -61,6 +63,8 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     # This runs when the Hub's start first awaits something: by then its configuration is read.
     if not issubclass(app.spawner_class, ours) or app.show_config or app.show_config_json:
         return
+    limit_bodies()
+    write_plain_text(app.log)
     settings = _checked(app, ours)
     hub_id = settings.hub_id or _hub_id(app)
     runtime = settings.runtime(hub_id)
@@ -101,6 +105,8 @@ def _checked(app: JupyterHub, ours: type[DockerNamedSpawner]) -> Any:
         _end(app, findings.fatal)
     for line in findings.unread:
         app.log.warning("This line of the configuration has no effect: %s", line)
+    for note in findings.notes:
+        app.log.warning("The way to the Engine: %s", note)
     return findings.settings
 
 

@@ -21,10 +21,11 @@ from .. import naming, templates
 from ..desired.mounts import check_targets
 from ..desired.network import check_reachable
 from ..desired.proof import checked_readiness
-from ..desired.volumes import RequestedMount, RequestedVolumes, requested_volumes
+from ..desired.volumes import RequestedVolumes, requested_volumes
 from ..engine.connection import route_to
-from ..engine.sdk_kwargs import create_config, host_config
+from ..engine.trust import ENVIRONMENT
 from ..errors import ConfigError, TemplateError
+from ..lifecycle.further import AT_CREATE, further
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
 from . import hardening_check, quota_check
@@ -57,11 +58,13 @@ class Findings:
         settings: a spawner without a user, made of all lines of the right types.
         faults: lines that cannot work.
         unread: lines that nobody reads, as sentences.
+        notes: what is allowed, but should be known, as sentences.
     """
 
     settings: Any
     faults: list[Fault]
     unread: list[str]
+    notes: list[str]
 
     @property
     def fatal(self) -> list[str]:
@@ -90,7 +93,8 @@ def check_config(
     errors = _errors(settings, _fields(settings, only_our_fields), hub)
     faults = [*wrong.values(), *(_fault(error, known, settings) for error in errors)]
     sections = {name: names_in(config, name) for name in config if isinstance(config[name], Config)}
-    return Findings(settings, faults, list(unread_lines(sections, read, settable)))
+    unread = list(unread_lines(sections, read, settable))
+    return Findings(settings, faults, unread, _engine_notes(settings))
 
 
 def _fields(settings: Any, only_ours: bool) -> Mapping[str, str]:
@@ -134,6 +138,8 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
 def _fault(error: ConfigError, known: Mapping[str, Configured], settings: Any) -> Fault:
     """An error as the line that it is about."""
     name = error.field.partition("[")[0].partition(" ")[0]
+    if name in ENVIRONMENT:
+        return Fault(name, literal(error.value), error.hint)
     if "." in name:
         return Fault(f"c.{name}", literal(error.value), error.hint)
     section = known[name].section if name in known else OURS
@@ -174,13 +180,18 @@ def _template(name: str, settings: Any, fields: Mapping[str, str]) -> None:
 
 def _arguments(name: str, settings: Any, fields: Mapping[str, str]) -> None:
     value = getattr(settings, name)
-    if not callable(value):
-        read = create_config if name == "extra_create_kwargs" else host_config
-        read(templates.expand_all(value, fields, field=name, in_passing=True))
+    if callable(value):
+        return
+    found = further(*((value, {}) if name == AT_CREATE else ({}, value)), fields)
+    _check_names(name, requested_volumes(fields, binds=found.binds, api_mounts=found.mounts))
 
 
 def _files(name: str, settings: Any, fields: Mapping[str, str]) -> None:
-    for one in _all(requested_volumes(fields, **{name: getattr(settings, name)})):
+    _check_names(name, requested_volumes(fields, **{name: getattr(settings, name)}))
+
+
+def _check_names(name: str, requested: RequestedVolumes) -> None:
+    for one in requested.all:
         if one.is_named_volume and not _VOLUME_NAME.fullmatch(one.mount.source):
             hint = "a volume's name is two or more of a-z, A-Z, 0-9, '_', '.' and '-', the first "
             raise ConfigError(name, one.mount.source, f"{hint}a letter or digit")
@@ -193,10 +204,6 @@ def _targets(settings: Any, fields: Mapping[str, str]) -> None:
     except ConfigError:
         return  # told by `_files`
     check_targets([one.mount for one in requested.mounts])
-
-
-def _all(requested: RequestedVolumes) -> list[RequestedMount]:
-    return [*([requested.server_volume] if requested.server_volume else ()), *requested.mounts]
 
 
 def _host_ip(settings: Any, fields: Mapping[str, str]) -> None:
@@ -228,11 +235,23 @@ def _form_template(settings: Any, fields: Mapping[str, str]) -> None:
 
 
 def _engine(settings: Any, fields: Mapping[str, str]) -> None:
-    """The environment's own word, such as DOCKER_HOST, is no line of the configuration."""
-    if settings.client_kwargs or settings.tls_config:
-        connection = settings.connection()
+    """An address in DOCKER_HOST that leads nowhere is waited for: it is no line of the
+    configuration. What the environment says of a way that is not to be trusted ends the Hub.
+    """
+    connection = settings.connection()
+    try:
         route_to(connection)
         float(connection.deadline)
+    except ConfigError as error:
+        if settings.client_kwargs or settings.tls_config or error.field in ENVIRONMENT:
+            raise
+
+
+def _engine_notes(settings: Any) -> list[str]:
+    try:
+        return list(route_to(settings.connection()).notes)
+    except ConfigError:
+        return []  # told by `_engine`
 
 
 def _hub(hub: Any, settings: Any, fields: Mapping[str, str]) -> None:

@@ -214,7 +214,7 @@ def seconds_to_wait(settings: object) -> int:
     """
     hub = getattr(getattr(settings, "user", None), "settings", None) or {}
     low, high = hub.get("spawn_throttle_retry_range", (30, 60))
-    return max(1, round(random.uniform(low, high)))  # spreads requests, no secret
+    return max(1, round(random.uniform(low, high)))  # noqa: S311  # no secret
 
 
 def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[str, ...]) -> str:

@@ -1,7 +1,7 @@
 """Which images a user may choose, and when they are pulled: the settings, read.
 
 `AllowedImages.resolve` returns a reference that the admin wrote (or, with ``"*"``, one that is
-well formed) or raises `OptionsError`, whatever type of thing was sent.
+well formed and no id of an image) or raises `OptionsError`, whatever type of thing was sent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import ConfigError, ImageError, OptionsError
-from .reference import parse
+from .reference import may_be_id, parse
 
 
 class AllowedImages:
@@ -25,7 +25,7 @@ class AllowedImages:
 
     Attributes:
         images: choice → reference, in the admin's order; empty for ``"*"``.
-        wildcard: any well-formed reference is accepted.
+        wildcard: any well-formed reference is accepted that cannot be the id of an image.
         aliased: choices are names of their own, not references.
 
     Raises:
@@ -59,10 +59,7 @@ class AllowedImages:
         if not isinstance(choice, str) or not choice:
             raise OptionsError("image", choice, "expected a non-empty string", counted)
         if self.wildcard:
-            try:
-                return str(parse(choice))
-            except ImageError as error:
-                raise OptionsError("image", choice, error.message) from None
+            return _named(choice)
         if choice in self.images:
             return self.images[choice]
         same = None if self.aliased else self._same_image(choice)
@@ -77,6 +74,18 @@ class AllowedImages:
             return None
         listed = (image for image in self.images.values() if parse(image).canonical == wanted)
         return next(listed, None)
+
+
+def _named(choice: str) -> str:
+    """Any reference that cannot be the id of an image, which may be of somebody else."""
+    try:
+        image = str(parse(choice))
+    except ImageError as error:
+        raise OptionsError("image", choice, error.message) from None
+    if may_be_id(choice):
+        hint = "it could be the id of an image: name repository and tag, such as 'lab:latest'"
+        raise OptionsError("image", choice, hint)
+    return image
 
 
 def _read_setting(setting: Any) -> dict[str, str]:

@@ -7,7 +7,9 @@ Guarantees, held by property tests:
   for both: ``lab``, ``lab:latest`` and ``docker.io/library/lab`` are one.
 - `REFERENCE` matches the whole of a text exactly when `parse` accepts it.
 - `same_image(ref)` matches exactly the references that Docker would pull the same image for.
-- A text that matches `slot(before, after)` makes a reference when put between the two.
+- A text that matches `slot(before, after)` makes a reference when put between the two, of the
+  registry that they name, and not the id of an image.
+- `NAMED` matches the references among all texts that no Engine could take for the id of an image.
 
 The patterns are for a JSON Schema and a form's fields. They are written in what Python and
 ECMAScript (JSON Schema, HTML) have in common, to be matched against whole texts.
@@ -38,6 +40,10 @@ _NAME = rf"{_NO_ID}(?:{_REGISTRY}|{_NO_REGISTRY}){_PATH}{_NOT_TOO_LONG}"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})"
 REFERENCE = rf"{_NAME}(?::{_TAG})?(?:@{_DIGEST})?"
+# An Engine takes the first digits of an id for the image, whoever it is of.
+_ID = r"(?:sha256:)?[0-9a-f]{1,64}"
+_END = r"(?![\s\S])"
+NAMED = rf"(?!{_ID}{_END}){REFERENCE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,11 @@ def _check_digest(text: str, digest: str) -> None:
         raise _wrong(text, f"{hint}, unlike {digest!r}")
 
 
+def may_be_id(text: str) -> bool:
+    """Whether an Engine could take a reference for the id of an image, or for its first digits."""
+    return re.fullmatch(_ID, text) is not None
+
+
 def _wrong(text: str, why: str) -> ImageError:
     return ImageError(text, f"not an image reference: {why}")
 
@@ -189,22 +200,27 @@ def slot(before: str, after: str) -> tuple[str, int]:
     """What may be filled in between two parts of a reference: a pattern and a length.
 
     A tag after ``repo:``; a path after ``registry/``, with a tag where nothing follows; a whole
-    name or reference where nothing goes before; in the middle of a word, letters and digits.
+    reference where there is nothing around it; in the middle of a word, letters and digits. It
+    never makes a registry, or an id, of what is around it.
 
     Args:
         before: the part before ``{value}``, such as ``quay.io/lab/``.
         after: the part after it, such as ``:latest``.
 
     Raises:
-        ImageError: no text makes these two a reference.
+        ImageError: no text makes these two a reference, or it would be a part of the registry's
+            name or of an id.
     """
     if not before and not after:
-        return REFERENCE, 1024
+        return NAMED, 1024
+    whole = f"{before}{{value}}{after}"
     sample = f"sha256:{'0' * 64}" if before.endswith("@") else "a"
     try:
         parse(f"{before}{sample}{after}")
     except ImageError as error:
-        raise ImageError(f"{before}{{value}}{after}", error.message) from None
+        raise ImageError(whole, error.message) from None
+    if before.startswith("sha256:"):
+        raise ImageError(whole, "what is filled in would be a part of the id of an image")
     if before.endswith("@") and not after:
         return _DIGEST, 1024
     room = MAX_REPOSITORY - len(before) - len(after)
@@ -214,4 +230,17 @@ def slot(before: str, after: str) -> tuple[str, int]:
         return rf"{_PATH}(?::{_TAG})?", room
     if before.endswith("/") and after.startswith((":", "@", "/")):
         return _PATH, room
-    return r"[a-z0-9]+(?:-[a-z0-9]+)*", min(room, 64)
+    return f"{_never(before, after, whole)}[a-z0-9]+(?:-[a-z0-9]+)*", min(room, 64)
+
+
+def _never(before: str, after: str, whole: str) -> str:
+    """A pattern that forbids the words that would make a registry or an id of their name."""
+    first, slash, _ = after.partition("/")
+    if "/" in before:
+        return ""
+    if slash:
+        if re.search("[.:]", before + first):
+            raise ImageError(whole, "what is filled in would be a part of the registry's name")
+        local = re.fullmatch(f"{re.escape(before)}(.+){re.escape(first)}", "localhost")
+        return f"(?!{local[1]}{_END})" if local else ""
+    return f"(?![0-9a-f]+{_END})" if re.fullmatch("[0-9a-f]*", before + after) else ""

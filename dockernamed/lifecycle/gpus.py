@@ -11,7 +11,7 @@ from ..backends.observed import name_in
 from ..desired.gpus import ids_in, names_to_ask_for
 from ..desired.plan import describe_owner
 from ..engine.client import Engine
-from ..errors import NotFound
+from ..errors import BadRequest, NotFound
 
 #: Of a container that has its GPUs, or is about to start with them.
 _HOLDING = frozenset({"created", "running", "paused", "restarting"})
@@ -36,8 +36,15 @@ class Gpus:
             configured: the setting ``gpu_devices``; empty: all that the Engine tells of.
         """
         if self._info is None or self._info[0] <= time.monotonic():
-            self._info = time.monotonic() + self._keeps, await self._engine.info()
+            self._info = time.monotonic() + self._keeps, await self._ask()
         return names_to_ask_for(configured, self._info[1])
+
+    async def _ask(self) -> Mapping[str, Any]:
+        try:
+            return await self._engine.info()
+        except (BadRequest, NotFound):
+            # As a proxy before the Engine answers that does not let it be asked: a list will do.
+            return {}
 
     async def held(self, server: naming.Key) -> dict[str, str]:
         """Id → whose container has the GPU, in words, but for containers of one server.

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from traitlets import TraitError
@@ -25,9 +25,11 @@ from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
 from ..desired.unsafe import Judge
 from ..desired.volumes import RequestedVolumes, requested_volumes
-from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError
+from ..options.chooser import TEMPLATES
+from ..options.overrides import with_names_shielded
 from ..settings import DockerNamedSettings
+from .further import AT_CREATE, FOR_HOST, Further, further
 from .hardened import hardening_of, refuse_unsafe
 from .runtime import Runtime
 
@@ -69,7 +71,10 @@ class SettingsResolver:
         Raises:
             ConfigError: a setting cannot work; a template's field is unknown (TemplateError).
         """
-        settings, gpu_count = self._settings, await self._gpu_count()
+        settings = self._settings
+        arguments = further(
+            await self._arguments(AT_CREATE), await self._arguments(FOR_HOST), self._namespace
+        )
         resolved = ResolvedSettings(
             key=self._key,
             names=self.names(),
@@ -79,7 +84,7 @@ class SettingsResolver:
             cmd=tuple(settings.cmd) if settings.cmd else None,
             args=tuple(args),
             notebook_dir=self._expanded("notebook_dir", settings.notebook_dir or ""),
-            volumes=self._volumes(),
+            volumes=self._volumes(arguments),
             mem_limit=await self._limit("mem_limit"),
             mem_guarantee=settings.mem_guarantee,
             cpu_limit=await self._limit("cpu_limit"),
@@ -87,9 +92,9 @@ class SettingsResolver:
             uid=await self._number("uid"),
             gid=await self._number("gid"),
             groups=await self._groups(),
-            gpu_count=gpu_count,
-            config=create_config(await self._arguments("extra_create_kwargs")),
-            host_config=await self._host_config(gpu_count),
+            gpu_count=await self._gpu_count(arguments.host_config),
+            config=arguments.config,
+            host_config=arguments.host_config,
             hardening=await self._hardening(),
         )
         await self._refuse_unsafe(resolved)
@@ -179,10 +184,11 @@ class SettingsResolver:
         return Access("ip" if internal else "published", remote or "127.0.0.1")
 
     def _publish_ip(self) -> str:
-        fallback = "127.0.0.1" if self._runtime.engine_is_local else "0.0.0.0"
+        everywhere = "0.0.0.0"  # noqa: S104  (of another host, whose addresses nobody knows here)
+        fallback = "127.0.0.1" if self._runtime.engine_is_local else everywhere
         return self._settings.host_ip or fallback
 
-    def _volumes(self) -> RequestedVolumes:
+    def _volumes(self, arguments: Further) -> RequestedVolumes:
         settings = self._settings
         return requested_volumes(
             self._namespace,
@@ -190,6 +196,8 @@ class SettingsResolver:
             volumes=settings.volumes,
             read_only_volumes=settings.read_only_volumes,
             mounts=tuple(settings.mounts),
+            binds=arguments.binds,
+            api_mounts=arguments.mounts,
             chosen=self._chosen,
         )
 
@@ -220,28 +228,25 @@ class SettingsResolver:
             raise ConfigError(setting, value, hint)
         return number
 
-    async def _gpu_count(self) -> int:
-        value = await evaluated(self._settings.gpus, self._settings)
-        if value is None:
-            return 0
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise ConfigError("gpus", value, "use a whole number that is not negative, such as 1")
-        return value
-
-    async def _host_config(self, gpu_count: int) -> dict[str, Any]:
-        """The admin's keys of HostConfig."""
-        found = host_config(await self._arguments("extra_host_config"))
-        if gpu_count:
-            check_alone(found, "gpus", gpu_count)
+    async def _gpu_count(self, extra: Mapping[str, Any]) -> int:
+        """How many GPUs the server gets; ``extra`` are the admin's own keys of HostConfig."""
+        count = await evaluated(self._settings.gpus, self._settings) or 0
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ConfigError("gpus", count, "use a whole number that is not negative, such as 1")
+        if count:
+            check_alone(extra, "gpus", count)
         elif self._settings.gpu_devices:
-            check_alone(found, "gpu_devices", self._settings.gpu_devices)
-        return found
+            check_alone(extra, "gpu_devices", self._settings.gpu_devices)
+        return count
 
     async def _arguments(self, setting: str) -> Mapping[str, Any]:
         """One of the settings with docker-py's arguments; a callable's None means none."""
-        value = await evaluated(getattr(self._settings, setting), self._settings)
-        arguments: Mapping[str, Any] = {} if value is None else value
-        return templates.expand_all(arguments, self._namespace, field=setting, in_passing=True)
+        given = getattr(self._settings, setting)
+        value = await evaluated(given, self._settings)
+        if callable(given):
+            names = (self._key.user, self._key.server)
+            value = with_names_shielded(setting, value, names, TEMPLATES)
+        return {} if value is None else cast("Mapping[str, Any]", value)
 
     def _expanded(self, setting: str, value: T) -> T:
         return templates.expand_all(value, self._namespace, field=setting)

@@ -42,9 +42,17 @@ TEMPLATED = frozenset(
     }
 )
 #: Settings that name volumes. A name that was chosen is another one than the setting's.
-OF_VOLUMES = frozenset({"mounts", "read_only_volumes", "server_volume", "volumes"})
+OF_VOLUMES = frozenset(
+    {
+        *("mounts", "read_only_volumes", "server_volume", "volumes"),
+        *("extra_create_kwargs", "extra_host_config"),
+    }
+)
 #: Settings with texts that programs read: only names of fields are expanded there.
 TEMPLATED_IN_PASSING = frozenset({"extra_create_kwargs", "extra_host_config"})
+
+#: Both, without what else an override may name.
+TEMPLATES = OverridableSettings(frozenset(), TEMPLATED, TEMPLATED_IN_PASSING)
 
 #: Gives the references of the images on the Engine.
 ListImages = Callable[[], Awaitable[Iterable[str]]]
@@ -174,10 +182,10 @@ class Chooser:
         self, layer: Layer, name: str, value: Any, aliases: Mapping[Any, Any]
     ) -> Any:
         """Set one setting; returns the value that the layer gave."""
-        value = await evaluated(value, self._spawner)
+        value = await self._evaluated(name, value)
         current = getattr(self._spawner, name)
         if isinstance(value, Mapping):
-            current = await evaluated(current, self._spawner)
+            current = await self._evaluated(name, current)
         if name == "image" and not layer.field:
             value = _aliased(value, aliases)
         try:
@@ -185,6 +193,14 @@ class Chooser:
         except (TraitError, ValueError, TypeError) as error:
             raise layer.refused(name, value, str(error)) from error
         return value
+
+    async def _evaluated(self, setting: str, value: Any) -> Any:
+        """A setting's value, or what its callable returns."""
+        if not callable(value):
+            return value
+        names = (self._spawner.user.name, self._spawner.name)
+        made = await evaluated(value, self._spawner)
+        return overrides.with_names_shielded(setting, made, names, TEMPLATES)
 
     async def _presence(self) -> Presence:
         if self._list_images is None:

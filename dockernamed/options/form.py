@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from ..errors import ImageError
-from ..images.reference import REFERENCE, parse
+from ..images.reference import NAMED, parse
 from .overrides import OVERRIDE_ALIAS, plain
 from .profile_config import form_field
 from .profiles import UNLISTED, Number, Option, Profile, Unlisted
@@ -191,7 +191,7 @@ class _View:
         choices.pop(default, None)
         name = labels.get(default) or default or default_image
         return {
-            "pattern": REFERENCE if menu.images.wildcard else "",
+            "pattern": NAMED if menu.images.wildcard else "",
             "value": "" if value == default else value,
             "default": self._words(name, {"image": default_image}),
             "choices": [

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from ..errors import ConfigError, DockerNamedError, OptionsError
-from ..templates import shielded
+from ..templates import doubled, shielded
 from .kubernetes import KUBERNETES
 
 OVERRIDE = "spawner_override"
@@ -24,6 +24,7 @@ OVERRIDE_ALIAS = "kubespawner_override"
 #: Settings that cannot differ between the servers of one Hub.
 HUB_WIDE = frozenset(
     {
+        "allow_insecure_engine",
         "allowed_registries",
         "client_kwargs",
         "gpu_devices",
@@ -278,7 +279,7 @@ def filled(
     result = {}
     for name, part in override.items():
         if name in overridable.templates:
-            result[name] = _fill(part, value, _TEMPLATE_PLACEHOLDER, _doubled)
+            result[name] = _fill(part, value, _TEMPLATE_PLACEHOLDER, doubled)
         elif name in overridable.in_passing:
             result[name] = _fill(part, value, _TEMPLATE_PLACEHOLDER, shielded)
         else:
@@ -286,8 +287,38 @@ def filled(
     return result
 
 
-def _doubled(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
+def with_names_shielded(
+    setting: str, value: object, names: Iterable[str], overridable: OverridableSettings
+) -> object:
+    """What a callable of the admin's returned, in which names of users are no templates.
+
+    A callable may put the user's name itself into a path. Of a user called ``{servername}`` that
+    would be read as the field.
+
+    Args:
+        setting: whose value it is.
+        value: what the callable returned.
+        names: those of the user and the server.
+        overridable: which settings are templates.
+    """
+    shield = doubled if setting in overridable.templates else shielded
+    if setting not in overridable.templates | overridable.in_passing:
+        return value
+    odd = [name for name in names if shield(name) != name]
+    if not odd:
+        return value
+    pattern = re.compile("|".join(map(re.escape, odd)))
+    return _replaced(value, lambda text: pattern.sub(lambda match: shield(match[0]), text))
+
+
+def _replaced(part: object, change: Callable[[str], object]) -> object:
+    if isinstance(part, str):
+        return change(part)
+    if isinstance(part, Mapping):
+        return {_replaced(key, change): _replaced(inner, change) for key, inner in part.items()}
+    if isinstance(part, (list, tuple, set)):
+        return type(part)(_replaced(inner, change) for inner in part)
+    return part
 
 
 def _fill(
@@ -296,20 +327,15 @@ def _fill(
     pattern: re.Pattern[str],
     as_typed: Callable[[str], str],
 ) -> object:
-    if isinstance(part, str):
+    text = as_typed(value if isinstance(value, str) else plain(value))
+    signs = {"{{": "{", "}}": "}", "{value}": text}
+
+    def fill(part: str) -> object:
         if part == "{value}" and not isinstance(value, str):
             return value
-        text = as_typed(value if isinstance(value, str) else plain(value))
-        signs = {"{{": "{", "}}": "}", "{value}": text}
         return pattern.sub(lambda match: signs[match[0]], part)
-    if isinstance(part, Mapping):
-        return {
-            _fill(key, value, pattern, as_typed): _fill(inner, value, pattern, as_typed)
-            for key, inner in part.items()
-        }
-    if isinstance(part, (list, tuple, set)):
-        return type(part)(_fill(inner, value, pattern, as_typed) for inner in part)
-    return part
+
+    return _replaced(part, fill)
 
 
 def plain(number: int | float) -> str:

@@ -16,7 +16,7 @@ from slugify import slugify
 
 from ..errors import ConfigError, ImageError
 from ..images.reference import slot
-from . import overrides
+from . import overrides, places
 from .overrides import OVERRIDE, OVERRIDE_ALIAS, OverridableSettings
 from .profiles import (
     EVERYBODY,
@@ -337,6 +337,9 @@ def _unlisted(
         rules.append(rule)
     if not _flag(entry, "enabled", where):
         return None
+    places.check(override, pattern, where)
+    if any(places.placed(override)):
+        rules.append(places.PART)
     return Unlisted(
         display_name=_text(entry, "display_name", where),
         display_name_in_choices=_text(entry, "display_name_in_choices", where) or "Other...",
@@ -375,6 +378,7 @@ def _number(entry: Mapping[str, object], where: str, overridable: OverridableSet
     _known(entry, where, NUMBER_KEYS)
     override = overrides.read(entry, where, overridable)
     overrides.check_placeholders(override, where)
+    places.check_number(override, where)
     bounds = {name: _amount(entry.get(name), f"{where}[{name!r}]") for name in ("min", "max")}
     step = _amount(entry["step"], f"{where}['step']") if entry.get("step") is not None else None
     if bounds["min"] > bounds["max"] or (step is not None and step <= 0):

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from .overrides import plain
+from .places import PART, PART_IN_WORDS
 
 UNLISTED = "--unlisted-choice"
 #: What a form's list sends for "Other…": KubeSpawner's own form, and jupyterhub-fancy-profiles.
@@ -106,7 +107,8 @@ class Unlisted:
             return "expected text: half of a character is no character"
         for rule in self.rules:
             if not rule.fullmatch(value):
-                return self.message or f"the whole value must match {rule.pattern}"
+                words = f"the whole value must match {rule.pattern}"
+                return self.message or (PART_IN_WORDS if rule is PART else words)
         return ""
 
 

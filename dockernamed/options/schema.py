@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..images.reference import REFERENCE, parse, same_image
+from ..images.reference import NAMED, parse, same_image
 from .profiles import MAX_STEPS, UNLISTED, Number, Option, Profile, Unlisted
 from .user_options import IMAGE, PROFILE, Menu
 
@@ -103,7 +103,7 @@ def _text(unlisted: Unlisted, title: str) -> Schema:
 def _image(menu: Menu) -> Schema:
     made: Schema = {"title": "Image", "type": "string"}
     if menu.images.wildcard:
-        return made | {"pattern": whole(REFERENCE)}
+        return made | {"pattern": whole(NAMED)}
     listed = [
         {"const": choice} | _words(menu.image_labels.get(choice, ""), "")
         for choice in menu.images.choices

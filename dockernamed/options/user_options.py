@@ -20,13 +20,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from ..errors import OptionsError
+from ..errors import ConfigError, DockerNamedError, OptionsError
 from ..images.allowed import AllowedImages
 from . import overrides
 from .overrides import Layer, OverridableSettings
 from .profile_config import form_field
 from .profiles import (
-    MAX_TEXT,
     UNLISTED,
     UNLISTED_MARKS,
     Catalogue,
@@ -44,6 +43,7 @@ _COMMON_FIELDS = "common-option--"
 # What pages send besides choices: JupyterHub's, and the helpers of jupyterhub-fancy-profiles.
 _PAGE_FIELDS = ("_xsrf", "select-profile")
 _PAGE_SUFFIXES = (f"{UNLISTED}--repo", f"{UNLISTED}--ref")
+_MAX_SHOWN = 200  # characters of a key in a message
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 
 
@@ -69,6 +69,16 @@ class Choice:
     label: str = ""
     volumes: Mapping[str, str] = field(default_factory=dict)
     registry_unknown: bool = False
+
+    def blamed(self, error: DockerNamedError) -> DockerNamedError:
+        """The error as the user's own, where a setting is wrong into which the user's text went."""
+        if not isinstance(error, ConfigError):
+            return error
+        setting = re.split(r"\W", error.field, maxsplit=1)[0]
+        for layer in reversed(self.layers):
+            if setting in layer.settings:
+                return layer.refused(setting, error.value, error.hint) if layer.field else error
+        return error
 
 
 @dataclass(frozen=True)
@@ -192,7 +202,8 @@ def _as_object(user_options: object) -> Mapping[str, object]:
 def _shown(key: object) -> str:
     """An untrusted key, in a form that is safe in a message and a log."""
     text = str(key)
-    return text if text.isprintable() and len(text) <= MAX_TEXT else ascii(text[:MAX_TEXT])
+    fine = text.isprintable() and len(text) <= _MAX_SHOWN
+    return text if fine else ascii(text[:_MAX_SHOWN])
 
 
 def _profile(sent: Mapping[str, object], menu: Menu) -> Profile | None:

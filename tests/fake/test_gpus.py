@@ -204,6 +204,16 @@ async def test_an_engine_without_support(make_hub: MakeHub, fake: FakeEngine) ->
     await hub.spawn("b")
 
 
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_proxy_that_does_not_let_the_engine_be_asked(
+    status: int, make_hub: MakeHub, fake: FakeEngine
+) -> None:
+    """A list is enough."""
+    fake.fault(status, "GET", "/info", times=99)
+    await make_hub(gpus=1, gpu_devices=["0"]).spawn("a")
+    assert gpus_of(fake, "a") == ["0"]
+
+
 @pytest.mark.parametrize("value", [-1, 1.5, True, "1"])
 async def test_a_callable_that_gives_no_number(value: Any, make_hub: MakeHub) -> None:
     """The admin's mistake is told with what would work."""

@@ -138,3 +138,17 @@ def test_another_pull_policy_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="'always', 'ifnotpresent', 'never', 'skip'") as caught:
         PullPolicy.parse(text)
     assert (caught.value.field, caught.value.value) == ("pull_policy", text)
+
+
+@pytest.mark.parametrize(
+    "id", ["a6aa129f350c", "a6aa", "sha256:a6aa129f350c", f"sha256:{'0' * 64}"]
+)
+def test_ids_only_where_they_are_listed(id: str) -> None:
+    """``"*"`` lets nobody name an image of the Engine by its id, which may be somebody else's."""
+    with pytest.raises(OptionsError, match="could be the id of an image"):
+        AllowedImages("*").resolve(id)
+    assert AllowedImages("*").resolve("cafe:latest") == "cafe:latest"
+    assert AllowedImages([id]).resolve(id) == id
+    assert AllowedImages({"mine": id}).resolve("mine") == id
+    with pytest.raises(OptionsError):
+        AllowedImages({"mine": id}).resolve(id)

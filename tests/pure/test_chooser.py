@@ -12,6 +12,8 @@ from jupyterhub.traitlets import ByteSpecification
 from traitlets import Any as AnyTrait
 from traitlets import Dict, Float, HasTraits, Unicode
 
+from dockernamed import naming
+from dockernamed.desired.volumes import requested_volumes
 from dockernamed.errors import ConfigError, EngineUnavailable, OptionsError
 from dockernamed.options import chooser
 from dockernamed.options.chooser import Chooser
@@ -38,6 +40,7 @@ class Settings(HasTraits):
 
     log = logging.getLogger("test")
     _log_name = "ann:lab"
+    name = "lab"
 
     def __init__(self, *groups: str, **settings: Any) -> None:
         super().__init__(**settings)
@@ -319,3 +322,26 @@ def test_images_that_may_be_needed() -> None:
     )
     assert chooser.images(settings) == ["quay.io/gpu", "quay.io/lab", "r"]
     assert chooser.images(Settings(profile_list=lambda spawner: "?")) == ["lab"]
+
+
+async def test_a_name_in_a_callables_value_is_no_template() -> None:
+    """A user called ``{servername}`` who names a server ``bob`` does not get Bob's directory."""
+
+    def volumes(spawner: Any) -> dict[str, str]:
+        return {f"/srv/{spawner.user.name}": "/data/{servername}"}
+
+    def arguments(spawner: Any) -> dict[str, Any]:
+        return {"binds": [f"/srv/{spawner.user.name}:/data/{{servername}}"]}
+
+    override = {"volumes": volumes, "extra_host_config": arguments}
+    settings = Settings(profile_list=[profile(spawner_override=override)])
+    settings.user.name = "{username}"
+    await chosen(settings)
+    key = naming.Key("hub", "{username}", "bob")
+    fields = naming.namespace(key, prefix="jupyter")
+    for asked in (
+        requested_volumes(fields, volumes=settings.volumes),
+        requested_volumes(fields, binds=settings.extra_host_config["binds"]),
+    ):
+        (one,) = asked.mounts
+        assert (one.mount.source, one.mount.target) == ("/srv/{username}", "/data/bob")

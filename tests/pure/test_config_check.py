@@ -429,3 +429,37 @@ def test_settings_that_the_tables_name_are_ours() -> None:
             name = text.removeprefix("use ").split()[0].rstrip(",")
             assert name in (*ours, "a", "'propagation'"), text
     assert list(unread_lines({}, [], [])) == []
+
+
+# --- what users type ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("setting", ["common_options", "profile_list"])
+def test_a_typed_text_in_a_place_of_the_host(setting: str) -> None:
+    """One line that names the option, the text around it, and a pattern that works."""
+    free = {"enabled": True, "spawner_override": {"volumes": {"/srv/{value}": "/data"}}}
+    options = {"team": {"choices": {"none": {}}, "unlisted_choice": free}}
+    by_profile = [{"display_name": "A", "profile_options": options}]
+    value = options if setting == "common_options" else by_profile
+    (line,) = lines(**{setting: value})
+    assert "['team']['unlisted_choice']['validation_regex']" in line
+    assert "'/srv/{value}' in volumes" in line
+    assert "'[a-z0-9-]+'" in line
+    free["validation_regex"] = "[a-z0-9-]+"
+    assert lines(**{setting: value}) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("extra_host_config", {"binds": ["/srv/{username}-{servername}:/x"]}, "{user_server}"),
+        ("extra_host_config", {"binds": ["a:/b:ro:x"]}, "source:target"),
+        ("extra_host_config", {"binds": ["!:/b"]}, "a volume's name"),
+        ("extra_create_kwargs", {"host_config": {"Binds": ["/srv/{usrname}:/x"]}}, "{username}"),
+        ("extra_create_kwargs", {"volumes": ["/etc:/x"]}, "path in the container only"),
+    ],
+)
+def test_mounts_of_further_arguments(setting: str, value: dict[str, Any], says: str) -> None:
+    """The rules of ``volumes`` hold for them when the Hub starts, too."""
+    (line,) = lines(**{setting: value})
+    assert says in line

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from dockernamed.errors import ImageError
-from dockernamed.images.reference import REFERENCE, parse, same_image, slot
+from dockernamed.images.reference import NAMED, REFERENCE, may_be_id, parse, same_image, slot
 
 SHA = "sha256:" + "a" * 64
 PIECES = [
@@ -91,6 +91,8 @@ def test_what_fits_a_slot_makes_a_reference(before: str, after: str, data: st.Da
     fits = st.from_regex(pattern, fullmatch=True).filter(lambda text: len(text) <= length)
     text = data.draw(fits)
     assert is_reference(before + text + after)
+    assert not may_be_id(before + text + after)
+    assert parse(before + text + after).registry == ("quay.io" if "quay.io" in before else None)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +113,49 @@ def test_slots_take_what_one_expects(before: str, after: str, fine: str) -> None
     assert len(fine) <= length
 
 
-@pytest.mark.parametrize(("before", "after"), [("Lab/", ""), ("{username}/", ""), ("a b:", "")])
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ("", "/lab", "localhost"),
+        ("", "/lab:1", "localhost"),
+        ("local", "/lab", "host"),
+        ("", "host/lab", "local"),
+        ("", "", "a6aa129f350c"),
+        ("", "", "sha256:a6aa"),
+        ("a6aa", "", "129f350c"),
+        ("", "350c", "a6aa129f"),
+    ],
+)
+def test_no_word_makes_a_registry_or_an_id(before: str, after: str, word: str) -> None:
+    """Neither ``localhost`` nor digits of an id, whatever part of them stands around the slot."""
+    pattern, _ = slot(before, after)
+    assert not re.fullmatch(pattern, word)
+    assert re.fullmatch(pattern, word + "z") or not (before + after)
+
+
+@given(st.from_regex("(?:sha256:)?[0-9a-f]{1,64}", fullmatch=True))
+def test_what_could_be_an_id(text: str) -> None:
+    """An Engine takes any first digits of an id for its image, with or without the algorithm."""
+    assert may_be_id(text)
+    assert not re.fullmatch(NAMED, text)
+    assert re.fullmatch(NAMED, f"{text.removeprefix('sha256:')[:63]}:latest")
+
+
+@given(texts)
+def test_named_is_every_other_reference(text: str) -> None:
+    """The pattern for users leaves out the ids, and nothing else."""
+    assert bool(re.fullmatch(NAMED, text)) == (is_reference(text) and not may_be_id(text))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        *(("Lab/", ""), ("{username}/", ""), ("a b:", "")),
+        *(("", ".example/lab"), ("registry.", "/lab"), ("qu", ".io/lab"), ("", ":5000/lab")),
+        *(("sha256:", ""), ("sha256:a6aa", "")),
+    ],
+)
 def test_no_slot_where_no_reference_comes_of_it(before: str, after: str) -> None:
-    """What is around the value must be right by itself."""
+    """What is around it must be right by itself, and neither a registry's name nor an id."""
     with pytest.raises(ImageError):
         slot(before, after)

@@ -18,6 +18,7 @@ from dockernamed.desired.plan import (
     Desired,
     Holder,
     Instance,
+    Lender,
     Observed,
     Op,
     Plan,
@@ -168,16 +169,34 @@ def test_an_image_without_a_shell() -> None:
 
 def test_volumes_come_first() -> None:
     """Each is claimed, or looked at where ``extra_host_config`` mounts it, before all else."""
-    hub = {naming.LABEL_HUB: KEY.hub}
-    desired = replace(DESIRED, volumes={"files": OURS}, past_us={"data": hub, "files": hub})
+    desired = replace(DESIRED, volumes={"files": OURS}, past_us=("data", "files"))
     assert text(desired) == plan(
         "claim volume files: it may be missing, or somebody else's",
-        "look at volume data: it may be another Hub's",
+        "look at volume data: it may be somebody else's",
         f"create {FIRST}: none exists",
         "start: requested",
     )
     known = {"files": OURS, "data": {}}
     assert text(desired, volumes=known) == plan(f"create {FIRST}: none exists", "start: requested")
+
+
+def test_a_container_that_lends_its_mounts() -> None:
+    """It is looked at, and then its volumes are; nobody else's is let in."""
+    desired = replace(DESIRED, lenders=("tools",))
+    create = (f"create {FIRST}: none exists", "start: requested")
+    assert text(desired) == plan("look at the container tools: it may be somebody else's", *create)
+    lent = {"tools": Lender({}, ("data",))}
+    assert text(desired, lenders=lent) == plan(
+        "look at volume data: it may be somebody else's", *create
+    )
+    assert text(desired, lenders=lent, volumes={"data": {}}) == plan(*create)
+    assert text(desired, lenders={"tools": Lender()}) == plan(*create)
+    for known in (
+        {"lenders": lent, "volumes": {"data": OTHER}},
+        {"lenders": {"tools": Lender(OTHER)}},
+    ):
+        with pytest.raises(ForeignObject):
+            text(desired, **known)
 
 
 @pytest.mark.parametrize(

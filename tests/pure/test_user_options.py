@@ -46,7 +46,7 @@ PROFILES = [
                     "enabled": True,
                     "validation_regex": "^quay.io/.+",
                     "validation_message": "an image of quay.io",
-                    "spawner_override": {"image": "{value}", "volumes": {"v-{value}": "/v"}},
+                    "spawner_override": {"image": "{value}", "volumes": {"files": "/v/{value}"}},
                 },
             },
         },
@@ -140,7 +140,7 @@ def test_free_text() -> None:
     """It is filled in, and braces in it stay text where the setting is a template."""
     choice = user_options.parse({"image--unlisted-choice": "quay.io/x/y:1"}, MENU)
     text = "quay.io/x/y:1"
-    assert settings_of(choice)[-1] == {"image": text, "volumes": {f"v-{text}": "/v"}}
+    assert settings_of(choice)[-1] == {"image": text, "volumes": {"files": f"/v/{text}"}}
     assert choice.layers[-1].field == "image--unlisted-choice"
     assert choice.options == {"image--unlisted-choice": text}
 

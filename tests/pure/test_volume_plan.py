@@ -9,7 +9,7 @@ import pytest
 
 from dockernamed import naming
 from dockernamed.desired.volumes import OWN, VolumePlan, plan_volumes, requested_volumes
-from dockernamed.errors import ConfigError, TemplateError
+from dockernamed.errors import ConfigError, ForeignObject, TemplateError
 
 KEY = naming.Key("hub", "ann", "exp-1")
 OWN_NAME = "{prefix}-{user_server}.{hub_id}"
@@ -198,6 +198,147 @@ def test_a_changed_setting_loses_against_what_is_remembered() -> None:
     assert chosen_volume("new-{username}", "profile 'a'", state)["mounted"] == "old-ann"
     state = chosen_volume("old-{username}", "", {})
     assert chosen_volume("new-{username}", "", state)["mounted"] == "old-ann"
+
+
+# --- further arguments -------------------------------------------------------------------------
+
+
+def test_mounts_of_further_arguments_obey_the_same_rules() -> None:
+    """Binds and Mount objects are labelled, remembered and made distinct like ``volumes``."""
+    found = plan(
+        server_volume="",
+        binds=["home-{username}:/home:ro,z", "/srv/{user_server}:/data", "/scratch"],
+        api_mounts=[
+            {"Type": "volume", "Source": "m-{user_server}", "Target": "/m", "ReadOnly": True},
+            {"Type": "bind", "Source": "/srv/{username}", "Target": "/b"},
+            {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 9}},
+        ],
+    )
+    assert [(mount.kind, mount.source, mount.target) for mount in found.mounts] == [
+        ("volume", "home-ann", "/home"),
+        ("bind", "/srv/ann--exp-1", "/data"),
+        ("volume", "", "/scratch"),
+        ("volume", "m-ann--exp-1", "/m"),
+        ("bind", "/srv/ann", "/b"),
+        ("tmpfs", "", "/t"),
+    ]
+    assert found.mounts[0].to_bind() == "home-ann:/home:ro,z"
+    assert found.mounts[3].labels == naming.labels(KEY)
+    assert found.mounts[3].to_api()["ReadOnly"] is True
+    assert found.mounts[4].to_api() == {
+        "Type": "bind", "Source": "/srv/ann", "Target": "/b", "BindOptions": {},
+    }  # fmt: skip
+    assert found.mounts[5].to_api()["TmpfsOptions"] == {"SizeBytes": 9}
+    assert found.remembered == {"/home": "home-ann", "/m": "m-ann--exp-1"}
+    assert (
+        plan(remembered={"/home": "old"}, binds=["home-{username}:/home"]).mounts[1].source == "old"
+    )
+
+
+def test_flags_of_other_engines_stay() -> None:
+    """Podman's ``U`` and the like exist as strings only."""
+    found = plan(server_volume="", binds=["v-{username}:/v:U", "/srv:/b:exec,rslave"])
+    assert [mount.to_bind() for mount in found.mounts if mount.is_bind_string] == [
+        "v-ann:/v:U",
+        "/srv:/b:exec,rslave",
+    ]
+
+
+def test_where_in_a_volume_stays_as_asked() -> None:
+    """Options that we know nothing of reach the Engine: a path in the volume, a driver."""
+    options = {"Subpath": "{username}", "DriverConfig": {"Name": "nfs", "Options": {"o": "rw"}}}
+    body = {"Type": "volume", "Source": "v", "Target": "/v", "VolumeOptions": options}
+    (mount,) = plan(server_volume="", api_mounts=[body]).mounts
+    sent = mount.to_api()["VolumeOptions"]
+    assert sent["Subpath"] == "ann"
+    assert sent["DriverConfig"] == {"Name": "nfs", "Options": {"o": "rw"}}
+
+
+AMBIGUOUS = [
+    "/srv/{username}-{servername}",
+    "/srv/{username}{servername}",
+    "/srv/{raw_username}-{raw_servername}",
+    "/srv/{username}-{imagename}",
+    "/srv/{user_server}--{imagename}",
+]
+
+
+@pytest.mark.parametrize("path", AMBIGUOUS)
+def test_two_servers_never_get_one_path(path: str) -> None:
+    """``a`` with a server ``b`` must not get the files of ``a-b``, whichever setting says so."""
+    volume = {"Type": "volume", "Source": "v", "Target": "/x"}
+    for asked in (
+        {"volumes": {path: "/x"}},
+        {"read_only_volumes": {path: "/x"}},
+        {"mounts": [{"type": "bind", "source": path, "target": "/x"}]},
+        {
+            "mounts": [
+                {"source": "v", "target": "/x", "driver_config": {"options": {"device": path}}}
+            ]
+        },
+        {"binds": [f"{path}:/x"]},
+        {"api_mounts": [{"Type": "bind", "Source": path, "Target": "/x"}]},
+        {"api_mounts": [{**volume, "VolumeOptions": {"Subpath": path.lstrip("/")}}]},
+        {"api_mounts": [{**volume, "VolumeOptions": {"DriverConfig": {"Options": {"d": path}}}}]},
+    ):
+        with pytest.raises(TemplateError, match=r"so close together|need a '/'"):
+            plan(**asked)
+
+
+@pytest.mark.parametrize("path", ["/srv/{username}/{imagename}", "/srv/{username}_{imagename}"])
+def test_what_is_told_apart_is_fine(path: str) -> None:
+    """A slash, or what is in none of the two names."""
+    plan(volumes={path: "/x"})
+
+
+def test_a_field_never_leads_up() -> None:
+    """JupyterHub 5 takes ``..`` for a server's name, which is in ``{base_url}`` as it is."""
+    key = naming.Key("hub", "ann", "..")
+    fields = naming.namespace(key, prefix="jupyter", extra={"base_url": "/user/ann/../"})
+    for asked in ({"volumes": {"/srv{base_url}": "/x"}}, {"binds": ["/srv{base_url}:/x"]}):
+        with pytest.raises(TemplateError, match="leads to another directory"):
+            requested_volumes(fields, **asked)
+    with pytest.raises(TemplateError, match=r"so close together|leads to another"):
+        requested_volumes(fields, volumes={"{base_url}..": "/x"})
+
+
+@pytest.mark.parametrize("bind", ["a:/b:ro:x", "a:b", "a/b:/c"])
+def test_binds_that_docker_would_refuse(bind: str) -> None:
+    """With the setting that has them."""
+    with pytest.raises(ConfigError, match="extra_host_config"):
+        plan(binds=[bind])
+
+
+# --- whose -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"volumes": {"data": "/d"}},
+        {"read_only_volumes": {"data": "/d"}},
+        {"mounts": [{"source": "data", "target": "/d"}]},
+        {"binds": ["data:/d"]},
+        {"api_mounts": [{"Type": "volume", "Source": "data", "Target": "/d"}]},
+    ],
+)
+def test_what_is_for_everybody_is_nobodys_own(asked: dict[str, Any]) -> None:
+    """A volume without a field in its name: no user's labels, and in nobody's memory."""
+    whose = {naming.LABEL_HUB: "hub", naming.LABEL_USER: "ann"}
+    assert plan(server_volume="", **asked).owners == {"data": whose}
+    with pytest.raises(ForeignObject, match="another user of this Hub"):
+        plan(server_volume="", taken={"data"}, elsewhere={"data"}, **asked)
+
+
+def test_an_earlier_name_of_the_user_is_in_the_labels() -> None:
+    """What this server, or another of the same user, is remembered to have is the user's."""
+    asked = {"server_volume": "", "volumes": {"data": "/d"}}
+    for known in ({"remembered": {OWN: "data"}}, {"taken": {"data"}}):
+        found = plan(**asked, **known)  # type: ignore[arg-type]  # names of settings
+        assert found.owners == {"data": {naming.LABEL_HUB: "hub"}}
+
+
+# --- names with the image ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("setting", ["server_volume", "volumes", "mounts"])
