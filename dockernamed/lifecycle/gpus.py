@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .. import naming
@@ -11,7 +10,7 @@ from ..backends.observed import name_in
 from ..desired.gpus import ids_in, names_to_ask_for
 from ..desired.plan import describe_owner
 from ..engine.client import Engine
-from ..errors import BadRequest, NotFound
+from ..errors import NotFound
 
 #: Of a container that has its GPUs, or is about to start with them.
 _HOLDING = frozenset({"created", "running", "paused", "restarting"})
@@ -22,12 +21,11 @@ class Gpus:
 
     Args:
         engine: which.
-        keeps: seconds for which what it told of its devices is used again.
+        info: its ``GET /info``, or nothing where it may not be asked.
     """
 
-    def __init__(self, engine: Engine, keeps: float) -> None:
-        self._engine, self._keeps = engine, keeps
-        self._info: tuple[float, Mapping[str, Any]] | None = None
+    def __init__(self, engine: Engine, info: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+        self._engine, self._info = engine, info
 
     async def devices(self, configured: Sequence[str]) -> dict[str, str]:
         """Id → name to ask the Engine for, of all GPUs that servers may have.
@@ -35,16 +33,7 @@ class Gpus:
         Args:
             configured: the setting ``gpu_devices``; empty: all that the Engine tells of.
         """
-        if self._info is None or self._info[0] <= time.monotonic():
-            self._info = time.monotonic() + self._keeps, await self._ask()
-        return names_to_ask_for(configured, self._info[1])
-
-    async def _ask(self) -> Mapping[str, Any]:
-        try:
-            return await self._engine.info()
-        except (BadRequest, NotFound):
-            # As a proxy before the Engine answers that does not let it be asked: a list will do.
-            return {}
+        return names_to_ask_for(configured, await self._info())
 
     async def held(self, server: naming.Key) -> dict[str, str]:
         """Id → whose container has the GPU, in words, but for containers of one server.

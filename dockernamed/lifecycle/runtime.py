@@ -62,7 +62,7 @@ class Runtime:
         self.earlier_volumes = EarlierVolumes(self.backend.volumes, timings.other_volumes)
         self.host_ports = HostPorts(self._port_is_free)
         self.promises = Promises()
-        self.gpus = Gpus(self.engine, timings.network_facts)
+        self.gpus = Gpus(self.engine, self._info)
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
         self._told: tuple[int, Mapping[str, Any]] | None = None
