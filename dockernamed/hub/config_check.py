@@ -30,7 +30,7 @@ from ..lifecycle.further import AT_CREATE, further
 from ..lifecycle.hardened import wants_internal_network
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
-from . import hardening_check
+from . import hardening_check, quota_check
 from .config_types import (
     Configured,
     Fault,
@@ -132,6 +132,7 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
         for by_name in (_BY_NAME, hardening_check.BY_NAME):
             if name in by_name:
                 by_name[name](changed, fields)
+        quota_check.overriding(settings, name, value)
 
     yield from chooser.problems(settings, overriding)
 
@@ -295,4 +296,5 @@ _CHECKS: tuple[Check, ...] = (
     _isolation,
     _form_template,
     _engine,
+    *quota_check.CHECKS,
 )
