@@ -10,13 +10,14 @@ from typing import Any
 from ..desired.accounts import Account, Directory, account_of, needs_group, needs_passwd
 from ..desired.entrypoint import SHELL, variables
 from ..desired.environment import Environment
-from ..desired.network import Location
+from ..desired.isolation import OwnNetwork
+from ..desired.network import Location, gateway_of
 from ..desired.private import ENV_FILE, PRIVATE_DIR, PrivateFile, link_places, stored_at
 from ..desired.spec import ServerSpec, container_config, host_config
 from ..engine.archive import File, Folder, Link, pack, pack_directories, text_of
 from ..engine.client import Engine
-from ..errors import NotFound
-from .base import Can, Seen, SeenNetwork, SeenVolume
+from ..errors import EngineError, NotFound
+from .base import Can, Incomplete, Seen, SeenNetwork, SeenVolume
 from .observed import name_in
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
@@ -42,7 +43,24 @@ class Containers:
     async def create(self, name: str, spec: ServerSpec, env: Environment, start_id: str) -> str:
         """See `base.Things.create`."""
         body = container_config(spec, env, name=name, start_id=start_id)
-        return await self._engine.create_container(name, body)
+        id = await self._engine.create_container(name, body)
+        try:
+            await self.connect(id, spec.networks)
+        except EngineError as error:
+            raise Incomplete(id, error) from error
+        return id
+
+    async def connect(self, id: str, networks: Sequence[str]) -> None:
+        """See `base.Things.connect`: engines before 25 create in one network only."""
+        for network in networks:
+            await self._engine.connect_network(network, id)
+
+    async def disconnect(self, id: str, network: str) -> None:
+        """See `base.Things.disconnect`."""
+        try:
+            await self._engine.disconnect_network(network, id)
+        except NotFound:
+            return
 
     async def has_shell(self, id: str) -> bool:
         """See `base.Things.has_shell`."""
@@ -172,12 +190,21 @@ class Containers:
             return False
         return True
 
+    async def create_network(self, name: str, network: OwnNetwork) -> str:
+        """See `base.Things.create_network`."""
+        return await self._engine.create_network(name, network.body(name))
+
+    async def inspect_network(self, name: str) -> SeenNetwork:
+        """See `base.Things.inspect_network`."""
+        return _network(await self._engine.inspect_network(name))
+
+    async def members(self, network: str) -> Sequence[str]:
+        """See `base.Things.members`."""
+        return await self._engine.containers_of_network(network)
+
     async def list_networks(self, labels: Mapping[str, str]) -> Sequence[SeenNetwork]:
         """See `base.Things.list_networks`."""
-        return [
-            SeenNetwork(str(one["Id"]), str(one["Name"]), one.get("Labels") or {})
-            for one in await self._engine.list_networks(_pairs(labels))
-        ]
+        return [_network(one) for one in await self._engine.list_networks(_pairs(labels))]
 
     async def remove_network(self, id: str) -> None:
         """See `base.Things.remove_network`."""
@@ -244,11 +271,15 @@ def _seen_in_list(item: Mapping[str, Any]) -> Seen:
 def _place(info: Mapping[str, Any]) -> Location:
     settings = info.get("NetworkSettings") or {}
     networks = settings.get("Networks") or {}
+    mode = str((info.get("HostConfig") or {}).get("NetworkMode"))
+    if mode in networks:
+        # Of several networks, the first one is where the Hub is.
+        networks = {mode: networks[mode], **networks}
     # The default bridge of old Engines has a field of its own; IPv4 works on every image.
     places = [*networks.values(), settings]
     found = [place.get(key) for key in ("IPAddress", "GlobalIPv6Address") for place in places]
     return Location(
-        mode=str((info.get("HostConfig") or {}).get("NetworkMode")),
+        mode=mode,
         addresses=tuple(str(address) for address in found if address),
         ports=dict(_published(settings.get("Ports") or {})),
         networks={name: str(one.get("NetworkID") or "") for name, one in networks.items()},
@@ -266,6 +297,16 @@ def _published(ports: Mapping[str, Any]) -> Iterator[tuple[int, tuple[str, int]]
 def _volume(info: Mapping[str, Any]) -> SeenVolume:
     return SeenVolume(
         str(info["Name"]), info.get("Labels") or {}, str(info.get("Driver") or "local")
+    )
+
+
+def _network(info: Mapping[str, Any]) -> SeenNetwork:
+    return SeenNetwork(
+        str(info["Id"]),
+        str(info["Name"]),
+        info.get("Labels") or {},
+        gateway_of(info),
+        frozenset(info.get("Containers") or ()),
     )
 
 

@@ -40,7 +40,7 @@ from ..desired.spec import (
     volumes_of,
 )
 from ..errors import ConfigError, EngineError, NameTaken, NotFound
-from .base import AskForHub, Can, ServerRef, StartRequest, Things
+from .base import AskForHub, Can, Incomplete, ServerRef, StartRequest, Things
 from .owners import Owners
 from .rollback import TRANSIENT, Rollback, force_remove
 from .watcher import ObservedContainer, Watcher
@@ -265,10 +265,15 @@ class Start:
         env = self._request.env
         try:
             container_id = await self._things.create(name, spec, env, self._made.id)
+        except Incomplete as error:
+            self._made.containers.add(error.id)
+            raise error.error from error
         except TRANSIENT:
             container_id = await self._id_after_lost_answer(name)
             if not container_id:
                 raise
+            self._made.containers.add(container_id)
+            await self._things.connect(container_id, spec.networks)
         self._made.containers.add(container_id)
         labels = container_labels(spec, env, name=name, start_id=self._made.id)
         self._watcher.note_created(container_id, name, labels, spec.image)

@@ -20,6 +20,7 @@ from . import hardening
 from .accounts import is_root
 from .entrypoint import shell_line
 from .environment import Environment
+from .gpus import device_requests, gpu_id
 from .hardening import NOT_HARDENED, Hardening
 from .merging import merged
 from .mounts import Mount
@@ -56,11 +57,14 @@ class ServerSpec:
         port: the TCP port the server listens on in the container.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
         network: name of the network, or the API's ``bridge``, ``host``, …
+        networks: names of further networks that it is connected to.
+        hosts: name → IP address that its processes are told besides the network's own.
         mem_limit: bytes; ``mem_guarantee`` likewise; None: no limit.
         cpu_limit: CPUs, may be a fraction; ``cpu_guarantee`` likewise; None: no limit.
         user: whom it runs as, ``uid`` or ``uid:gid``, instead of the image's USER, which is
             ``image_user``; "" keeps that.
         groups: further groups of its processes.
+        gpus: the GPUs that are its own, by the names that the Engine is asked for.
         config: further keys of the create body, already in the Engine API's spelling.
         host_config: further keys of HostConfig, likewise; both win over what is computed here.
         hardening: what it may do to the others and to the host.
@@ -77,6 +81,8 @@ class ServerSpec:
     port: int = 8888
     publish_ip: str | None = None
     network: str = "bridge"
+    networks: tuple[str, ...] = ()
+    hosts: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     mem_limit: int | None = None
     mem_guarantee: int | None = None
@@ -85,6 +91,7 @@ class ServerSpec:
     user: str = ""
     image_user: str = ""
     groups: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
     hardening: Hardening = NOT_HARDENED
@@ -124,6 +131,7 @@ def container_labels(
         naming.LABEL_CONTAINER: name,
         naming.LABEL_API_URL: env.common.get("JUPYTERHUB_API_URL", ""),
         LABEL_START: start_id,
+        naming.LABEL_GPUS: ",".join(map(gpu_id, spec.gpus)),
     }
     ours = {**naming.labels(spec.key), naming.LABEL_SPEC: spec_hash(spec, env)}
     return ours | {label: value for label, value in more.items() if value}
@@ -179,9 +187,9 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         ``part:digest`` for each part that `drift` may name, joined by commas; ten hexadecimal
         digits each.
     """
-    plain = replace(spec, hardening=NOT_HARDENED)
+    plain = replace(spec, gpus=(), hardening=NOT_HARDENED)
     host = _host_config(plain, spec.mounts)
-    hardened = _host_config(spec, spec.mounts)
+    hardened = _host_config(replace(spec, gpus=()), spec.mounts)
     # Without any hardening these parts are as in versions that knew none.
     further = {key: hardened[key] for key in _FURTHER_LIMITS if key in hardened and key not in host}
     kept = {key: hardened[key] for key in _HARDENING if hardened.get(key) != host.get(key)}
@@ -191,11 +199,16 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         "command": [spec.command, spec.process, spec.port, *by_shell],
         "environment": dict(env.common),
         "mounts": [*(host.pop(key, None) for key in ("Binds", "Mounts")), *spec.files],
-        "network": [host.pop(key, None) for key in ("NetworkMode", "PortBindings")],
+        "network": [
+            *(host.pop(key, None) for key in ("NetworkMode", "PortBindings")),
+            *spec.networks,
+        ],
         "limits": [*(host.pop(key, None) for key in _LIMITS), *sorted(further.items())],
         "other settings": [host, _further(spec)],
         **({"hardening": kept} if kept else {}),
     }
+    if spec.gpus:
+        parts["gpus"] = spec.gpus
     return ",".join(f"{part}:{_digest(value)}" for part, value in parts.items())
 
 
@@ -231,6 +244,8 @@ def _host_config(spec: ServerSpec, mounts: Iterable[Mount]) -> dict[str, Any]:
         "Binds": [mount.to_bind() for mount in mounts if mount.is_bind_string],
         "Mounts": [mount.to_api() for mount in mounts if not mount.is_bind_string],
     }
+    if spec.hosts:
+        body["ExtraHosts"] = [f"{name}:{address}" for name, address in spec.hosts.items()]
     if spec.publish_ip is not None:
         body["PortBindings"] = {port: [{"HostIp": spec.publish_ip, "HostPort": ""}]}
     if spec.mem_limit is not None:
@@ -241,6 +256,8 @@ def _host_config(spec: ServerSpec, mounts: Iterable[Mount]) -> dict[str, Any]:
         body["CpuShares"] = max(2, round(spec.cpu_guarantee * CPU_SHARES_PER_CPU))
     if spec.groups:
         body["GroupAdd"] = [str(gid) for gid in spec.groups]
+    if spec.gpus:
+        body["DeviceRequests"] = device_requests(spec.gpus)
     if spec.cpu_limit is not None:
         period = int(spec.host_config.get("CpuPeriod") or CPU_PERIOD_US)
         body["CpuPeriod"], body["CpuQuota"] = period, round(spec.cpu_limit * period)
