@@ -20,7 +20,7 @@ from support.hub.dockerview import LAB
 from support.hub.hubproc import Hub, Hubs
 from support.hub.waiting import eventually
 
-CERTS = "/etc/dockernamed-certs"
+CERTS = "/run/dockernamed/certs"
 #: Run in a server's container: what it would send to the Hub, to whoever is at an address.
 TALK = """
 import os, sys, urllib.request
