@@ -64,7 +64,8 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
     ),
     "Starting and stopping": (
         ApiCall("POST", "/containers/create", "create a server's container"),
-        ApiCall("PUT", "/containers/{id}/archive", "copy the token and certificates into it"),
+        ApiCall("HEAD", "/containers/{id}/archive", "see whether its image has a shell"),
+        ApiCall("PUT", "/containers/{id}/archive", "put its tokens, secrets and files into it"),
         ApiCall("POST", "/containers/{id}/start", "start it"),
         ApiCall("POST", "/containers/{id}/stop", "stop it"),
         ApiCall("POST", "/containers/{id}/kill", "end one that does not stop"),
@@ -101,10 +102,11 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
             "find volumes of an earlier Hub, and those to delete",
             "volumes are never deleted, and those of an earlier Hub not noticed",
         ),
-        ApiCall("GET", "/containers/{id}/archive", "find out to whom a new volume must belong"),
-    ),
-    "Kept containers (`remove = False`)": (
-        ApiCall("HEAD", "/containers/{id}/archive", "see whether one can be used again"),
+        ApiCall(
+            "GET",
+            "/containers/{id}/archive",
+            "find out to whom a new volume and private files must belong",
+        ),
     ),
     "Orphans": (
         ApiCall(

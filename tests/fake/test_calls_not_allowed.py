@@ -22,6 +22,8 @@ USUAL = (
     ("GET", "/containers/json"),
     ("GET", "/containers/{id}/json"),
     ("POST", "/containers/create"),
+    ("HEAD", "/containers/{id}/archive"),
+    ("PUT", "/containers/{id}/archive"),
     ("POST", "/containers/{id}/start"),
     ("POST", "/containers/{id}/stop"),
     ("DELETE", "/containers/{id}"),
