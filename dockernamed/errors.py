@@ -6,6 +6,7 @@
     ├── ConfigError            the admin's settings cannot work (also a ValueError)
     │   └── TemplateError      a template names an unknown field or reaches too far
     ├── OptionsError           a user's options are not allowed → HTTP 400
+    ├── LimitReached           what may be in use at once is in use → HTTP 429
     ├── EngineError            the Docker Engine refused, failed or did not answer
     │   ├── EngineUnavailable  it cannot be reached, or the connection broke: try again
     │   ├── EngineTimeout      no answer within the deadline: the work may be done even so
@@ -13,6 +14,7 @@
     │   ├── Conflict           409: the object is in another state than the call needs
     │   │   └── NameTaken      409 at create: the name belongs to another container
     │   ├── BadRequest         400 and other 4xx: the call itself can never work
+    │   │   └── CallNotAllowed 403 of a proxy before the Engine: it does not let the call through
     │   └── EngineFailed       5xx: the Engine tried and failed
     ├── ImageError             an image is not available
     │   ├── ImageMissing       not present, and the pull policy does not allow pulling it
@@ -76,6 +78,23 @@ class OptionsError(DockerNamedError):
         super().__init__(message)
 
 
+class LimitReached(DockerNamedError):
+    """A limit leaves no room for one more server just now; becomes HTTP 429.
+
+    Args:
+        setting: the limit, such as ``max_total_memory``.
+        value: of that, as text.
+        in_use: what is in use, in words, with nothing in it that only other users may know.
+        hint: when there is room again, as one sentence without its full stop.
+        log: what only the admin is to know; "" for nothing.
+    """
+
+    def __init__(self, setting: str, value: str, in_use: str, hint: str, log: str = "") -> None:
+        self.setting, self.value, self.in_use, self.hint = setting, value, in_use, hint
+        self.log = log
+        super().__init__(f"{setting} = {value}: {in_use}. {hint}")
+
+
 class EngineError(DockerNamedError):
     """The Docker Engine refused, failed or could not be reached.
 
@@ -113,6 +132,10 @@ class NameTaken(Conflict):
 
 class BadRequest(EngineError):
     """The Engine rejects the request itself as wrong; repeating it cannot help."""
+
+
+class CallNotAllowed(BadRequest):
+    """Something in front of the Engine, such as a proxy, does not let the call through."""
 
 
 class EngineFailed(EngineError):

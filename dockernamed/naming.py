@@ -40,6 +40,8 @@ LABEL_CONTAINER = f"{LABEL}.container"
 LABEL_API_URL = f"{LABEL}.api_url"
 #: Whose servers a network was made for: ``hub``, ``user`` or ``server``.
 LABEL_NETWORK = f"{LABEL}.network"
+#: Which GPUs a container was given, so that other Hubs on its Engine find it; `desired.gpus`.
+LABEL_GPUS = f"{LABEL}.gpus"
 
 DEFAULT_PREFIX = "jupyter"
 DEFAULT_TEMPLATE = "{prefix}-{username}--{servername}"

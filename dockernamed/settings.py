@@ -88,6 +88,18 @@ class DockerNamedSettings(Configurable):
         before the package's own. Example: `["/etc/jupyterhub/templates"]`.""",
     ).tag(config=True)
 
+    allowed_registries = Union(
+        [Unicode(), List(Unicode())],
+        default_value=None,
+        allow_none=True,
+        help="""The registries that users may name where they can write the reference of an image
+        (`allowed_images = "*"`, or a profile's unlisted choice): a list of hosts, with a port
+        unless it is 443, or `"*"` for any. None: those of the images in this configuration and of
+        `registry_credentials`, and Docker Hub, `docker.io`. The Engine connects to what users
+        name, so with `"*"` they can have it look for services in its network.
+        Example: `["quay.io", "registry.example:5000"]`.""",
+    ).tag(config=True)
+
     pull_policy = CaselessStrEnum(
         ["always", "ifnotpresent", "never", "skip"],
         default_value="ifnotpresent",
@@ -117,6 +129,20 @@ class DockerNamedSettings(Configurable):
         False,
         help="""When the Hub starts, pull every image that can be chosen, in the background and
         according to `pull_policy`: two at a time. Pulls that fail are retried. Example: `True`.""",
+    ).tag(config=True)
+
+    max_parallel_pulls = Integer(
+        16,
+        min=1,
+        help="""How many images may be pulled at once; further pulls wait for their turn.
+        Example: `4`, for a slow network.""",
+    ).tag(config=True)
+
+    max_parallel_pulls_per_user = Integer(
+        2,
+        min=1,
+        help="""How many of these pulls may count for one user. A pull that several users wait for
+        counts for one of them. Example: `1`.""",
     ).tag(config=True)
 
     # --- identity --------------------------------------------------------------------------
@@ -259,7 +285,7 @@ class DockerNamedSettings(Configurable):
     ).tag(config=True)
 
     ip = Unicode(
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104  (inside the container)
         help="""Address that the server listens on inside its container. Example: `"::"`.""",
     ).tag(config=True)
 
@@ -337,6 +363,22 @@ class DockerNamedSettings(Configurable):
         help="""CPUs that a server gets when all servers together want more than there are: a
         weight, in CPUs.
         Example: `0.5`.""",
+    ).tag(config=True)
+
+    gpus = Union(
+        [Callable(), Integer(min=0)],
+        default_value=0,
+        help="""How many GPUs a server gets, each for itself alone. A callable takes the spawner. A
+        start for which there are not so many is refused with status 429. See docs/profiles.md.
+        Example: `1`.""",
+    ).tag(config=True)
+
+    gpu_devices = List(
+        Unicode(),
+        help="""The GPUs that servers may have, by index or UUID, as `nvidia-smi -L` lists them, or
+        by CDI name. Empty: those that the Engine tells of, by the Container Device Interface
+        (Docker 28.2 and later) or by `node-generic-resources` in its `daemon.json`.
+        Example: `["0", "1"]`.""",
     ).tag(config=True)
 
     memswap_limit = ByteSpecification(
@@ -463,6 +505,50 @@ class DockerNamedSettings(Configurable):
         AppArmor or SELinux) and `volumes-from`. Example: `["privileged"]`.""",
     ).tag(config=True)
 
+    # --- for all servers together ----------------------------------------------------------
+
+    max_servers_per_user = Integer(
+        0,
+        min=0,
+        help="""How many servers of one user may run or start at once; a start beyond that is
+        refused with status 429. 0: any number. JupyterHub's `named_server_limit_per_user` counts
+        servers that do not run as well, and its `active_server_limit` those of all users.
+        Example: `3`.""",
+    ).tag(config=True)
+
+    max_starts_per_user = Integer(
+        0,
+        min=0,
+        help="""How many servers of one user may be starting at once, pulls included. 0: any number.
+        JupyterHub's `concurrent_spawn_limit` is for all users. Example: `2`.""",
+    ).tag(config=True)
+
+    max_total_memory = ByteSpecification(
+        None,
+        allow_none=True,
+        help="""The memory that may be promised to all servers that run or start, in bytes, or with
+        K, M, G or T for powers of 1024. A server counts with its `mem_limit`, or else with its
+        `mem_guarantee`; one that has neither is not started then. None: no limit.
+        Example: `"120G"`.""",
+    ).tag(config=True)
+
+    max_total_cpu = Float(
+        None,
+        min=0,
+        allow_none=True,
+        help="""The CPUs that may be promised to all servers that run or start, counted likewise by
+        `cpu_limit` or `cpu_guarantee`. It may be more than there are. None: no limit.
+        Example: `64.0`.""",
+    ).tag(config=True)
+
+    group_limits = Dict(
+        help="""Limits for the users of JupyterHub's groups: group → dict. For all its users
+        together: `max_servers`, `max_starts`, `max_total_memory` and `max_total_cpu`. For each of
+        them: `max_servers_per_user` and `max_starts_per_user`, instead of the settings of these
+        names; for users of several groups, the most that one of the groups allows.
+        Example: `{"students": {"max_servers_per_user": 1, "max_total_memory": "64G"}}`.""",
+    ).tag(config=True)
+
     # --- life ------------------------------------------------------------------------------
 
     remove = Bool(
@@ -553,9 +639,18 @@ class DockerNamedSettings(Configurable):
     ).tag(config=True)
 
     tls_config = Dict(
-        help="""Arguments for docker-py's `docker.tls.TLSConfig`.
+        help="""Arguments for docker-py's `docker.tls.TLSConfig`. Without `verify` it would check
+        nothing, and is refused: see `allow_insecure_engine`.
         Example: `{"client_cert": ("cert.pem", "key.pem"), "ca_cert": "ca.pem", "verify": True}`.
         """,
+    ).tag(config=True)
+
+    allow_insecure_engine = Bool(
+        False,
+        help="""Use a way to the Engine on which others could read along, or answer in its place:
+        plain `tcp://` or `http://` to another host, or TLS whose certificate is not checked. False:
+        the Hub does not start with such a way. Example: `True`, if the Hub and a proxy before the
+        Engine are alone on their network.""",
     ).tag(config=True)
 
     max_parallel_calls = Integer(

@@ -22,6 +22,7 @@ from .backends.base import SeenNetwork, ServerRef, StartRequest
 from .backends.watcher import ObservedContainer
 from .callables import evaluated
 from .desired.environment import split
+from .desired.gpus import gpu_environment
 from .desired.network import Endpoint, certified, check_reachable, hub_host, hub_host_beside
 from .desired.proof import Proof
 from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
@@ -35,8 +36,10 @@ from .hub.internal_ssl import names_in
 from .hub.kept_options import KeptOptions
 from .hub.other_hubs import another_hub_at
 from .hub.ownership import OfOthers, of_others, ports_of_others
+from .hub.quotas import admit
 from .hub.sent_options import ask_for_defaults, were_sent
 from .images.prepull import prepull
+from .images.pull_queue import NOBODY, PullLimits
 from .images.puller import Progress
 from .lifecycle import earlier_volumes
 from .lifecycle.attempt import StartAttempt
@@ -53,9 +56,11 @@ from .settings import DockerNamedSettings
 from .timeouts import ended, within
 from .timings import DEFAULT
 
-ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
+ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (to tell them from one address)
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
+#: For who named a registry: what answered there, or that nobody did, may be no business of theirs.
+NO_ANSWER_TOLD = "it could not be pulled; the Hub's log says why"
 
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
@@ -104,7 +109,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def connection(self) -> Connection:
         """Where the Engine is, as the settings have it."""
         return Connection(
-            options=tuple(self.client_kwargs.items()), tls=tuple(self.tls_config.items())
+            options=tuple(self.client_kwargs.items()),
+            tls=tuple(self.tls_config.items()),
+            allow_insecure=self.allow_insecure_engine,
         )
 
     def runtime(self, hub_id: str) -> Runtime:
@@ -116,6 +123,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self.max_parallel_calls,
             self.timings,
             partial(another_hub_at, patience=self.timings.other_hub),
+            PullLimits(self.max_parallel_pulls, self.max_parallel_pulls_per_user),
         )
 
     @cached_property
@@ -282,6 +290,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         place = await resolver.place()
         await self._find_hub(place)
         settings = await resolver.resolve(place, self.get_args())
+        had = self._kept.gpus if self._kept else ()
+        settings = await admit(self, self._runtime, settings, had, partial(self._begins, attempt))
         if settings.on_host:
             settings = settings.at_host_port(await self._host_port())
         attempt.settings = settings
@@ -289,7 +299,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
         await self._look_for_earlier_volumes(settings)
         self._progress.tell(5, f"Looking for image {self.image}")
-        attempt.image = await self._pull(self._runtime, self.image, self._pulling) or {}
+        attempt.image = await self._pull_for_user() or {}
+
+    def _begins(self, attempt: StartAttempt) -> bool:
+        return self._attempt is attempt and self.pending == "spawn"
 
     async def _look_for_earlier_volumes(self, settings: ResolvedSettings) -> None:
         """At a first start, say that the Engine has the server's volumes under another hub id.
@@ -323,7 +336,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return await self._runtime.host_ports.give(self.key, self.port, earlier, taken)
 
     async def _pull(
-        self, runtime: Runtime, image: str, on_progress: Callable[[Progress], None] | None = None
+        self,
+        runtime: Runtime,
+        image: str,
+        on_progress: Callable[[Progress], None] | None = None,
+        user: str = NOBODY,
     ) -> Mapping[str, Any] | None:
         credentials = await runtime.credentials_for(image, self.registry_credentials, self)
         return await runtime.puller.ensure(
@@ -332,7 +349,18 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             timeout=self.pull_timeout,
             credentials=credentials,
             on_progress=on_progress,
+            user=user,
         )
+
+    async def _pull_for_user(self) -> Mapping[str, Any] | None:
+        """The image of this server; of a registry that only its user knows, no answer is told."""
+        try:
+            return await self._pull(self._runtime, self.image, self._pulling, self.user.name)
+        except errors.PullFailed as error:
+            if not self._choice.registry_unknown:
+                raise
+            self.log.warning("%s: %s", self._log_name, error)
+            raise errors.PullFailed(self.image, NO_ANSWER_TOLD) from None
 
     def _pulling(self, progress: Progress) -> None:
         percent = 100 * progress.done // max(progress.total, 1)
@@ -477,6 +505,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             settings.image,
             settings.kept,
             self._made(endpoint.id),
+            settings.promise,
         )
         self._watch()
         self._progress.tell(90, "The server is ready")
@@ -533,7 +562,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         JupyterHub stores our state once the server answers. Until then the Hub may be killed, and
         the server live on. A failed start forgets the volumes.
         """
-        self._state = replace(self._state, settings=settings.kept)
+        self._state = replace(self._state, settings=settings.kept, promise=settings.promise)
         noted = replace(self._state, volumes={**self._state.volumes, **remembered}).to_json()
         if noted != self.orm_spawner.state:
             self.orm_spawner.state = {**self.get_state(), **noted}
@@ -570,6 +599,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def _env(self) -> dict[str, str]:
         """The environment as text; callables in it may be async, and None leaves one out."""
         env = {name: await evaluated(value, self) for name, value in self.get_env().items()}
+        settings = self._attempt and self._attempt.settings
+        names = settings.gpus if settings else ()
+        env = gpu_environment(names, given_out=bool(self.gpu_devices)) | env
         return {name: str(value) for name, value in env.items() if value is not None}
 
     # --- while it runs ---------------------------------------------------------------------

@@ -40,7 +40,7 @@ apt_lists() {
 }
 
 # What the images under tests/images need of Debian.
-ROOTFS_PACKAGES=python3-venv,ca-certificates,busybox-static,node-configurable-http-proxy
+ROOTFS_PACKAGES=python3-venv,ca-certificates,busybox-static,node-configurable-http-proxy,haproxy
 
 # debian_archives: the machine's Debian archives, one `deb` line for each.
 debian_archives() {

@@ -1,12 +1,14 @@
 """Build the images of the demo and the tests, each from a Dockerfile.
 
-    scripts/images [busybox|lab|lab-green|hub|all] ...
+    scripts/images [busybox|lab|lab-green|hub|hub-hardened|haproxy|all] ...
 
 =============================  ==================================================================
 ``dockernamed-test/busybox``   2 MB: a static busybox whose httpd answers on port 8888
 ``dockernamed/lab``            JupyterLab and jupyterhub-singleuser in a minimal Debian
 ``dockernamed/lab-green``      a layer on top of it that looks different
 ``dockernamed/hub``            JupyterHub, its proxy and this checkout: a Hub in a container
+``dockernamed/hub-hardened``   the same with the configuration and the account of examples/hardened
+``dockernamed-test/haproxy``   the proxy between that Hub and the Engine
 =============================  ==================================================================
 
 Without an image registry, ``DOCKERNAMED_ROOTFS`` names the tarball of a Debian, which
@@ -275,11 +277,25 @@ def hub(builder: Builder) -> str:
     )
 
 
+def hub_hardened(builder: Builder) -> str:
+    """The image of examples/hardened."""
+    folder = ROOT / "examples" / "hardened"
+    return builder.build("dockernamed/hub-hardened:latest", folder, base=hub(builder))
+
+
+def haproxy(builder: Builder) -> str:
+    """The proxy of examples/hardened."""
+    folder = RECIPES / "haproxy"
+    return builder.build("dockernamed-test/haproxy:latest", folder, base=builder.debian())
+
+
 IMAGES: Mapping[str, Callable[[Builder], str]] = {
     "busybox": busybox,
     "lab": lab,
     "lab-green": lab_green,
     "hub": hub,
+    "hub-hardened": hub_hardened,
+    "haproxy": haproxy,
 }
 
 

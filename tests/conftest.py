@@ -3,6 +3,9 @@
 Every object that a test makes on an Engine begins with the run's name (`run_name()`), so that
 several runs can share an Engine and still tell whose the leftovers are.
 
+All calls of the Engine's API are noted, and compared with the list of them in
+dockernamed/engine/calls.py when the run ends.
+
 Environment:
     DOCKERNAMED_ENGINE_OWNED: ``1`` where nobody else uses the Engine: everything on it is
         compared before and after, whatever it is called.
@@ -14,17 +17,23 @@ from __future__ import annotations
 import gc
 import os
 import secrets
+import shutil
 import signal
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
 from docker.utils import kwargs_from_env
 from hypothesis import HealthCheck, settings
+from support import apicalls
 from support.examples import EXPLORE, examples
 from support.watchdog import EXIT_CODE, RUN, EngineWatchdog
+
+from dockernamed.engine.calls import CALLS
 
 # A busy machine is no reason to fail: time is measured in benchmarks/. And the same code passes or
 # fails again: who looks for new examples says so.
@@ -58,6 +67,7 @@ LONGEST = (
 OWNED = "DOCKERNAMED_ENGINE_OWNED"
 _before = pytest.StashKey[set[str]]()
 _leaked = pytest.StashKey[list[str]]()
+_calls = pytest.StashKey[list[str]]()
 
 
 def run_name() -> str:
@@ -115,9 +125,11 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     if _is_controller(config):
         os.environ[RUN] = f"t{secrets.token_hex(3)}"
+        os.environ[apicalls.FOLDER] = tempfile.mkdtemp(prefix="api-calls-")
         config.stash[_before] = _engine_objects_if_any() if os.environ.get(OWNED) == "1" else set()
         url = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         config.pluginmanager.register(EngineWatchdog(url))
+    apicalls.install()
 
 
 @pytest.hookimpl(trylast=True)
@@ -131,8 +143,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         before: set[str] = session.config.stash[_before]
         leaked |= {thing for thing in after - before if not thing.startswith("image ")}
     session.config.stash[_leaked] = sorted(leaked)
-    if leaked and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+    calls = session.config.stash[_calls] = _calls_that_differ(session)
+    well = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if (leaked or calls) and well:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _calls_that_differ(session: pytest.Session) -> list[str]:
+    """What the list of calls has too few of, or too many where all tests of the fake Engine ran."""
+    folder, option = Path(os.environ[apicalls.FOLDER]), session.config.option
+    made = apicalls.noted(folder)
+    shutil.rmtree(folder)
+    paths = {Path(one.partition("::")[0]).resolve() for one in session.config.args}
+    tests = Path(__file__).parent
+    everything = bool(paths & {tests, tests / "fake", tests.parent})
+    chosen = option.keyword or option.markexpr or option.deselect or option.ignore
+    well = session.exitstatus == pytest.ExitCode.OK
+    listed = [f"{call.method} {call.path}" for call in CALLS]
+    return apicalls.complaints(made, listed, all_of_them=well and everything and not chosen)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -142,3 +170,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("left behind on the Engine", red=True)
         for thing in leaked:
             terminalreporter.line(thing)
+    calls = terminalreporter.config.stash.get(_calls, [])
+    if calls:
+        terminalreporter.section("calls of the Engine's API", red=True)
+        for call in calls:
+            terminalreporter.line(call)

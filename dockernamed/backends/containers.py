@@ -12,7 +12,7 @@ from ..desired.entrypoint import ENV_FILE, SHELL, variables
 from ..desired.environment import Environment
 from ..desired.isolation import OwnNetwork
 from ..desired.network import Location, gateway_of
-from ..desired.spec import ServerSpec, container_config, with_room_for
+from ..desired.spec import ServerSpec, container_config, is_read_only, with_room_for
 from ..engine.archive import pack, pack_directories, text_of
 from ..engine.client import Engine
 from ..errors import EngineError, NotFound
@@ -53,7 +53,7 @@ class Containers:
         id = await self._engine.create_container(name, body)
         try:
             if files:
-                await self._put(id, files, whole=roomy is spec)
+                await self._put(id, spec, files)
             await self.connect(id, spec.networks)
         except EngineError as error:
             raise Incomplete(id, error) from error
@@ -84,11 +84,10 @@ class Containers:
             fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
             files[ENV_FILE] = variables(env.personal, fixed).encode()
         if files:
-            await self._put(id, files, whole=with_room_for(spec, files) is spec)
+            await self._put(id, spec, files)
 
-    async def _put(self, id: str, files: Mapping[str, bytes], *, whole: bool) -> None:
-        """Put files into a container, at once where its ``whole`` file system can be written to."""
-        if whole:
+    async def _put(self, id: str, spec: ServerSpec, files: Mapping[str, bytes]) -> None:
+        if not is_read_only(spec):
             await self._engine.put_archive(id, "/", pack(files))
             return
         # Into a container that is read-only, the Engine puts nothing but into one volume a call.

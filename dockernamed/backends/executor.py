@@ -25,7 +25,15 @@ from ..desired.network import Access, Endpoint, reached_at
 from ..desired.plan import Op, plan_delete, plan_stop
 from ..desired.provenance import of_another_hub, other_hub
 from ..desired.spec import ServerSpec
-from ..errors import ConfigError, Conflict, EngineError, EngineUnavailable, NotFound, ServerDied
+from ..errors import (
+    CallNotAllowed,
+    ConfigError,
+    Conflict,
+    EngineError,
+    EngineUnavailable,
+    NotFound,
+    ServerDied,
+)
 from ..timeouts import ended, within
 from ..timings import DEFAULT, Timings
 from .base import (
@@ -123,6 +131,9 @@ class Executor:
         return [record for record in doubtful if record.api_url in living]
 
     async def _table_filled(self, patience: float | None) -> None:
+        error = self._watcher.not_allowed
+        if error is not None:  # no waiting helps
+            raise CallNotAllowed(error.action, error.message, error.status) from error
         try:
             await within(patience, self._watcher.synced())
         except asyncio.TimeoutError:

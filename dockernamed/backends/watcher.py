@@ -32,7 +32,7 @@ from typing import Any
 
 from ..engine.client import Engine
 from ..engine.unreachable import in_words
-from ..errors import DockerNamedError, EngineUnavailable, NotFound
+from ..errors import CallNotAllowed, DockerNamedError, EngineUnavailable, NotFound
 from ..naming import LABEL_HUB, key_of
 from ..timeouts import during, ended, retry
 from ..timings import DEFAULT, Timings
@@ -74,6 +74,8 @@ class Watcher:
         ] = {}
         #: How often the stream was lost: what was read from the Engine before may be outdated.
         self.disconnects = 0
+        #: Why nothing can be watched until somebody changes what a proxy lets through, or None.
+        self.not_allowed: CallNotAllowed | None = None
         self._image_callbacks: list[ImageCallback] = []
         self._new_callbacks: list[Callable[[ObservedContainer], None]] = []
         self._told_absence = False
@@ -271,13 +273,14 @@ class Watcher:
                 elif self.connected or not failures:
                     self._tell_loss(error)
                 self._in_sync.clear()
+                self.not_allowed = error if isinstance(error, CallNotAllowed) else None
                 self.disconnects += 1
                 longest = self._timings.reconnect_at_most
                 if asyncio.get_running_loop().time() - started > longest:
                     failures = 0
                 pause = min(longest, self._timings.reconnect * 2 ** min(failures, 20))
                 failures += 1
-                await asyncio.sleep(pause * random.uniform(0.5, 1))
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  (a pause, no secret)
 
     def _tell_loss(self, error: DockerNamedError) -> None:
         if self._synced.is_set():
@@ -298,6 +301,7 @@ class Watcher:
                 await during(following, self._read_list(forgettable))
                 if not self.connected:
                     LOG.info("Watching %d containers", len(self._table))
+                self.not_allowed = None
                 self._in_sync.set()
                 self._synced.set()
                 await during(following, asyncio.sleep(self._timings.confirm))

@@ -25,7 +25,10 @@ PIDS_LIMIT = 512
 JSON_FILE = "json-file"
 LOG_OPTIONS: Mapping[str, str] = {"max-size": "10m", "max-file": "3"}
 #: Directories of a read-only container where programs write: path → options of the mount.
-TMPFS: Mapping[str, str] = {"/tmp": "size=1g,mode=1777", "/run": "size=64m"}
+TMPFS: Mapping[str, str] = {
+    "/tmp": "size=1g,mode=1777",  # noqa: S108  (the container's own)
+    "/run": "size=64m",
+}
 #: No file with a server's memory, which holds its tokens.
 NO_CORE: Mapping[str, Any] = {"Name": "core", "Soft": 0, "Hard": 0}
 NO_NEW_PRIVILEGES = "no-new-privileges"

@@ -311,6 +311,7 @@ def reached_at(place: Location, name: str, port: int, access: Access) -> tuple[s
         # Never guess who answers where nothing is published.
         host, at_port = place.ports.get(port, ("", 0))
         if at_port:
-            return (access.engine_host if host in ("", "0.0.0.0", "::") else host), at_port
+            anywhere = host in ("", "0.0.0.0", "::")  # noqa: S104  (as the Engine reports it)
+            return (access.engine_host if anywhere else host), at_port
         lack = "no published ports"
     raise ConfigError("network_name", place.mode, f"containers have {lack} there")

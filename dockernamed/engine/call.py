@@ -10,11 +10,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import BadRequest, Conflict, EngineError, EngineFailed, NameTaken, NotFound
+from ..errors import (
+    BadRequest,
+    CallNotAllowed,
+    Conflict,
+    EngineError,
+    EngineFailed,
+    NameTaken,
+    NotFound,
+)
+from .calls import known
 
 # Podman answers 500 where Docker answers 409, and Docker 403 for a network in use.
 _NAME_TAKEN = re.compile(r"already in use by|name .*is in use")
 _CONFLICT = re.compile(r"in use|is being used|active endpoints|is running|state improper")
+_PLUGIN = re.compile(r"authorization denied by plugin")
 # Docker answers 403 or 500 to these calls where its other answers to the like are 409.
 _NETWORK_CONFLICT = re.compile(r"already (exists|in use|connected|used)|not connected|same bridge")
 _AMBIGUOUS = re.compile(r"is ambiguous \(")
@@ -123,9 +133,11 @@ def demultiplex(body: bytes) -> str:
 def refusal(call: Call, status: int, body: bytes) -> EngineError:
     """The error that an answer of a status other than 2xx means, in the Engine's own words."""
     try:
-        message = str(json.loads(body)["message"])
+        message, by_engine = str(json.loads(body)["message"]), True
     except (ValueError, KeyError, TypeError):
-        message = body[:1000].decode(errors="replace").strip()
+        message, by_engine = body[:1000].decode(errors="replace").strip(), False
+    if status in (403, 405) and (not by_engine or _PLUGIN.search(message)):
+        return _not_allowed(call, status, message if by_engine else "")
     message = message or http.client.responses.get(status, "no reason given")
     creating = call.path == "/containers/create"
     changing = call.method == "DELETE" or call.path.endswith("/kill")
@@ -143,6 +155,22 @@ def refusal(call: Call, status: int, body: bytes) -> EngineError:
     else:
         kind = EngineFailed if status >= 500 or status < 400 else BadRequest
     return kind(call.action, message, status)
+
+
+def _not_allowed(call: Call, status: int, message: str) -> EngineError:
+    """Something in front of the Engine does not let a call through.
+
+    Args:
+        call: that was made.
+        status: of the answer.
+        message: the words of one of the Engine's own plugins; "" of a proxy, whose page says less.
+    """
+    found = known(call.method, call.path)
+    what = f"{call.method} {found.path if found else call.path}"
+    who = f"its authorization plugin ({message})" if message else "a proxy in front of it"
+    why = f", which is needed to {found.purpose}" if found else ""
+    hint = f"{who} does not allow {what}{why}; docs/engine-calls.md lists the calls to allow"
+    return CallNotAllowed(call.action, hint, status)
 
 
 def _skip(text: str, position: int) -> int:

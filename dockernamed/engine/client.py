@@ -115,7 +115,7 @@ class Engine:
         return await self._get("ask its version", "/version")
 
     async def info(self) -> dict[str, Any]:
-        """``GET /info``: among others ``LoggingDriver`` and ``BridgeNfIptables``."""
+        """``GET /info``: among others ``LoggingDriver`` and ``DiscoveredDevices``."""
         return await self._get("ask about it", "/info")
 
     @asynccontextmanager

@@ -9,12 +9,11 @@ in a thread.
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
 import ssl
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,8 +27,7 @@ import docker.utils
 import docker.utils.config
 
 from ..errors import ConfigError
-
-LOG = logging.getLogger("dockernamed.engine")
+from .trust import SETTING, Said, Way, check_authority, check_files, lax_key, without_password
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 
@@ -54,12 +52,14 @@ class Connection:
         timeout: seconds within which a short call must be answered.
         options: arguments of `docker.APIClient`, which win over the above.
         tls: arguments of `docker.tls.TLSConfig`.
+        allow_insecure: use the way even if others could read along, or be taken for the Engine.
     """
 
     base_url: str | None = None
     timeout: float = 60.0
     options: tuple[tuple[str, object], ...] = ()
     tls: tuple[tuple[str, object], ...] = ()
+    allow_insecure: bool = False
 
     def __hash__(self) -> int:
         # Values may be unhashable, such as a list of certificate files.
@@ -71,6 +71,18 @@ class Connection:
         """Where the Engine is, ``unix://…`` or ``tcp://…``, as configured or by DOCKER_HOST."""
         configured = dict(self.options).get("base_url") or self.base_url
         return str(configured or os.environ.get("DOCKER_HOST") or DEFAULT_URL)
+
+    @property
+    def address(self) -> Said:
+        """Where it is said where the Engine is."""
+        if not self.is_configured and os.environ.get("DOCKER_HOST"):
+            return Said("DOCKER_HOST", self.url)
+        return Said("client_kwargs", {"base_url": self.url})
+
+    @property
+    def is_configured(self) -> bool:
+        """The address does not come from the environment, nor is it Docker's default."""
+        return bool(dict(self.options).get("base_url") or self.base_url)
 
     @property
     def deadline(self) -> float:
@@ -98,6 +110,7 @@ class Route:
         proxy: URL of a proxy on the way, or None.
         headers: sent with each request.
         version: of the API, such as ``"1.41"``; None where the Engine is asked.
+        notes: sentences on what is allowed and yet not good, for the log of a Hub that starts.
     """
 
     base: str
@@ -107,17 +120,19 @@ class Route:
     proxy: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def route_to(connection: Connection) -> Route:
     """Find out how to reach an Engine. Reads files, and so blocks; connects to nothing.
 
     Raises:
-        ConfigError: a setting cannot work; it names ``client_kwargs`` or ``tls_config``.
+        ConfigError: a setting cannot work, or the way is not to be trusted; it names
+            ``client_kwargs``, ``tls_config``, or a variable of the environment.
     """
     options = dict(connection.options)
     _check_known(connection, options)
-    tls = _tls_settings(connection, options)
+    tls, said = _tls_settings(connection, options)
     try:
         address = str(docker.utils.parse_host(connection.url, tls=bool(tls)))
     except _ERRORS as error:
@@ -128,14 +143,20 @@ def route_to(connection: Connection) -> Route:
         "version": _version(connection, options),
     }
     if scheme == "http+unix":
-        return Route("http://localhost", socket="/" + rest.lstrip("/"), **common)
+        notes = tuple(_unused_context(connection))
+        return Route("http://localhost", socket="/" + rest.lstrip("/"), notes=notes, **common)
     if scheme == "ssh":
         return Route("http://localhost", ssh=address, **common)
     if scheme not in ("http", "https"):
         raise _refused(connection, "an Engine is reached by unix://, tcp:// or ssh://")
-    context = True if tls is True or not tls else _tls_context(connection, tls)
     base = address.rstrip("/")
-    return Route(base, tls=context, proxy=_proxy(base), **common)
+    way = Way(connection.url, base, tls, _proxy(base), connection.address, said)
+    problem = way.problem()
+    if problem is not None and not connection.allow_insecure:
+        raise problem
+    context = True if tls is True or not tls else _tls_context(said, tls)
+    notes = (*([f"As {SETTING} allows: {problem}"] if problem else ()), *lax_key(tls))
+    return Route(base, tls=context, proxy=way.proxy, notes=notes, **common)
 
 
 def registry_auth(connection: Connection, repository: str) -> str | None:
@@ -183,32 +204,74 @@ def _check_known(connection: Connection, options: Mapping[str, object]) -> None:
         raise _refused(connection, f"{name!r} is not an argument of docker.APIClient; {meant}")
 
 
-def _tls_settings(connection: Connection, options: Mapping[str, object]) -> Any:
-    """A `docker.tls.TLSConfig`, True for TLS without settings, or nothing."""
-    try:
-        found = {} if connection.base_url else docker.utils.kwargs_from_env()
-        tls: Any = found.get("tls")
-        if connection.tls:
-            tls = docker.tls.TLSConfig(**dict(connection.tls))
-        tls = options.get("tls", tls)
-        if getattr(tls, "ca_cert", None):
-            os.stat(tls.ca_cert)  # docker-py itself looks only where it is to be verified
-    except _ERRORS as error:
-        raise _refused_tls(connection, error) from error
+def _tls_settings(connection: Connection, options: Mapping[str, object]) -> tuple[Any, Said | None]:
+    """A `docker.tls.TLSConfig`, True for TLS without settings, or nothing; and who asked for it."""
+    tls, said = _tls_of_environment() if not connection.base_url else (None, None)
+    if connection.tls:
+        tls, said = _tls_of_setting(connection)
+    if "tls" in options:
+        tls = options["tls"]
+        if tls and said is not None and said.field == "tls_config":
+            raise _refused(connection, "its tls would be used, and tls_config not; leave one out")
+        said = Said("client_kwargs", dict(options)) if tls else said
     if tls and not isinstance(tls, (bool, docker.tls.TLSConfig)):
         raise _refused(connection, "tls is True or a docker.tls.TLSConfig")
-    if tls and not (connection.base_url or options.get("base_url") or found.get("base_url")):
+    if tls and not (connection.address.by_environment or connection.is_configured):
         raise _refused(connection, "with TLS it must say where the Engine is, by its base_url")
-    return tls
+    if said is not None and tls is not True:
+        check_authority(said, tls)
+    return tls, said
 
 
-def _tls_context(connection: Connection, tls: Any) -> ssl.SSLContext:
+def _tls_of_setting(connection: Connection) -> tuple[Any, Said]:
+    said, given = Said("tls_config", dict(connection.tls)), dict(connection.tls)
+    pair = given.get("client_cert")
+    check_files(
+        said, [*(pair if isinstance(pair, (tuple, list)) else ()), *_given(given, "ca_cert")]
+    )
+    try:
+        return docker.tls.TLSConfig(**given), said
+    except _ERRORS as error:
+        raise _unusable(said, error) from error
+
+
+def _tls_of_environment() -> tuple[Any, Said | None]:
+    """By DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, as docker-py reads them."""
+    folder, verify = os.environ.get("DOCKER_CERT_PATH"), os.environ.get("DOCKER_TLS_VERIFY")
+    if not folder and not verify:
+        return None, None
+    said = Said("DOCKER_CERT_PATH", folder) if folder else Said("DOCKER_TLS_VERIFY", verify)
+    where = folder or os.path.join(os.path.expanduser("~"), ".docker")
+    check_files(said, [os.path.join(where, name) for name in ("cert.pem", "key.pem", "ca.pem")])
+    try:
+        return docker.utils.kwargs_from_env().get("tls"), said
+    except _ERRORS as error:
+        raise _unusable(said, error) from error
+
+
+def _unused_context(connection: Connection) -> Iterator[str]:
+    """What the command ``docker`` would follow, and docker-py does not."""
+    if connection.address.by_environment or connection.is_configured:
+        return
+    chosen = docker.utils.config.load_general_config().get("currentContext")
+    context = os.environ.get("DOCKER_CONTEXT") or chosen
+    if context and context != "default":
+        yield (
+            f"The Docker context {context!r} is not used here, but {DEFAULT_URL}; to use another "
+            "Engine, set DOCKER_HOST to its address (docker context inspect shows it)"
+        )
+
+
+def _given(arguments: Mapping[str, object], name: str) -> list[object]:
+    return [arguments[name]] if arguments.get(name) else []
+
+
+def _tls_context(said: Said | None, tls: Any) -> ssl.SSLContext:
     """What docker-py makes of a `docker.tls.TLSConfig`: without ``verify`` nothing is checked."""
     authority = tls.ca_cert if tls.verify and tls.ca_cert else tls.verify
     try:
         context = ssl.create_default_context()
         if not authority:
-            LOG.warning("The certificate of the Engine at %s is not verified", connection.url)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         elif authority is not True:
             folder = os.path.isdir(authority)
@@ -216,10 +279,16 @@ def _tls_context(connection: Connection, tls: Any) -> ssl.SSLContext:
                 cafile=None if folder else authority, capath=authority if folder else None
             )
         if tls.cert:
-            context.load_cert_chain(*tls.cert)
+            certificate, key = tls.cert
+            context.load_cert_chain(certificate, key, _no_password)
     except _ERRORS as error:
-        raise _refused_tls(connection, error) from error
+        raise _unusable(said or Said("tls_config", None), error) from error
     return context
+
+
+def _no_password() -> str:
+    """OpenSSL would ask for it at the terminal, and wait."""
+    raise ValueError("the key is encrypted, and there is nobody to ask for its password")
 
 
 def _headers(connection: Connection, options: Mapping[str, object]) -> dict[str, str]:
@@ -247,9 +316,13 @@ def _proxy(base: str) -> str | None:
 
 
 def _refused(connection: Connection, why: str) -> ConfigError:
-    hint = f"no way to the Engine at {connection.url!r}: {why}"
-    return ConfigError("client_kwargs", dict(connection.options), hint)
+    shown = without_password(connection.url)
+    hint = f"no way to the Engine at {shown!r}: {why.replace(connection.url, shown)}"
+    options = dict(connection.options)
+    if "base_url" in options:
+        options["base_url"] = shown
+    return ConfigError("client_kwargs", options, hint)
 
 
-def _refused_tls(connection: Connection, error: Exception) -> ConfigError:
-    return ConfigError("tls_config", dict(connection.tls), f"it cannot be used: {error}")
+def _unusable(said: Said, error: Exception) -> ConfigError:
+    return ConfigError(said.field, said.value, f"it cannot be used: {error}")

@@ -114,6 +114,8 @@ def _checked(app: JupyterHub, ours: type[DockerNamedSpawner]) -> Any:
         _end(app, findings.fatal)
     for line in findings.unread:
         app.log.warning("This line of the configuration has no effect: %s", line)
+    for note in findings.notes:
+        app.log.warning("The way to the Engine: %s", note)
     return findings.settings
 
 

@@ -24,12 +24,13 @@ from ..desired.network import check_reachable
 from ..desired.proof import checked_readiness
 from ..desired.volumes import RequestedVolumes, requested_volumes
 from ..engine.connection import route_to
+from ..engine.trust import ENVIRONMENT
 from ..errors import ConfigError, TemplateError
 from ..lifecycle.further import AT_CREATE, further
 from ..lifecycle.hardened import wants_internal_network
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
-from . import hardening_check
+from . import hardening_check, quota_check
 from .config_types import (
     Configured,
     Fault,
@@ -59,11 +60,13 @@ class Findings:
         settings: a spawner without a user, made of all lines of the right types.
         faults: lines that cannot work.
         unread: lines that nobody reads, as sentences.
+        notes: what is allowed, but should be known, as sentences.
     """
 
     settings: Any
     faults: list[Fault]
     unread: list[str]
+    notes: list[str]
 
     @property
     def fatal(self) -> list[str]:
@@ -92,7 +95,8 @@ def check_config(
     errors = _errors(settings, _fields(settings, only_our_fields), hub)
     faults = [*wrong.values(), *(_fault(error, known, settings) for error in errors)]
     sections = {name: names_in(config, name) for name in config if isinstance(config[name], Config)}
-    return Findings(settings, faults, list(unread_lines(sections, read, settable)))
+    unread = list(unread_lines(sections, read, settable))
+    return Findings(settings, faults, unread, _engine_notes(settings))
 
 
 def _fields(settings: Any, only_ours: bool) -> Mapping[str, str]:
@@ -128,6 +132,7 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
         for by_name in (_BY_NAME, hardening_check.BY_NAME):
             if name in by_name:
                 by_name[name](changed, fields)
+        quota_check.overriding(settings, name, value)
 
     yield from chooser.problems(settings, overriding)
 
@@ -135,6 +140,8 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
 def _fault(error: ConfigError, known: Mapping[str, Configured], settings: Any) -> Fault:
     """An error as the line that it is about."""
     name = error.field.partition("[")[0].partition(" ")[0]
+    if name in ENVIRONMENT:
+        return Fault(name, literal(error.value), error.hint)
     if "." in name:
         return Fault(f"c.{name}", literal(error.value), error.hint)
     section = known[name].section if name in known else OURS
@@ -230,11 +237,23 @@ def _form_template(settings: Any, fields: Mapping[str, str]) -> None:
 
 
 def _engine(settings: Any, fields: Mapping[str, str]) -> None:
-    """The environment's own word, such as DOCKER_HOST, is no line of the configuration."""
-    if settings.client_kwargs or settings.tls_config:
-        connection = settings.connection()
+    """An address in DOCKER_HOST that leads nowhere is waited for: it is no line of the
+    configuration. What the environment says of a way that is not to be trusted ends the Hub.
+    """
+    connection = settings.connection()
+    try:
         route_to(connection)
         float(connection.deadline)
+    except ConfigError as error:
+        if settings.client_kwargs or settings.tls_config or error.field in ENVIRONMENT:
+            raise
+
+
+def _engine_notes(settings: Any) -> list[str]:
+    try:
+        return list(route_to(settings.connection()).notes)
+    except ConfigError:
+        return []  # told by `_engine`
 
 
 def _isolation(settings: Any, fields: Mapping[str, str]) -> None:
@@ -277,4 +296,5 @@ _CHECKS: tuple[Check, ...] = (
     _isolation,
     _form_template,
     _engine,
+    *quota_check.CHECKS,
 )

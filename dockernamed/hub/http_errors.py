@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterable
@@ -24,6 +25,7 @@ _PAGE = jinja2.Environment(loader=_LOADER, autoescape=True).get_template("messag
 #: HTTP status and reason of an error, by the first class that fits.
 STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
     (errors.OptionsError, 400, "options"),
+    (errors.LimitReached, 429, "throttled"),
     (errors.ConfigError, 500, "config"),
     (errors.ImageError, 500, "image"),
     (errors.ForeignObject, 409, "foreign"),
@@ -121,10 +123,16 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "the Engine's log driver does not take that; leave log_config out for the Engine's own",
     ),
     (
-        r"could not select device driver",
-        "extra_host_config",
-        "the Engine's host has no support for these devices; for GPUs install NVIDIA's container "
-        "toolkit there, and restart the Engine",
+        r"nvidia-container-cli: device error|unknown device",
+        "gpu_devices",
+        "the Engine's host has no such GPU; list those that nvidia-smi -L shows there",
+    ),
+    (
+        r"could not select device driver|unresolvable CDI devices|CDI device injection failed",
+        "",
+        "The Engine's host has no support for the devices that gpus or device_requests in "
+        "extra_host_config asks for; for GPUs install NVIDIA's container toolkit there, and "
+        "restart the Engine",
     ),
     (
         r"executable file not found|exec: .*: (no such file|permission denied)",
@@ -189,6 +197,9 @@ def http_error(
     )
     failed = error if isinstance(error, errors.ServerFailed) else None
     text = failed.summary if failed else str(error)
+    wait = seconds_to_wait(settings) if isinstance(error, errors.LimitReached) else 0
+    if wait:
+        text += f", or try again in {wait} seconds"
     if advice := advice_on(error, settings, tuple(command)):
         text += f"{'' if text.endswith('?') else '.'} {advice}"
     message = f"{text}{failed.quoted}" if failed else text
@@ -200,7 +211,20 @@ def http_error(
         else web.HTTPError(status, message)
     )
     found.jupyterhub_message, found.jupyterhub_html_message = message, page
+    if wait:
+        found.headers = {"Retry-After": str(wait)}
     return found  # type: ignore[no-any-return]
+
+
+def seconds_to_wait(settings: object) -> int:
+    """When to try again, as JupyterHub spreads it where too many servers start at once.
+
+    Args:
+        settings: as for `http_error`; JupyterHub's ``spawn_throttle_retry_range`` counts.
+    """
+    hub = getattr(getattr(settings, "user", None), "settings", None) or {}
+    low, high = hub.get("spawn_throttle_retry_range", (30, 60))
+    return max(1, round(random.uniform(low, high)))  # noqa: S311  # no secret
 
 
 def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,7 +21,7 @@ from ..backends.watcher import Watcher
 from ..desired.isolation import OwnNetwork
 from ..desired.provenance import id_advice, other_hub
 from ..desired.resolved import KeptSettings
-from ..errors import DockerNamedError
+from ..errors import CallNotAllowed, DockerNamedError
 from ..timings import DEFAULT, Timings
 
 
@@ -191,6 +191,7 @@ class OrphanReaper:
         self._since: dict[str, float] = {}
         self._another_hub_at, self._here = another_hub_at, here
         self._living: set[str] = set()  # URLs of other Hubs with our id, which were told
+        self._told_networks = False  # that they cannot be listed
         self._refused: set[str] = set()  # ids of what could not be removed, which was told
 
     async def run(self) -> None:
@@ -238,7 +239,7 @@ class OrphanReaper:
 
     async def _find(self) -> tuple[list[Orphan], list[Orphan]]:
         """Containers, and networks, which are free only when the containers are gone."""
-        networks = await self._backend.networks(self._hub)
+        networks = await self._listed_networks()
         living = await self._living_hubs()
         # A network does not say which Hub made it.
         networks = () if living else networks
@@ -264,6 +265,16 @@ class OrphanReaper:
             for network, why in unneeded_networks(networks, known, of_hub=self._hub_network)
             if (remove := unused.get(network.id)) is not None
         ]
+
+    async def _listed_networks(self) -> Sequence[SeenNetwork]:
+        """Those of this Hub; none where a proxy does not let the Hub ask, which is told once."""
+        try:
+            return await self._backend.networks(self._hub)
+        except CallNotAllowed as error:
+            if not self._told_networks:
+                self._log.warning("Networks of servers that no longer exist stay: %s", error)
+            self._told_networks = True
+            return ()
 
     async def _unused(
         self, networks: Iterable[SeenNetwork]

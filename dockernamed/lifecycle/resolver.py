@@ -13,8 +13,11 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from traitlets import TraitError
+
 from .. import naming, templates
 from ..callables import evaluated
+from ..desired.gpus import check_alone
 from ..desired.hardening import Hardening
 from ..desired.isolation import OwnNetwork, check_further, check_internal, isolation
 from ..desired.network import Access, check_certified, own_network
@@ -83,13 +86,14 @@ class SettingsResolver:
             args=tuple(args),
             notebook_dir=self._expanded("notebook_dir", settings.notebook_dir or ""),
             volumes=self._volumes(arguments),
-            mem_limit=await evaluated(settings.mem_limit, settings),
+            mem_limit=await self._limit("mem_limit"),
             mem_guarantee=settings.mem_guarantee,
-            cpu_limit=await evaluated(settings.cpu_limit, settings),
+            cpu_limit=await self._limit("cpu_limit"),
             cpu_guarantee=settings.cpu_guarantee,
             uid=await self._number("uid"),
             gid=await self._number("gid"),
             groups=await self._groups(),
+            gpu_count=await self._gpu_count(arguments.host_config),
             config=arguments.config,
             host_config=arguments.host_config,
             hardening=await self._hardening(),
@@ -224,7 +228,8 @@ class SettingsResolver:
         return remote or "127.0.0.1"
 
     def _publish_ip(self) -> str:
-        fallback = "127.0.0.1" if self._runtime.engine_is_local else "0.0.0.0"
+        everywhere = "0.0.0.0"  # noqa: S104  (of another host, whose addresses nobody knows here)
+        fallback = "127.0.0.1" if self._runtime.engine_is_local else everywhere
         return self._settings.host_ip or fallback
 
     def _volumes(self, arguments: Further) -> RequestedVolumes:
@@ -251,6 +256,32 @@ class SettingsResolver:
         if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
             raise ConfigError(setting, value, "use a list of whole numbers, such as [2000, 2001]")
         return tuple(_id(setting, one) for one in value or ())
+
+    async def _limit(self, setting: str) -> Any:
+        """A limit as a number, also where a callable gave it as text, such as ``"2G"``."""
+        settings = self._settings
+        value = await evaluated(getattr(settings, setting), settings)
+        if value is None:
+            return None
+        hint = 'its callable must return a number, or for memory text such as "2G"'
+        try:
+            number = settings.traits()[setting]._validate(settings, value)
+        except (TraitError, TypeError, ValueError) as error:
+            raise ConfigError(setting, value, hint) from error
+        if callable(number):
+            raise ConfigError(setting, value, hint)
+        return number
+
+    async def _gpu_count(self, extra: Mapping[str, Any]) -> int:
+        """How many GPUs the server gets; ``extra`` are the admin's own keys of HostConfig."""
+        count = await evaluated(self._settings.gpus, self._settings) or 0
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ConfigError("gpus", count, "use a whole number that is not negative, such as 1")
+        if count:
+            check_alone(extra, "gpus", count)
+        elif self._settings.gpu_devices:
+            check_alone(extra, "gpu_devices", self._settings.gpu_devices)
+        return count
 
     async def _arguments(self, setting: str) -> Mapping[str, Any]:
         """One of the settings with docker-py's arguments; a callable's None means none."""

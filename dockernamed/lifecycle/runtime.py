@@ -21,11 +21,14 @@ from ..desired.network import own_container_id
 from ..engine.client import Connection, Engine
 from ..errors import ConfigError, EngineError, EngineTimeout, EngineUnavailable, NotFound
 from ..images import credentials, reference
+from ..images.pull_queue import PULL_LIMITS, PullLimits
 from ..images.puller import Puller
 from ..timeouts import ended
 from ..timings import DEFAULT, Timings
 from .earlier_volumes import EarlierVolumes
+from .gpus import Gpus
 from .hostports import HostPorts, refused_by, unused_here
+from .promises import Promises
 
 LOG = logging.getLogger("dockernamed")
 MOUNTINFO = Path("/proc/self/mountinfo")
@@ -46,13 +49,14 @@ class Runtime:
         workers: int,
         timings: Timings = DEFAULT,
         another_hub_at: AskForHub = nobody_else,
+        pulls: PullLimits = PULL_LIMITS,
     ) -> None:
         # As JupyterHub does with tornado's loggers: ours speak in the Hub's log.
         LOG.parent, LOG.propagate = log, True
-        self.engine = Engine(connection, workers=workers, timings=timings)
+        self.engine = Engine(connection, workers=workers, pulls=pulls.at_once, timings=timings)
         self.timings = timings
         self.watcher = Watcher(self.engine, hub, timings)
-        self.puller = Puller(self.engine, self.watcher)
+        self.puller = Puller(self.engine, self.watcher, pulls)
         self.another_hub_at = another_hub_at
         things = Containers(self.engine)
         self.backend = Executor(things, self.watcher, log, timings, another_hub_at)
@@ -61,6 +65,8 @@ class Runtime:
         )
         self.earlier_volumes = EarlierVolumes(self.backend.volumes, timings.other_volumes)
         self.host_ports = HostPorts(self._port_is_free)
+        self.promises = Promises()
+        self.gpus = Gpus(self.engine, self._info)
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
         self._podman: bool | None = None
@@ -78,6 +84,7 @@ class Runtime:
         workers: int = 16,
         timings: Timings = DEFAULT,
         another_hub_at: AskForHub = nobody_else,
+        pulls: PullLimits = PULL_LIMITS,
     ) -> Runtime:
         """The one of this event loop, Engine and Hub; made at the first call.
 
@@ -88,12 +95,13 @@ class Runtime:
             workers: short calls under way at once; counts at the first call.
             timings: how long is waited for what; likewise.
             another_hub_at: whether a Hub that is not this one answers at a URL; likewise.
+            pulls: how many pulls may be under way; likewise.
         """
         runtimes = _shared.setdefault(asyncio.get_running_loop(), {})
         runtime = runtimes.get((connection, hub))
         if runtime is None:
             runtime = runtimes[connection, hub] = cls(
-                connection, hub, log, workers, timings, another_hub_at
+                connection, hub, log, workers, timings, another_hub_at, pulls
             )
         return runtime
 

@@ -94,8 +94,10 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
             "readiness": "jupyterhub",
             "on_host": False,
             "network": "",
+            "gpus": [],
         },
         "made": {container.labels[LABEL_START]: container.id},
+        "promise": {"memory": 0, "cpu": 0.0, "gpus": []},
     }
     assert await spawner.poll() is None
     assert spawner.ready

@@ -109,9 +109,9 @@ def generated(document: Path, name: str) -> str:
     return text_of(document).partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
 
 
-@pytest.mark.parametrize("name", ["curl", "settings", "house"])
+@pytest.mark.parametrize("name", ["curl", "settings", "house", "calls", "rules"])
 def test_pages_are_as_the_generator_makes_them(name: str, generator: ModuleType) -> None:
-    """Settings, modules and curl lines in docs/ are today's; `scripts/settings-table --write`."""
+    """Settings, modules, calls and curl lines are today's; `scripts/settings-table --write`."""
     page, _ = generator.PAGES[name]
     assert text_of(page) == generator.put_in(text_of(page), name)
 

@@ -12,6 +12,7 @@ from dockernamed.hub.http_errors import HINTS, hint, http_error
 
 VALUES = {
     "extra_host_config": {"port_bindings": {8888: 80}},
+    "gpu_devices": ["7"],
     "network_name": "lab",
     "mem_limit": 4194304,
     "mem_guarantee": 1024,
@@ -73,7 +74,15 @@ SAID = [
     ("No such image: lab:1", "image = 'lab:1': it is no longer on the Engine"),
     (
         'could not select device driver "" with capabilities: [[gpu]]',
-        "extra_host_config = {'port_bindings': {8888: 80}}: the Engine's host has no support",
+        "The Engine's host has no support for the devices that gpus or device_requests",
+    ),
+    (
+        "nvidia-container-cli: device error: 7: unknown device: unknown",
+        "gpu_devices = ['7']: the Engine's host has no such GPU",
+    ),
+    (
+        "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=0",
+        "The Engine's host has no support for the devices that gpus or device_requests",
     ),
     (
         'OCI runtime create failed: exec: "labb": executable file not found in $PATH: unknown',

@@ -11,7 +11,7 @@ import pytest
 
 from dockernamed.backends.base import SeenNetwork
 from dockernamed.backends.observed import ObservedContainer, State
-from dockernamed.errors import EngineFailed
+from dockernamed.errors import CallNotAllowed, EngineFailed
 from dockernamed.lifecycle.orphans import KnownServer, OrphanReaper, orphaned_networks, orphans
 
 
@@ -87,6 +87,8 @@ class Backend:
         (self.stopped if keep else self.removed).append((container_id, grace))
 
     async def networks(self, hub: str) -> Sequence[SeenNetwork]:
+        if "networks" in self.broken:
+            raise CallNotAllowed("list networks", "a proxy does not allow GET /networks", 403)
         return self._networks
 
     async def discard_network(self, network_id: str) -> None:
@@ -178,6 +180,16 @@ async def test_one_that_cannot_be_removed(caplog: pytest.LogCaptureFixture) -> N
     backend.broken = set()
     await reaper.round()
     assert ("a", 7.0) in backend.removed
+
+
+async def test_networks_that_cannot_be_listed(caplog: pytest.LogCaptureFixture) -> None:
+    """Containers are removed all the same; that networks stay is told once."""
+    reaper, backend = make([record("a")], networks=[network("n", "zed", "")])
+    backend.broken = {"networks"}
+    assert await reaper.round() is False
+    await reaper.round()
+    assert backend.removed == [("a", 7.0)] * 2
+    assert caplog.text.count("a proxy does not allow GET /networks") == 1
 
 
 async def test_report_only_tells(caplog: pytest.LogCaptureFixture) -> None:

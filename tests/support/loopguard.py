@@ -84,8 +84,10 @@ def _guard() -> detector.BlockBuster:
         # The id of a Hub, once, before it serves anybody: all else needs it.
         function.can_block_in("dockernamed/hub/identity.py", {"hub_id_of"})
         # Before the Hub listens, there is nobody to wait; its own start goes on below ours.
-        function.can_block_in("dockernamed/hub/config_check.py", {"_engine"})
+        function.can_block_in("dockernamed/hub/config_check.py", {"_engine", "_engine_notes"})
         function.can_block_in("dockernamed/hub/app.py", {"checked_start"})
+        # What a call is for is noted where it is made.
+        function.can_block_in("support/apicalls.py", {"note"})
         function.can_block_in("dockernamed/hub/internal_ssl.py", {"init_named"})
         # A test that acts on its Engine from a callback of ours.
         function.can_block_in("fake_engine/server.py", {"_do", "_call"})

@@ -16,11 +16,13 @@ import aiodocker.ssh
 import docker.tls
 import pytest
 from certipy import Certipy
+from cryptography.hazmat.primitives import serialization
 from support.engine.asking import soon
 from support.engine.watching import IMAGE
 from support.fake_engine import FakeEngine, RemoteImage
 
 from dockernamed.engine.client import Connection, Engine
+from dockernamed.engine.connection import route_to
 from dockernamed.errors import ConfigError, EngineUnavailable
 
 
@@ -211,8 +213,8 @@ async def test_tls(address: str, certs: Path) -> None:
     assert await asked(Connection(address, tls=tuple(tls.items())))
     config = docker.tls.TLSConfig(**tls)
     assert await asked(Connection(address, options=(("tls", config),)))
-    unverified = {"client_cert": pair}
-    assert await asked(Connection(address, tls=tuple(unverified.items())))
+    unverified = (("client_cert", pair),)
+    assert await asked(Connection(address, tls=unverified, allow_insecure=True))
 
 
 async def test_tls_by_the_environment(
@@ -238,6 +240,138 @@ async def test_tls_without_a_certificate(address: str, certs: Path) -> None:
     tls = {"ca_cert": str(certs / "ca.pem"), "verify": True}
     with pytest.raises(EngineUnavailable):
         await asked(Connection(address, tls=tuple(tls.items())))
+
+
+@pytest.fixture
+async def stranger(certs: Path, tmp_path: Path) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Another Engine, with a certificate of another CA, which would take ours: its address, and
+    what was sent to it by those who had shown a certificate of theirs.
+    """
+    store = Certipy(store_dir=str(tmp_path))
+    store.create_ca("somebody")
+    files = store.create_signed_pair("server", "somebody", alt_names=["IP:127.0.0.1"])["files"]
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certs / "ca.pem")
+    context.load_cert_chain(files["cert"], files["key"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(65536))
+        assert writer.get_extra_info("peercert")
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", heard
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "told"),
+    [
+        ({}, ConfigError, r"not checked.*'verify': True.*allow_insecure_engine = True"),
+        ({"ca_cert": "ca.pem"}, ConfigError, r"so the CA is not used.*'verify': True"),
+        ({"ca_cert": "ca.pem", "verify": False}, ConfigError, r"so the CA is not used"),
+        ({"ca_cert": "ca.pem", "verify": ""}, ConfigError, r"so the CA is not used"),
+        ({"ca_cert": "ca.pem", "assert_hostname": False}, ConfigError, "assert_hostname"),
+        ({"ca_cert": "ca.pem", "verify": "cert.pem"}, ConfigError, "name two CAs"),
+        ({"ca_cert": "ca.pem", "verify": True}, EngineUnavailable, r"(?i)certificate"),
+        ({"verify": "ca.pem"}, EngineUnavailable, r"(?i)certificate"),
+        ({"verify": True}, EngineUnavailable, r"(?i)certificate"),
+    ],
+)
+async def test_a_stranger_hears_nothing(
+    stranger: tuple[str, list[bytes]],
+    certs: Path,
+    given: dict[str, object],
+    error: type[Exception],
+    told: str,
+) -> None:
+    """Who answers with a certificate of another CA gets neither a request nor our certificate,
+    whichever part of `tls_config` is missing or contradicts another.
+    """
+    url, heard = stranger
+    tls: dict[str, object] = {"client_cert": (str(certs / "cert.pem"), str(certs / "key.pem"))}
+    for name, value in given.items():
+        tls[name] = str(certs / value) if str(value).endswith(".pem") else value  # type: ignore[operator]
+    with pytest.raises(error, match=told):
+        await asked(Connection(url, tls=tuple(tls.items())))
+    assert heard == []
+
+
+async def test_a_stranger_who_is_allowed(stranger: tuple[str, list[bytes]], certs: Path) -> None:
+    """One line says in so many words that anybody is taken for the Engine."""
+    url, heard = stranger
+    tls = (("client_cert", (str(certs / "cert.pem"), str(certs / "key.pem"))),)
+    with pytest.raises(EngineUnavailable):
+        await asked(Connection(url, tls=tls, allow_insecure=True))
+    assert any(data.startswith(b"GET /version") for data in heard)
+
+
+async def test_a_stranger_whom_the_environment_trusts(
+    stranger: tuple[str, list[bytes]], certs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DOCKER_CERT_PATH without DOCKER_TLS_VERIFY would check nothing: refused, by its name."""
+    url, heard = stranger
+    monkeypatch.setenv("DOCKER_HOST", url)
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(certs))
+    for verify in (None, ""):
+        if verify is None:
+            monkeypatch.delenv("DOCKER_TLS_VERIFY", raising=False)
+        else:
+            monkeypatch.setenv("DOCKER_TLS_VERIFY", verify)
+        with pytest.raises(ConfigError, match=r"not checked.*set DOCKER_TLS_VERIFY=1") as caught:
+            await asked(Connection())
+        assert caught.value.field == "DOCKER_CERT_PATH"
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    with pytest.raises(EngineUnavailable, match=r"(?i)certificate"):
+        await asked(Connection())
+    assert heard == []
+
+
+@pytest.mark.parametrize("missing", ["ca.pem", "cert.pem", "key.pem"])
+def test_a_folder_of_certificates_that_is_half_filled(
+    address: str, certs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str
+) -> None:
+    """The message names the variable and the file that is not there."""
+    for file in certs.glob("*.pem"):
+        if file.name != missing:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setenv("DOCKER_HOST", address)
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=rf"{missing}: No such file") as caught:
+        route_to(Connection())
+    assert caught.value.field == "DOCKER_CERT_PATH"
+
+
+async def test_a_key_with_a_password(address: str, certs: Path, tmp_path: Path) -> None:
+    """Nobody is asked for it at the Hub's terminal: the message says what is wrong."""
+    plain = serialization.load_pem_private_key((certs / "key.pem").read_bytes(), None)
+    locked = tmp_path / "key.pem"
+    locked.write_bytes(
+        plain.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    tls = {"client_cert": (str(certs / "cert.pem"), str(locked)), "verify": True}
+    with pytest.raises(ConfigError, match="the key is encrypted"):
+        await asked(Connection(address, tls=tuple(tls.items())))
+
+
+def test_a_key_that_others_can_read(address: str, certs: Path) -> None:
+    """It is told, with the line that mends it; a key of its owner alone is not."""
+    key = certs / "key.pem"
+    tls = (("client_cert", (str(certs / "cert.pem"), str(key))), ("verify", True))
+    mode = key.stat().st_mode
+    try:
+        for number, told in ((0o640, 1), (0o604, 1), (0o600, 0), (0o400, 0)):
+            key.chmod(number)
+            notes = route_to(Connection(address, tls=tls)).notes
+            assert len([note for note in notes if f"chmod 600 {key}" in note]) == told
+    finally:
+        key.chmod(mode)
 
 
 # --- registries --------------------------------------------------------------------------------

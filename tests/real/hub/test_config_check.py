@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -43,9 +43,9 @@ TOLD = (
 
 
 @contextmanager
-def ended(hubs: Hubs, config: str) -> Iterator[Hub]:
+def ended(hubs: Hubs, config: str, env: Mapping[str, str] | None = None) -> Iterator[Hub]:
     """A Hub that has ended by itself, in good order, before it listened."""
-    hub = hubs.make(config)
+    hub = hubs.make(config, env=env)
     try:
         with pytest.raises(AssertionError, match=r"the Hub ended with 1 at its start"):
             hub.start()
@@ -117,6 +117,27 @@ def test_an_engine_that_is_away(hubs: Hubs, user: str, address: str, told: str) 
         answer = hub.api("POST", f"/users/{user}/server")
         assert answer.status >= 400
         assert address in answer.message
+
+
+@pytest.mark.parametrize(
+    ("config", "variable", "told"),
+    [
+        ("", "tcp://192.0.2.1:2375", 'DOCKER_HOST = "tcp://192.0.2.1:2375": .* not encrypted'),
+        (
+            'c.DockerNamedSpawner.tls_config = {"ca_cert": "ca.pem"}',
+            "tcp://127.0.0.1:9",
+            r"c\.DockerNamedSpawner\.tls_config = .* the CA is not used",
+        ),
+    ],
+)
+def test_a_way_to_the_engine_that_others_are_on(
+    hubs: Hubs, config: str, variable: str, told: str
+) -> None:
+    """The Hub ends before it asks the Engine anything; the line says what allows it."""
+    config = f'open("ca.pem", "w").close()\n{config}'
+    with ended(hubs, config, env={"DOCKER_HOST": variable}) as hub:
+        assert re.search(f"{told}.*c.DockerNamedSpawner.allow_insecure_engine = True", hub.log())
+        assert "cannot be reached" not in hub.log()
 
 
 HOOKS = """

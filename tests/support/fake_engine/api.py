@@ -124,6 +124,7 @@ class _Api:
                 "ServerVersion": "0.fake",
                 **driver,
                 **self.core.info,
+                **self.core.devices,
             }
         )
 

@@ -72,6 +72,7 @@ class Core:
         self.images: dict[str, Image] = {}  # by id
         self.references: dict[str, str] = {}  # reference → id
         self.registry: dict[str, RemoteImage] = {}
+        self.devices: dict[str, Any] = {}  # what ``GET /info`` tells of them
         self.volumes: dict[str, dict[str, Any]] = {}
         self.networks: dict[str, dict[str, Any]] = {}
         self.max_networks = 1000

@@ -12,6 +12,8 @@ from weakref import WeakSet
 
 from aiohttp import web
 
+#: What HAProxy says.
+FORBIDDEN = "<html><body><h1>403 Forbidden</h1>Request forbidden by administrative rules.</html>"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -23,7 +25,8 @@ class Fault:
         kind: ``"reset"``: the connection breaks and nothing is done; ``"lost"``: it is done, then
             the connection breaks; ``"stall"``: nothing happens until `release`, then it is done;
             ``"stall after"``: it is done, and answered after `release`; ``"garbage"``: 200 with
-            something that isn't JSON; ``"drip"``: an answer that never ends; or an HTTP status.
+            something that isn't JSON; ``"drip"``: an answer that never ends; ``"forbidden"``: what
+            a proxy answers that does not let the request through; or an HTTP status.
         method: of the requests meant.
         path: expression that their whole path matches, without API version.
         times: how often, then all is well again.
@@ -64,6 +67,8 @@ class Fault:
             return web.json_response({"message": self.message}, status=self.kind)
         if self.kind == "garbage":
             return web.Response(text="<html>a proxy's page</html>")
+        if self.kind == "forbidden":
+            return web.Response(text=FORBIDDEN, status=403, content_type="text/html")
         if self.kind == "drip":
             return await self._drip(request)
         if self.kind == "stall":

@@ -320,6 +320,11 @@ class FakeEngine:
         """All of them, by name."""
         return self._call(lambda: dict(self._core.volumes))
 
+    def have_devices(self, *cdi_names: str) -> None:
+        """Have devices that the Container Device Interface names."""
+        found = [{"Source": "cdi", "ID": name} for name in cdi_names]
+        self._call(lambda: self._core.devices.update(DiscoveredDevices=found))
+
     def add_network(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         """Have a network."""
         self._call(lambda: self._core.add_network(name, labels))

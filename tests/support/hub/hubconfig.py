@@ -5,6 +5,8 @@ import sys
 sys.path.insert(0, {support!r})
 import loopguard
 loopguard.install({blocking!r})
+import apicalls
+apicalls.install()
 
 c.JupyterHub.spawner_class = "dockernamed"
 c.JupyterHub.allow_named_servers = True
@@ -54,6 +56,8 @@ import sys
 sys.path.insert(0, {support!r})
 import loopguard
 loopguard.install({blocking!r})
+import apicalls
+apicalls.install()
 
 load_subconfig("jupyterhub_config.py", path="EXAMPLE")
 

@@ -1,0 +1,131 @@
+"""The calls of the Engine's API that are made, for who allows them one by one. Pure.
+
+A proxy in front of the Engine's socket can let these calls through and no others. The list in
+docs/engine-calls.md and the rules in examples/hardened are made of this table, and the tests
+compare it with the calls that they see: none is missing, and none is there that is never made.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+#: What stands for a part of a path: as a proxy's rule sees it, quoted.
+_PARTS = {
+    "{id}": "[a-zA-Z0-9][a-zA-Z0-9_.-]*",
+    "{name}": "[a-zA-Z0-9][a-zA-Z0-9_.-]*",
+    "{image}": "[a-zA-Z0-9]([a-zA-Z0-9_./:-]|%40)*",
+}
+#: The beginning of most paths.
+VERSION = "(/v[0-9]+[.][0-9]+)?"
+
+
+@dataclass(frozen=True)
+class ApiCall:
+    """One call of the API.
+
+    Attributes:
+        method: of HTTP.
+        path: without API version; ``{id}``, ``{name}`` and ``{image}`` stand for what is named.
+        purpose: what it is made for.
+        lost: what no longer works where it is not allowed, while servers start and stop all the
+            same; "" where they do not.
+        on_demand: it is made for a setting that few Hubs have, and gives away much: the example's
+            proxy does not allow it until its rule is taken out of its comment.
+    """
+
+    method: str
+    path: str
+    purpose: str
+    lost: str = ""
+    on_demand: bool = False
+
+    @cached_property
+    def pattern(self) -> str:
+        """A regular expression for the whole path, quoted and with an API version or without."""
+        parts = re.split(r"(\{\w+\})", self.path)
+        return f"^{VERSION}{''.join(_PARTS.get(part, part) for part in parts)}$"
+
+
+#: Feature → the calls that it needs.
+FEATURES: dict[str, tuple[ApiCall, ...]] = {
+    "Watching": (
+        ApiCall("GET", "/version", "agree on the version of the API"),
+        ApiCall(
+            "GET",
+            "/info",
+            "learn which log driver it has, where its files are, and its GPUs",
+            "logs are not bounded unless `log_config` is set, and GPUs only those of `gpu_devices`",
+        ),
+        ApiCall("GET", "/events", "learn at once when a container ends"),
+        ApiCall("GET", "/containers/json", "find the Hub's containers"),
+        ApiCall("GET", "/containers/{id}/json", "look at one, and at the Hub's own"),
+    ),
+    "Starting and stopping": (
+        ApiCall("POST", "/containers/create", "create a server's container"),
+        ApiCall("PUT", "/containers/{id}/archive", "copy the token and certificates into it"),
+        ApiCall("POST", "/containers/{id}/start", "start it"),
+        ApiCall("POST", "/containers/{id}/stop", "stop it"),
+        ApiCall("POST", "/containers/{id}/kill", "end one that does not stop"),
+        ApiCall("DELETE", "/containers/{id}", "remove it"),
+        ApiCall(
+            "GET",
+            "/containers/{id}/logs",
+            "show the last lines of one that died",
+            "nobody sees why a server died",
+        ),
+        ApiCall("GET", "/networks/{id}", "look at the network of the servers"),
+    ),
+    "Images": (
+        ApiCall("GET", "/images/{image}/json", "see whether an image is there, and its settings"),
+        ApiCall(
+            "POST", "/images/create", "pull an image", "images that are not there are an error"
+        ),
+        ApiCall(
+            "GET",
+            "/images/json",
+            "tell in the form which images are there",
+            "the form does not tell",
+        ),
+    ),
+    "Volumes": (
+        ApiCall("POST", "/volumes/create", "create a server's volume"),
+        ApiCall("GET", "/volumes/{name}", "see whose a volume is"),
+        ApiCall(
+            "DELETE", "/volumes/{name}", "delete it with its server", "volumes are never deleted"
+        ),
+        ApiCall(
+            "GET",
+            "/volumes",
+            "find volumes of an earlier Hub, and those to delete",
+            "volumes are never deleted, and those of an earlier Hub not noticed",
+        ),
+        ApiCall("GET", "/containers/{id}/archive", "find out to whom a new volume must belong"),
+    ),
+    "Kept containers (`remove = False`)": (
+        ApiCall("HEAD", "/containers/{id}/archive", "see whether one can be used again"),
+    ),
+    "Orphans": (
+        ApiCall(
+            "GET",
+            "/networks",
+            "find networks of servers that no longer exist",
+            "such networks stay",
+        ),
+        ApiCall("DELETE", "/networks/{id}", "remove them", "such networks stay"),
+    ),
+}
+CALLS: tuple[ApiCall, ...] = tuple(call for calls in FEATURES.values() for call in calls)
+
+
+def known(method: str, path: str) -> ApiCall | None:
+    """The call that a request is, or None if it is none of them.
+
+    Args:
+        method: of the request.
+        path: of the request, quoted, with or without API version.
+    """
+    return next(
+        (call for call in CALLS if call.method == method and re.fullmatch(call.pattern, path)), None
+    )
