@@ -106,6 +106,26 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
     "Kept containers (`remove = False`)": (
         ApiCall("HEAD", "/containers/{id}/archive", "see whether one can be used again"),
     ),
+    "Networks (`network_isolation`, `networks`)": (
+        ApiCall(
+            "POST",
+            "/networks/create",
+            "make a network that keeps servers apart",
+            'servers do not start, unless `network_isolation` is `"none"` or `network_name` is set',
+        ),
+        ApiCall(
+            "POST",
+            "/networks/{id}/connect",
+            "connect the Hub's own container, or servers to further networks",
+            "a Hub in a container cannot set `network_isolation`, and `networks` must be empty",
+        ),
+        ApiCall(
+            "POST",
+            "/networks/{id}/disconnect",
+            "disconnect the Hub's own container from a network that is removed",
+            "networks of users and servers stay",
+        ),
+    ),
     "Orphans": (
         ApiCall(
             "GET",
