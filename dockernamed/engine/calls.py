@@ -108,6 +108,26 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
             "find out to whom a new volume and private files must belong",
         ),
     ),
+    "Networks (`network_isolation`, `networks`)": (
+        ApiCall(
+            "POST",
+            "/networks/create",
+            "make a network that keeps servers apart",
+            'servers do not start, unless `network_isolation` is `"none"` or `network_name` is set',
+        ),
+        ApiCall(
+            "POST",
+            "/networks/{id}/connect",
+            "connect the Hub's own container, or servers to further networks",
+            "a Hub in a container cannot set `network_isolation`, and `networks` must be empty",
+        ),
+        ApiCall(
+            "POST",
+            "/networks/{id}/disconnect",
+            "disconnect the Hub's own container from a network that is removed",
+            "networks of users and servers stay",
+        ),
+    ),
     "Orphans": (
         ApiCall(
             "GET",

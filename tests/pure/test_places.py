@@ -34,6 +34,7 @@ IN_PLACES: list[dict[str, Any]] = [
     {"mounts": [{"type": "bind", "source": "/srv/{value}", "target": "/x"}]},
     {"mounts": [{"source": "v", "target": "/x", "driver_config": {"options": {"o": "{value}"}}}]},
     {"network_name": "net-{value}"},
+    {"networks": ["db", "net-{value}"]},
     {"host_ip": "{value}"},
     {"name_template": "{username}-{value}"},
     {"registry_credentials": "/etc/{value}.json"},
