@@ -106,6 +106,11 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
     "Kept containers (`remove = False`)": (
         ApiCall("HEAD", "/containers/{id}/archive", "see whether one can be used again"),
     ),
+    "Networks of their own (`network_isolation`)": (
+        ApiCall("POST", "/networks/create", "make one"),
+        ApiCall("POST", "/networks/{id}/connect", "plug in a container, and the Hub's own"),
+        ApiCall("POST", "/networks/{id}/disconnect", "unplug one that goes"),
+    ),
     "Orphans": (
         ApiCall(
             "GET",
