@@ -56,7 +56,7 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
             "GET",
             "/info",
             "learn its log driver, firewall and GPUs, and where its files are",
-            "logs are not bounded unless `log_config` is set, GPUs are only those of `gpu_devices`, "
+            "logs are not bounded unless `log_config` is set, GPUs only those of `gpu_devices`, "
             "and it is not noticed if the Engine cannot keep servers apart",
         ),
         ApiCall("GET", "/events", "learn at once when a container ends"),
