@@ -39,7 +39,6 @@ IN_PLACES: list[dict[str, Any]] = [
     {"registry_credentials": "/etc/{value}.json"},
     {"env_keep": ["{value}"]},
     {"devices": ["/dev/{value}"]},
-    {"allow_unsafe": ["{value}"]},
     {"cap_add": ["{value}"]},
     {"log_config": {"type": "syslog", "config": {"syslog-address": "unix:///{value}"}}},
     {"storage_opt": {"{value}": "1"}},
@@ -161,10 +160,23 @@ def test_a_text_does_not_run_into_a_name(source: str) -> None:
         profile_config.read([], {"n": {"number": number}}, SETTINGS)
 
 
-def test_nobody_types_a_part_of_all_names() -> None:
-    """The prefix is in the names of everybody's volumes."""
-    with pytest.raises(ConfigError, match="part of all names"):
-        menu({"prefix": "{value}"}, "[a-z]+")
+@pytest.mark.parametrize("override", [{"prefix": "{value}"}, {"allow_unsafe": ["{value}"]}])
+def test_what_nobody_types_a_part_of(override: dict[str, Any]) -> None:
+    """The prefix is in the names of everybody's volumes; the other opens the host."""
+    with pytest.raises(ConfigError, match="no user can type a part of it"):
+        menu(override, "[a-z]+")
+
+
+@pytest.mark.parametrize(
+    ("network", "typed"),
+    [("{value}", "host"), ("{value}", "none"), ("ho{value}", "st"), ("{value}t", "hos")],
+)
+def test_a_network_is_never_a_mode(network: str, typed: str) -> None:
+    """``host`` is no network of that name but the host's own."""
+    asked = menu({"network_name": network}, "[a-z]+")
+    with pytest.raises(OptionsError):
+        user_options.parse({"team--unlisted-choice": typed}, asked)
+    user_options.parse({"team--unlisted-choice": "physics"}, asked)
 
 
 def test_the_table_names_settings() -> None:
