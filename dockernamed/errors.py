@@ -6,6 +6,7 @@
     ├── ConfigError            the admin's settings cannot work (also a ValueError)
     │   └── TemplateError      a template names an unknown field or reaches too far
     ├── OptionsError           a user's options are not allowed → HTTP 400
+    ├── LimitReached           what may be in use at once is in use → HTTP 429
     ├── EngineError            the Docker Engine refused, failed or did not answer
     │   ├── EngineUnavailable  it cannot be reached, or the connection broke: try again
     │   ├── EngineTimeout      no answer within the deadline: the work may be done even so
@@ -75,6 +76,23 @@ class OptionsError(DockerNamedError):
             listed = ", ".join(_short(choice) for choice in self.choices)
             message += f"; choose from: {listed}" if listed else "; there is nothing to choose from"
         super().__init__(message)
+
+
+class LimitReached(DockerNamedError):
+    """A limit leaves no room for one more server just now; becomes HTTP 429.
+
+    Args:
+        setting: the limit, such as ``max_total_memory``.
+        value: of that, as text.
+        in_use: what is in use, in words, with nothing in it that only other users may know.
+        hint: when there is room again, as one sentence without its full stop.
+        log: what only the admin is to know; "" for nothing.
+    """
+
+    def __init__(self, setting: str, value: str, in_use: str, hint: str, log: str = "") -> None:
+        self.setting, self.value, self.in_use, self.hint = setting, value, in_use, hint
+        self.log = log
+        super().__init__(f"{setting} = {value}: {in_use}. {hint}")
 
 
 class EngineError(DockerNamedError):

@@ -38,6 +38,10 @@ LABEL_SPEC = f"{LABEL}.spec"
 LABEL_CONTAINER = f"{LABEL}.container"
 #: Where a container finds the Hub that made it.
 LABEL_API_URL = f"{LABEL}.api_url"
+#: Whose servers a network was made for: ``hub``, ``user`` or ``server``.
+LABEL_NETWORK = f"{LABEL}.network"
+#: Which GPUs a container was given, so that other Hubs on its Engine find it; `desired.gpus`.
+LABEL_GPUS = f"{LABEL}.gpus"
 
 DEFAULT_PREFIX = "jupyter"
 DEFAULT_TEMPLATE = "{prefix}-{username}--{servername}"
@@ -165,6 +169,43 @@ def is_name_of(key: Key, name: str) -> bool:
         for prefix in prefixes
         if _PLAIN.fullmatch(prefix) and len(prefix) <= MAX_PREFIX
     )
+
+
+def network_names(
+    hub: str, user: str | None = None, server: str | None = None, *, prefix: str, kind: str = ""
+) -> tuple[str, str]:
+    """The names of a network that is made for servers, in the order in which they are tried.
+
+    Args:
+        hub: the Hub's id, which always plays a part: no two Hubs share a network.
+        user: raw name of the user whose servers are in it; None: all servers of the Hub.
+        server: likewise the one server; None: all of the user.
+        prefix: the setting of that name.
+        kind: tells networks of the same servers apart.
+
+    Returns:
+        Two DNS labels of at most 63 characters, never the same for different arguments: the second
+        is for when somebody else has the first. They always end in a hash, so neither is the name
+        of a container.
+    """
+    whose = [one for one in (hub, user, server) if one is not None]
+    shape, key = _shape(DEFAULT_TEMPLATE, prefix), Key(hub, user or "hub", server or "")
+    first, second = (
+        _hashed(shape, key, _digest("network", kind, try_, *whose)) for try_ in ("1", "2")
+    )
+    return first, second
+
+
+def bridge_name(network: str) -> str:
+    """The name of a network's interface on the Engine's host: ``dn-`` and 60 bits of SHA-256.
+
+    At most 15 characters, as Linux has it, and of one beginning, so that one line of a firewall
+    speaks of them all (``-i dn-+``).
+
+    Args:
+        network: its name.
+    """
+    return f"dn-{_digest('bridge', network)[:12]}"
 
 
 def slug(text: str) -> str:

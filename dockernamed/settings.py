@@ -88,6 +88,18 @@ class DockerNamedSettings(Configurable):
         before the package's own. Example: `["/etc/jupyterhub/templates"]`.""",
     ).tag(config=True)
 
+    allowed_registries = Union(
+        [Unicode(), List(Unicode())],
+        default_value=None,
+        allow_none=True,
+        help="""The registries that users may name where they can write the reference of an image
+        (`allowed_images = "*"`, or a profile's unlisted choice): a list of hosts, with a port
+        unless it is 443, or `"*"` for any. None: those of the images in this configuration and of
+        `registry_credentials`, and Docker Hub, `docker.io`. The Engine connects to what users
+        name, so with `"*"` they can have it look for services in its network.
+        Example: `["quay.io", "registry.example:5000"]`.""",
+    ).tag(config=True)
+
     pull_policy = CaselessStrEnum(
         ["always", "ifnotpresent", "never", "skip"],
         default_value="ifnotpresent",
@@ -117,6 +129,20 @@ class DockerNamedSettings(Configurable):
         False,
         help="""When the Hub starts, pull every image that can be chosen, in the background and
         according to `pull_policy`: two at a time. Pulls that fail are retried. Example: `True`.""",
+    ).tag(config=True)
+
+    max_parallel_pulls = Integer(
+        16,
+        min=1,
+        help="""How many images may be pulled at once; further pulls wait for their turn.
+        Example: `4`, for a slow network.""",
+    ).tag(config=True)
+
+    max_parallel_pulls_per_user = Integer(
+        2,
+        min=1,
+        help="""How many of these pulls may count for one user. A pull that several users wait for
+        counts for one of them. Example: `1`.""",
     ).tag(config=True)
 
     # --- identity --------------------------------------------------------------------------
@@ -212,17 +238,37 @@ class DockerNamedSettings(Configurable):
 
     network_name = Unicode(
         "",
-        help="""The Docker network of the servers. Empty: the user-defined network of the Hub's
-        own container, or else `bridge`. Template fields as in `volumes`.
-        Example: `"jupyterhub"`.""",
+        help="""The Docker network of the servers. Empty: the one that `network_isolation` says.
+        Template fields as in `volumes`. Example: `"jupyterhub"`.""",
+    ).tag(config=True)
+
+    network_isolation = CaselessStrEnum(
+        ["none", "server", "user", "hub"],
+        default_value=None,
+        allow_none=True,
+        help="""Whose servers can reach each other over the network. `"hub"`: nobody's; they share
+        one network of this Hub, in which containers cannot talk to each other. `"user"`: those of
+        one user, who get a network of their own; `"server"`: one each. Such networks are made
+        before the first server, and removed with the last. `"none"`: the network of the Hub's own
+        container, or else `bridge`. None: `"hub"`, or `"none"` if the Hub runs in a container of
+        the same Engine, if `network_name` is set, or on Podman. See docs/security.md.
+        Example: `"user"`.""",
+    ).tag(config=True)
+
+    networks = List(
+        Unicode(),
+        help="""Names of further Docker networks that each server is connected to, such as that of
+        a database. Whoever is in them can reach the server. They must exist. Template fields as in
+        `volumes`. Example: `["course-db"]`.""",
     ).tag(config=True)
 
     use_internal_ip = Bool(
         None,
         allow_none=True,
         help="""Reach servers at their address in the Docker network instead of at a port published
-        on the Engine's host. None: True if the Hub runs in a container or the network is not
-        `bridge`. Example: `True`.""",
+        on the Engine's host. None: True if the Hub runs in a container, if `network_name` is
+        another network than `bridge`, or with
+        `internal_network`. Example: `True`.""",
     ).tag(config=True)
 
     use_internal_hostname = Bool(
@@ -317,6 +363,22 @@ class DockerNamedSettings(Configurable):
         help="""CPUs that a server gets when all servers together want more than there are: a
         weight, in CPUs.
         Example: `0.5`.""",
+    ).tag(config=True)
+
+    gpus = Union(
+        [Callable(), Integer(min=0)],
+        default_value=0,
+        help="""How many GPUs a server gets, each for itself alone. A callable takes the spawner. A
+        start for which there are not so many is refused with status 429. See docs/profiles.md.
+        Example: `1`.""",
+    ).tag(config=True)
+
+    gpu_devices = List(
+        Unicode(),
+        help="""The GPUs that servers may have, by index or UUID, as `nvidia-smi -L` lists them, or
+        by CDI name. Empty: those that the Engine tells of, by the Container Device Interface
+        (Docker 28.2 and later) or by `node-generic-resources` in its `daemon.json`.
+        Example: `["0", "1"]`.""",
     ).tag(config=True)
 
     memswap_limit = ByteSpecification(
@@ -427,9 +489,10 @@ class DockerNamedSettings(Configurable):
     internal_network = Bool(
         None,
         allow_none=True,
-        help="""Whether a server's start is refused unless its network has no way out, as one made
-        with `docker network create --internal` has none. None: True with `hardening = "strict"`.
-        Example: `False`, for strict servers that may use the Internet.""",
+        help="""Whether servers must have no way out: the networks of `network_isolation` are made
+        without one, so that servers reach the Hub and its host, and the Hub reaches them at their
+        addresses; and a start in a network that has one is refused. None: True with
+        `hardening = "strict"`. Example: `False`, for strict servers that may use the Internet.""",
     ).tag(config=True)
 
     allow_unsafe = List(
@@ -440,6 +503,50 @@ class DockerNamedSettings(Configurable):
         holds it, and the Engine's files), `host-devices` (mounts of `/dev`, `/proc` and `/sys`, and
         device_cgroup_rules), `host-capabilities` (such as SYS_ADMIN), `unconfined` (no seccomp,
         AppArmor or SELinux) and `volumes-from`. Example: `["privileged"]`.""",
+    ).tag(config=True)
+
+    # --- for all servers together ----------------------------------------------------------
+
+    max_servers_per_user = Integer(
+        0,
+        min=0,
+        help="""How many servers of one user may run or start at once; a start beyond that is
+        refused with status 429. 0: any number. JupyterHub's `named_server_limit_per_user` counts
+        servers that do not run as well, and its `active_server_limit` those of all users.
+        Example: `3`.""",
+    ).tag(config=True)
+
+    max_starts_per_user = Integer(
+        0,
+        min=0,
+        help="""How many servers of one user may be starting at once, pulls included. 0: any number.
+        JupyterHub's `concurrent_spawn_limit` is for all users. Example: `2`.""",
+    ).tag(config=True)
+
+    max_total_memory = ByteSpecification(
+        None,
+        allow_none=True,
+        help="""The memory that may be promised to all servers that run or start, in bytes, or with
+        K, M, G or T for powers of 1024. A server counts with its `mem_limit`, or else with its
+        `mem_guarantee`; one that has neither is not started then. None: no limit.
+        Example: `"120G"`.""",
+    ).tag(config=True)
+
+    max_total_cpu = Float(
+        None,
+        min=0,
+        allow_none=True,
+        help="""The CPUs that may be promised to all servers that run or start, counted likewise by
+        `cpu_limit` or `cpu_guarantee`. It may be more than there are. None: no limit.
+        Example: `64.0`.""",
+    ).tag(config=True)
+
+    group_limits = Dict(
+        help="""Limits for the users of JupyterHub's groups: group → dict. For all its users
+        together: `max_servers`, `max_starts`, `max_total_memory` and `max_total_cpu`. For each of
+        them: `max_servers_per_user` and `max_starts_per_user`, instead of the settings of these
+        names; for users of several groups, the most that one of the groups allows.
+        Example: `{"students": {"max_servers_per_user": 1, "max_total_memory": "64G"}}`.""",
     ).tag(config=True)
 
     # --- life ------------------------------------------------------------------------------

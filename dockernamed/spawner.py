@@ -18,24 +18,28 @@ from jupyterhub.utils import make_ssl_context, url_path_join
 from traitlets import default, observe
 
 from . import errors, naming, templates
-from .backends.base import ServerRef, StartRequest
+from .backends.base import SeenNetwork, ServerRef, StartRequest
 from .backends.watcher import ObservedContainer
 from .callables import evaluated
 from .desired.environment import split
-from .desired.network import Endpoint, check_reachable, hub_host
+from .desired.gpus import gpu_environment
+from .desired.network import Endpoint, certified, check_reachable, hub_host, hub_host_beside
 from .desired.proof import Proof
-from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
+from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
 from .desired.spec import notes
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error, hub_advice
 from .hub.identity import hub_id_of
+from .hub.internal_ssl import names_in
 from .hub.kept_options import KeptOptions
 from .hub.other_hubs import another_hub_at
 from .hub.ownership import OfOthers, of_others, ports_of_others
+from .hub.quotas import admit
 from .hub.sent_options import ask_for_defaults, were_sent
 from .images.prepull import prepull
+from .images.pull_queue import NOBODY, PullLimits
 from .images.puller import Progress
 from .lifecycle import earlier_volumes
 from .lifecycle.attempt import StartAttempt
@@ -55,6 +59,8 @@ from .timings import DEFAULT
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (to tell them from one address)
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
+#: For who named a registry: what answered there, or that nobody did, may be no business of theirs.
+NO_ANSWER_TOLD = "it could not be pulled; the Hub's log says why"
 
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
@@ -79,6 +85,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._proving: asyncio.Task[None] | None = None
         self._progress = StartProgress()
         self._hub_url_found: str | None = None
+        self._hub_hosts: Mapping[str, str] = {}
         self._choice = Choice()
         self._options = KeptOptions(self)
         if self.user is not None:
@@ -116,6 +123,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self.max_parallel_calls,
             self.timings,
             partial(another_hub_at, patience=self.timings.other_hub),
+            PullLimits(self.max_parallel_pulls, self.max_parallel_pulls_per_user),
         )
 
     @cached_property
@@ -280,8 +288,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         naming.check_names(self.key)
         resolver = self._resolver
         place = await resolver.place()
-        await self._find_hub(place.network)
+        await self._find_hub(place)
         settings = await resolver.resolve(place, self.get_args())
+        had = self._kept.gpus if self._kept else ()
+        settings = await admit(self, self._runtime, settings, had, partial(self._begins, attempt))
         if settings.on_host:
             settings = settings.at_host_port(await self._host_port())
         attempt.settings = settings
@@ -289,7 +299,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
         await self._look_for_earlier_volumes(settings)
         self._progress.tell(5, f"Looking for image {self.image}")
-        attempt.image = await self._pull(self._runtime, self.image, self._pulling) or {}
+        attempt.image = await self._pull_for_user() or {}
+
+    def _begins(self, attempt: StartAttempt) -> bool:
+        return self._attempt is attempt and self.pending == "spawn"
 
     async def _look_for_earlier_volumes(self, settings: ResolvedSettings) -> None:
         """At a first start, say that the Engine has the server's volumes under another hub id.
@@ -323,7 +336,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return await self._runtime.host_ports.give(self.key, self.port, earlier, taken)
 
     async def _pull(
-        self, runtime: Runtime, image: str, on_progress: Callable[[Progress], None] | None = None
+        self,
+        runtime: Runtime,
+        image: str,
+        on_progress: Callable[[Progress], None] | None = None,
+        user: str = NOBODY,
     ) -> Mapping[str, Any] | None:
         credentials = await runtime.credentials_for(image, self.registry_credentials, self)
         return await runtime.puller.ensure(
@@ -332,7 +349,18 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             timeout=self.pull_timeout,
             credentials=credentials,
             on_progress=on_progress,
+            user=user,
         )
+
+    async def _pull_for_user(self) -> Mapping[str, Any] | None:
+        """The image of this server; of a registry that only its user knows, no answer is told."""
+        try:
+            return await self._pull(self._runtime, self.image, self._pulling, self.user.name)
+        except errors.PullFailed as error:
+            if not self._choice.registry_unknown:
+                raise
+            self.log.warning("%s: %s", self._log_name, error)
+            raise errors.PullFailed(self.image, NO_ANSWER_TOLD) from None
 
     def _pulling(self, progress: Progress) -> None:
         percent = 100 * progress.done // max(progress.total, 1)
@@ -347,18 +375,32 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         pauses = runtime.timings.prepull_again
         await prepull(chooser.images(self), pull, runtime.watcher, self.log, pauses)
 
-    async def _find_hub(self, network: str) -> None:
-        """Set hub_connect_url where the admin left it to us."""
+    async def _find_hub(self, place: Place, gateway: str | None = None) -> None:
+        """Set hub_connect_url where the admin left it to us.
+
+        Args:
+            place: of the server.
+            gateway: of the network that was made for it; None as long as that may be missing.
+        """
         hub, set_by_admin = self.hub, self.hub_connect_url != self._hub_url_found
         if set_by_admin or hub.connect_ip or hub.connect_url:
             return
-        if network != "host":
+        if place.network != "host":
             check_reachable(hub.ip)
         runtime = self._runtime
         if hub.ip not in ALL_INTERFACES or not runtime.engine_is_local:
             return
-        info = await runtime.network(network)
-        host = hub_host(network, info, await runtime.hub_container())
+        if place.own is None:
+            info = await runtime.network(place.network)
+            host = hub_host(place.network, info, await runtime.hub_container())
+        elif gateway is not None:
+            host = hub_host_beside(place.network, gateway, await runtime.hub_container())
+        else:
+            return
+        if self.internal_ssl:
+            certificate = self.user.settings["internal_ssl_cert"]
+            names = await asyncio.to_thread(names_in, certificate)
+            host, self._hub_hosts = certified(host, names)
         url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
         self.hub_connect_url = self._hub_url_found = url
 
@@ -387,7 +429,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         )
         failed = True
         try:
-            url = await self._start(attempt, probe)
+            url = await self._start_in_network(attempt, probe)
             failed = False
         except errors.DockerNamedError as error:
             blamed = self._choice.blamed(error)
@@ -401,12 +443,26 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self._runtime.host_ports.take_back(self.key, failed=failed)
         return url
 
+    async def _start_in_network(self, attempt: StartAttempt, probe: ReadinessProbe) -> str:
+        """Start it in the network that is there, or that is made for it and others."""
+        settings = attempt.settings
+        assert settings is not None, "JupyterHub does not start what could not be prepared"
+        if settings.place.own is None:
+            return await self._start(attempt, probe)
+
+        async def start_there(network: SeenNetwork) -> str:
+            attempt.settings = settings.in_network(network.name)
+            await self._find_hub(attempt.settings.place, network.gateway)
+            return await self._start(attempt, probe)
+
+        return await self._runtime.networks.run_in(settings.key, settings.place.own, start_there)
+
     async def _start(self, attempt: StartAttempt, probe: ReadinessProbe) -> str:
         settings = attempt.settings
         assert settings is not None, "JupyterHub does not start what could not be prepared"
         env = probe.env = await self._env()
         volumes, others = self._volumes(settings, attempt.image)
-        spec = settings.spec(attempt.image, volumes, env)
+        spec = replace(settings.spec(attempt.image, volumes, env), hosts=self._hub_hosts)
         homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
@@ -449,6 +505,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             settings.image,
             settings.kept,
             self._made(endpoint.id),
+            settings.promise,
         )
         self._watch()
         self._progress.tell(90, "The server is ready")
@@ -505,7 +562,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         JupyterHub stores our state once the server answers. Until then the Hub may be killed, and
         the server live on. A failed start forgets the volumes.
         """
-        self._state = replace(self._state, settings=settings.kept)
+        self._state = replace(self._state, settings=settings.kept, promise=settings.promise)
         noted = replace(self._state, volumes={**self._state.volumes, **remembered}).to_json()
         if noted != self.orm_spawner.state:
             self.orm_spawner.state = {**self.get_state(), **noted}
@@ -542,6 +599,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def _env(self) -> dict[str, str]:
         """The environment as text; callables in it may be async, and None leaves one out."""
         env = {name: await evaluated(value, self) for name, value in self.get_env().items()}
+        settings = self._attempt and self._attempt.settings
+        names = settings.gpus if settings else ()
+        env = gpu_environment(names, given_out=bool(self.gpu_devices)) | env
         return {name: str(value) for name, value in env.items() if value is not None}
 
     # --- while it runs ---------------------------------------------------------------------
@@ -570,11 +630,20 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             if self._monitor is not None and self._monitor.restarting:
                 return None
             return record.exit_code or 0
-        if self.pending == "check" and await self._displaced():
-            return 1
+        if self.pending == "check":
+            await self._join_network()
+            if await self._displaced():
+                return 1
         if self._watch().outdated():
             await self._moved()
         return None
+
+    async def _join_network(self) -> None:
+        """At the Hub's start: its container may be another one, which servers cannot reach."""
+        try:
+            await self._runtime.networks.join(self._kept.network if self._kept else "")
+        except errors.EngineError as error:
+            self.log.warning("%s may be out of reach: %s", self._log_name, error)
 
     def _nothing_made(self) -> bool:
         """A start of ours came to nothing without an Engine to ask.
@@ -717,6 +786,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             grace=0.0 if now else settings.stop_timeout,
             keep=not settings.remove,
         )
+        await self._leave_network()
+
+    async def _leave_network(self) -> None:
+        """Have the network go that was made for the server, if it was the last one there."""
+        await self._runtime.networks.release(self._kept.network if self._kept else "")
 
     async def run_post_stop_hook(self) -> None:
         """The admin's hook; then remove the container of a server that ended by itself."""
@@ -735,6 +809,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """
         backend = self._runtime.backend
         await backend.delete(self._server_ref)
+        await self._leave_network()
         if not (self._kept or self).delete_volumes:
             return
 
@@ -756,21 +831,26 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         old = replace(self._server_ref, key=replace(self.key, server=old_name))
         backend, patience = self._runtime.backend, self._runtime.timings.engine_first_seen
         await as_http_error(backend.delete(old, patience))
+        await self._leave_network()
 
     # --- certificates ----------------------------------------------------------------------
 
     async def create_certs(self) -> Any:
-        """JupyterHub's, made out to the container's name too."""
-        if not callable(self.ssl_alt_names):
+        """JupyterHub's, made out to the names of the container, and to where it is published."""
+        attempt, before = self._attempt, self.ssl_alt_names
+        assert attempt is not None, "JupyterHub makes certificates for a start"
+        if not callable(before):
             names = [f"DNS:{name}" for name in self._resolver.names()]
-            self.ssl_alt_names = [*self.ssl_alt_names, *names]
-        return await super().create_certs()
+            names += attempt.settings.place.alt_names if attempt.settings else []
+            self.ssl_alt_names = list(dict.fromkeys([*before, *names]))
+        try:
+            paths = await super().create_certs()
+            # At once: those of another server of this user will be written over them.
+            attempt.files = certificates(paths)
+        finally:
+            self.ssl_alt_names = before
+        return paths
 
     async def move_certs(self, paths: Mapping[str, str]) -> dict[str, str]:
-        """Read the files, and say where they will be in the container.
-
-        At once: those of another server of this user will be written over them.
-        """
-        assert self._attempt is not None, "JupyterHub makes certificates for a start"
-        self._attempt.files = certificates(paths)
+        """Say where the files will be in the container."""
         return {name: f"{CERTS_DIR}/{name}" for name in paths}

@@ -54,6 +54,7 @@ class Timings:
         other_hub: that another Hub is waited for, which may have a container with our labels.
         other_volumes: for which the list of volumes under other hub ids is used again.
         network_exists: that the Hub's start waits to learn whether the servers' network exists.
+        metadata: that an address may stay silent at which a cloud would answer.
         look_at_homes: that a server which is ready waits to learn whether its user can write.
         list_images: that the options form waits to learn which images the Engine has.
         prepull_again: before each further try to pull an image ahead of need.
@@ -91,6 +92,7 @@ class Timings:
     other_hub: float = 2.0
     other_volumes: float = 30.0
     network_exists: float = 5.0
+    metadata: float = 0.5
     look_at_homes: float = 2.0
     list_images: float = 2.0
     prepull_again: tuple[float, ...] = (10.0, 60.0, 300.0)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ..desired.accounts import Account, Directory
 from ..desired.environment import Environment
+from ..desired.isolation import OwnNetwork
 from ..desired.network import Location
 from ..desired.provenance import ServerRef
 from ..desired.spec import ServerSpec
@@ -120,11 +121,22 @@ class SeenVolume:
 
 @dataclass(frozen=True)
 class SeenNetwork:
-    """A network: its id, its name and its labels."""
+    """A network.
+
+    Attributes:
+        id: the backend's.
+        name: of the network.
+        labels: likewise.
+        gateway: address of the backend's host there, "" where it has none.
+        containers: ids of those that are connected to it and run; empty where it was seen in a
+            list.
+    """
 
     id: str
     name: str
     labels: Mapping[str, str]
+    gateway: str = ""
+    containers: frozenset[str] = frozenset()
 
 
 class Incomplete(Exception):
@@ -174,8 +186,19 @@ class Things(Protocol):
 
         Raises:
             NameTaken: another thing has the name.
-            Incomplete: it was made, but could not be made ready.
+            Incomplete: it was made, but could not be made ready, or be connected to one of the
+                further networks of the spec.
         """
+
+    async def connect(self, id: str, networks: Sequence[str]) -> None:
+        """Connect it to further networks, by their names; fine where it is connected already.
+
+        Raises:
+            NotFound: there is no such thing or network.
+        """
+
+    async def disconnect(self, id: str, network: str) -> None:
+        """Disconnect it from a network, by its id; fine when it is not connected."""
 
     async def renewable(self, id: str) -> bool:
         """Whether a later start could `renew` what was just made for one start after another."""
@@ -275,6 +298,23 @@ class Things(Protocol):
 
     async def list_volumes(self, labels: Mapping[str, str]) -> Sequence[SeenVolume]:
         """All that have all these labels."""
+
+    async def create_network(self, name: str, network: OwnNetwork) -> str:
+        """Make a network for servers, and return its id.
+
+        Raises:
+            Conflict: another network has the name, or what belongs to it on the host.
+        """
+
+    async def inspect_network(self, name: str) -> SeenNetwork:
+        """Look at one, by its name or its id.
+
+        Raises:
+            Conflict: several have the name.
+        """
+
+    async def members(self, network: str) -> Sequence[str]:
+        """The ids of all things that are in a network, by its name, running or not."""
 
     async def has_network(self, id: str) -> bool:
         """Whether there is a network of this id."""

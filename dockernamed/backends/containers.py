@@ -10,8 +10,9 @@ from typing import Any
 from ..desired.accounts import Account, Directory, account_of, needs_group, needs_passwd
 from ..desired.entrypoint import ENV_FILE, SHELL, variables
 from ..desired.environment import Environment
-from ..desired.network import Location
-from ..desired.spec import ServerSpec, container_config, with_room_for
+from ..desired.isolation import OwnNetwork
+from ..desired.network import Location, gateway_of
+from ..desired.spec import ServerSpec, container_config, is_read_only, with_room_for
 from ..engine.archive import pack, pack_directories, text_of
 from ..engine.client import Engine
 from ..errors import EngineError, NotFound
@@ -50,12 +51,25 @@ class Containers:
         roomy = with_room_for(spec, files)
         body = container_config(roomy, env, name=name, start_id=start_id)
         id = await self._engine.create_container(name, body)
-        if files:
-            try:
-                await self._put(id, files, whole=roomy is spec)
-            except EngineError as error:
-                raise Incomplete(id, error) from error
+        try:
+            if files:
+                await self._put(id, spec, files)
+            await self.connect(id, spec.networks)
+        except EngineError as error:
+            raise Incomplete(id, error) from error
         return id
+
+    async def connect(self, id: str, networks: Sequence[str]) -> None:
+        """See `base.Things.connect`: engines before 25 create in one network only."""
+        for network in networks:
+            await self._engine.connect_network(network, id)
+
+    async def disconnect(self, id: str, network: str) -> None:
+        """See `base.Things.disconnect`."""
+        try:
+            await self._engine.disconnect_network(network, id)
+        except NotFound:
+            return
 
     async def renewable(self, id: str) -> bool:
         """See `base.Things.renewable`: the image must have a shell."""
@@ -70,11 +84,10 @@ class Containers:
             fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
             files[ENV_FILE] = variables(env.personal, fixed).encode()
         if files:
-            await self._put(id, files, whole=with_room_for(spec, files) is spec)
+            await self._put(id, spec, files)
 
-    async def _put(self, id: str, files: Mapping[str, bytes], *, whole: bool) -> None:
-        """Put files into a container, at once where its ``whole`` file system can be written to."""
-        if whole:
+    async def _put(self, id: str, spec: ServerSpec, files: Mapping[str, bytes]) -> None:
+        if not is_read_only(spec):
             await self._engine.put_archive(id, "/", pack(files))
             return
         # Into a container that is read-only, the Engine puts nothing but into one volume a call.
@@ -173,12 +186,21 @@ class Containers:
             return False
         return True
 
+    async def create_network(self, name: str, network: OwnNetwork) -> str:
+        """See `base.Things.create_network`."""
+        return await self._engine.create_network(name, network.body(name))
+
+    async def inspect_network(self, name: str) -> SeenNetwork:
+        """See `base.Things.inspect_network`."""
+        return _network(await self._engine.inspect_network(name))
+
+    async def members(self, network: str) -> Sequence[str]:
+        """See `base.Things.members`."""
+        return await self._engine.containers_of_network(network)
+
     async def list_networks(self, labels: Mapping[str, str]) -> Sequence[SeenNetwork]:
         """See `base.Things.list_networks`."""
-        return [
-            SeenNetwork(str(one["Id"]), str(one["Name"]), one.get("Labels") or {})
-            for one in await self._engine.list_networks(_pairs(labels))
-        ]
+        return [_network(one) for one in await self._engine.list_networks(_pairs(labels))]
 
     async def remove_network(self, id: str) -> None:
         """See `base.Things.remove_network`."""
@@ -223,11 +245,15 @@ def _seen_in_list(item: Mapping[str, Any]) -> Seen:
 def _place(info: Mapping[str, Any]) -> Location:
     settings = info.get("NetworkSettings") or {}
     networks = settings.get("Networks") or {}
+    mode = str((info.get("HostConfig") or {}).get("NetworkMode"))
+    if mode in networks:
+        # Of several networks, the first one is where the Hub is.
+        networks = {mode: networks[mode], **networks}
     # The default bridge of old Engines has a field of its own; IPv4 works on every image.
     places = [*networks.values(), settings]
     found = [place.get(key) for key in ("IPAddress", "GlobalIPv6Address") for place in places]
     return Location(
-        mode=str((info.get("HostConfig") or {}).get("NetworkMode")),
+        mode=mode,
         addresses=tuple(str(address) for address in found if address),
         ports=dict(_published(settings.get("Ports") or {})),
         networks={name: str(one.get("NetworkID") or "") for name, one in networks.items()},
@@ -245,6 +271,16 @@ def _published(ports: Mapping[str, Any]) -> Iterator[tuple[int, tuple[str, int]]
 def _volume(info: Mapping[str, Any]) -> SeenVolume:
     return SeenVolume(
         str(info["Name"]), info.get("Labels") or {}, str(info.get("Driver") or "local")
+    )
+
+
+def _network(info: Mapping[str, Any]) -> SeenNetwork:
+    return SeenNetwork(
+        str(info["Id"]),
+        str(info["Name"]),
+        info.get("Labels") or {},
+        gateway_of(info),
+        frozenset(info.get("Containers") or ()),
     )
 
 

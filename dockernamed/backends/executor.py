@@ -236,7 +236,11 @@ class Executor:
     async def _quiet(self, server: ServerRef, patience: float | None) -> None:
         """Wait until the table says what there is of a server, and no earlier start is undone."""
         await self._table_filled(patience)
-        while undo := self._undoing.get(server.key):
+        await self.undone(server.key)
+
+    async def undone(self, key: naming.Key) -> None:
+        """Wait until what failed starts of a server made is taken back, as far as that goes now."""
+        while undo := self._undoing.get(key):
             await asyncio.wait({undo})
 
     # --- ending ----------------------------------------------------------------------------

@@ -252,6 +252,7 @@ class Start:
             self._made.containers.add(container_id)
             if files:
                 await self._things.renew(container_id, spec, env, files)
+            await self._things.connect(container_id, spec.networks)
         self._made.containers.add(container_id)
         labels = container_labels(spec, env, name=name, start_id=self._made.id)
         self._watcher.note_created(container_id, name, labels, spec.image)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
+from .isolation import OwnNetwork
 
 #: Networks in which Docker's DNS does not resolve container names.
 NAMELESS_NETWORKS = frozenset({"bridge", "podman", "default", "host", "none"})
+#: In the Hub's certificate, for servers that find it at an address which is not.
+HUB_NAME = "hub.dockernamed.internal"
 _CONTAINER_ID = re.compile(r"/(?:overlay-)?containers/([0-9a-f]{64})(?:/|\b)")
 _LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost", "localhost.localdomain"})
 
@@ -88,6 +91,15 @@ def own_container_id(mountinfo: str) -> str | None:
             if found:
                 return found[1]
     return None
+
+
+def is_address(host: str) -> bool:
+    """True for an IP address, and False for a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:
@@ -165,7 +177,96 @@ def hub_host(
     return str(hub_container["Name"]).lstrip("/")
 
 
+def certified(host: str, names: Collection[str]) -> tuple[str, dict[str, str]]:
+    """The host of the Hub's URL where servers check the Hub's certificate.
+
+    Args:
+        host: IP address or name at which they find it.
+        names: that its certificate is made out to.
+
+    Returns:
+        The host to put into the URL; and name → address that the containers must be told.
+
+    Raises:
+        ConfigError: it is made out to no fitting name; the message has the lines to set.
+    """
+    if host in names:
+        return host, {}
+    kind = "IP" if is_address(host) else "DNS"
+    if kind == "IP" and HUB_NAME in names:
+        return HUB_NAME, {HUB_NAME: host}
+    raise ConfigError(
+        "JupyterHub.trusted_alt_names",
+        sorted(names),
+        f"servers reach the Hub at {host}, for which its certificate is not made out; set "
+        f'c.JupyterHub.trusted_alt_names = ["{kind}:{host}"], and for one start, while no server '
+        "runs, c.JupyterHub.recreate_internal_certs = True",
+    )
+
+
+def check_certified(
+    network: str, own: OwnNetwork | None, beside: bool, use_internal_ip: bool | None
+) -> str:
+    """How the Hub gets to servers whose certificates it checks: ``published`` or by ``name``.
+
+    Their addresses are known only once they run, when their certificates are made long since.
+
+    Args:
+        network: its name.
+        own: the network, if the Hub makes it.
+        beside: the Hub runs in a container of the same Engine.
+        use_internal_ip: the setting of that name.
+
+    Raises:
+        ConfigError: there is no such way.
+    """
+    if beside and use_internal_ip is not False:
+        if own is not None or network not in NAMELESS_NETWORKS:
+            return "name"
+        hint = f"the network {network!r} has no names, and certificates are made out to names; "
+        hint += 'set c.DockerNamedSpawner.network_isolation = "user"'
+    elif own is not None and own.internal:
+        hint = "networks without a way out publish no ports, and a Hub on the host finds servers "
+        hint += "by no names; set c.DockerNamedSpawner.internal_network = False"
+    elif use_internal_ip:
+        hint = "certificates cannot be made out to addresses that containers get later; set "
+        hint += "c.DockerNamedSpawner.use_internal_ip = None"
+    else:
+        return "published"
+    raise ConfigError("JupyterHub.internal_ssl", True, hint)
+
+
+def hub_host_beside(network: str, gateway: str, hub_container: Mapping[str, Any] | None) -> str:
+    """The same in a network that we made, where the Hub's container, if it has one, is as well.
+
+    Args:
+        network: its name.
+        gateway: address of the Engine's host there, "" where it has none.
+        hub_container: as for :func:`own_network`.
+
+    Raises:
+        ConfigError: the network has no gateway.
+    """
+    if hub_container is not None:
+        return str(hub_container["Name"]).lstrip("/")
+    if not gateway:
+        raise _no_gateway(network)
+    return gateway
+
+
 def _gateway(network: str, network_info: Mapping[str, Any]) -> str:
+    gateway = gateway_of(network_info)
+    if not gateway:
+        raise _no_gateway(network)
+    return gateway
+
+
+def gateway_of(network_info: Mapping[str, Any]) -> str:
+    """The address of the Engine's host in a network; "" where it has none.
+
+    Args:
+        network_info: ``GET /networks/{name}``.
+    """
     configs = (network_info.get("IPAM") or {}).get("Config") or []
     # A dual-stack network lists both; IPv4 works on every image.
     for config in sorted(configs, key=lambda config: ":" in str(config.get("Subnet", ""))):
@@ -174,7 +275,11 @@ def _gateway(network: str, network_info: Mapping[str, Any]) -> str:
         if config.get("Subnet"):
             # Engines before 17 leave the gateway out where they chose it: the first address.
             return str(next(ipaddress.ip_network(config["Subnet"], strict=False).hosts()))
-    raise ConfigError(
+    return ""
+
+
+def _no_gateway(network: str) -> ConfigError:
+    return ConfigError(
         "network_name",
         network,
         "it has no gateway at which servers could reach the Hub; use a bridge network, or set "

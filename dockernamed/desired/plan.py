@@ -35,6 +35,11 @@ class Op(str, Enum):
     START = "start"
     STOP = "stop"
     REUSE = "reuse"
+    LOOK_AT_NETWORK = "look at network"
+    CREATE_NETWORK = "create network"
+    JOIN_NETWORK = "join network"
+    LEAVE_NETWORK = "leave network"
+    REMOVE_NETWORK = "remove network"
 
 
 #: Who has what carries a server's labels, and was not made for it.

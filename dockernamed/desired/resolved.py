@@ -17,9 +17,11 @@ from typing import Any
 from .. import naming
 from .entrypoint import process_of, survive_a_shell
 from .hardening import NOT_HARDENED, Hardening, home_for_a_while
+from .isolation import OwnNetwork
 from .mounts import Mount, under
-from .network import Access
+from .network import Access, is_address
 from .proof import AS_JUPYTERHUB
+from .quotas import Promise, promised
 from .spec import ServerSpec, targets_of
 from .volumes import RequestedVolumes, VolumePlan
 
@@ -32,11 +34,24 @@ class Place:
         network: name of the network, or the API's ``bridge``, ``host``, …
         access: how the Hub gets there.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
+        own: the network, where the Hub makes it; None where it is there.
+        networks: names of further networks.
     """
 
     network: str = "bridge"
     access: Access = field(default_factory=lambda: Access("published"))
     publish_ip: str | None = None
+    own: OwnNetwork | None = None
+    networks: tuple[str, ...] = ()
+
+    @property
+    def alt_names(self) -> list[str]:
+        """Where the Hub finds the server, as alternative names of a certificate; names apart."""
+        if self.access.by != "published":
+            return []
+        fixed = self.publish_ip not in (None, "", "0.0.0.0", "::")  # noqa: S104  (to tell it from one address)
+        host = str(self.publish_ip) if fixed else self.access.engine_host
+        return [f"{'IP' if is_address(host) else 'DNS'}:{host}"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,8 @@ class KeptSettings:
         delete_volumes: its own volumes go when it is deleted for good.
         readiness: what shows that it is ready: the setting, expanded.
         on_host: it is in the network of the Engine's host, where others may have its port.
+        network: name of the network that was made for it; "" where none was.
+        gpus: ids of the GPUs that it had, which its kept container cannot do without.
     """
 
     access: Access
@@ -62,6 +79,8 @@ class KeptSettings:
     delete_volumes: bool
     readiness: str = AS_JUPYTERHUB
     on_host: bool = False
+    network: str = ""
+    gpus: tuple[str, ...] = ()
 
     @property
     def keeps_container(self) -> bool:
@@ -79,6 +98,8 @@ class KeptSettings:
             "delete_volumes": self.delete_volumes,
             "readiness": self.readiness,
             "on_host": self.on_host,
+            "network": self.network,
+            "gpus": list(self.gpus),
         }
 
     @classmethod
@@ -86,7 +107,8 @@ class KeptSettings:
         """Read what was kept; None where nothing was, or another version kept something else."""
         try:
             values: dict[str, Any] = dict(kept)  # type: ignore[call-overload]  # checked by trying
-            return cls(**{**values, "access": Access(**values["access"])})
+            gpus = tuple(values.get("gpus", ()))
+            return cls(**{**values, "access": Access(**values["access"]), "gpus": gpus})
         except (TypeError, ValueError, KeyError):
             return None
 
@@ -101,6 +123,7 @@ class ServerState:
         volumes: where → name of each volume whose name tells servers or users apart, for good.
         image: reference of the last start.
         settings: those of the last start, for good; None where it never started.
+        promise: what it has of what servers share, from its start to its end.
         made: value of the label `LABEL_START` → id of the container that the last start made, for
             good: what has this label and another id is a copy. Earlier ones too, while there is
             such a copy.
@@ -112,10 +135,11 @@ class ServerState:
     image: str = ""
     settings: KeptSettings | None = None
     made: Mapping[str, str] = field(default_factory=dict)
+    promise: Promise | None = None
 
     def without_container(self) -> ServerState:
         """The same once the container is gone: volumes and settings stay."""
-        return replace(self, object_id="", object_name="")
+        return replace(self, object_id="", object_name="", promise=None)
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept, without what is empty."""
@@ -126,6 +150,7 @@ class ServerState:
             "image": self.image,
             "settings": self.settings and self.settings.to_json(),
             "made": dict(self.made),
+            "promise": self.promise and self.promise.to_json(),
         }
         return {name: value for name, value in kept.items() if value}
 
@@ -139,6 +164,7 @@ class ServerState:
             kept.get("image", ""),
             KeptSettings.from_json(kept.get("settings")),
             dict(kept.get("made", {})),
+            Promise.from_json(kept.get("promise")),
         )
 
 
@@ -159,6 +185,8 @@ class ResolvedSettings:
         cpu_limit: CPUs, may be a fraction; ``cpu_guarantee`` likewise; None: no limit.
         uid: whom the server runs as; ``gid`` likewise; None: whom the image says.
         groups: further groups of the server's processes.
+        gpu_count: how many GPUs it gets; ``gpus`` are their names, as the Engine is asked for them,
+            once they are chosen.
         config: further keys of the create call, in the Engine API's spelling.
         host_config: further keys of its HostConfig, likewise.
         hardening: what it may do to the others and to the host.
@@ -181,6 +209,8 @@ class ResolvedSettings:
     uid: int | None = None
     gid: int | None = None
     groups: tuple[int, ...] = ()
+    gpu_count: int = 0
+    gpus: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
     hardening: Hardening = NOT_HARDENED
@@ -197,6 +227,31 @@ class ResolvedSettings:
     def at_host_port(self, port: int) -> ResolvedSettings:
         """The same with a TCP port of the Engine's host."""
         return replace(self, kept=replace(self.kept, port=port, on_host=True))
+
+    def in_network(self, name: str) -> ResolvedSettings:
+        """The same in a network that was made for it."""
+        return replace(
+            self,
+            place=replace(self.place, network=name),
+            kept=replace(self.kept, network=name),
+        )
+
+    def with_gpus(self, devices: Mapping[str, str]) -> ResolvedSettings:
+        """The same with GPUs of its own: id → name to ask the Engine for."""
+        kept = replace(self.kept, gpus=tuple(devices))
+        return replace(self, kept=kept, gpus=tuple(devices.values()))
+
+    @property
+    def promise(self) -> Promise:
+        """What it takes of what servers share."""
+        found = promised(
+            self.host_config,
+            mem_limit=self.mem_limit,
+            mem_guarantee=self.mem_guarantee,
+            cpu_limit=self.cpu_limit,
+            cpu_guarantee=self.cpu_guarantee,
+        )
+        return replace(found, gpus=self.kept.gpus)
 
     def home(self, image: Mapping[str, Any]) -> str:
         """Where a user's files are: notebook_dir, unless the working directory holds it.
@@ -254,6 +309,7 @@ class ResolvedSettings:
             port=self.kept.port,
             publish_ip=self.place.publish_ip,
             network=self.place.network,
+            networks=self.place.networks,
             mounts=(*volumes.mounts, *self._home_for_a_while(image, volumes.mounts)),
             mem_limit=self.mem_limit,
             mem_guarantee=self.mem_guarantee,
@@ -262,6 +318,7 @@ class ResolvedSettings:
             user=self._user(image),
             image_user=_user_of(image),
             groups=self.groups,
+            gpus=self.gpus,
             config=self.config,
             host_config=self.host_config,
             hardening=self.hardening,

@@ -20,6 +20,7 @@ from . import hardening
 from .accounts import is_root
 from .entrypoint import shell_line
 from .environment import Environment
+from .gpus import device_requests, gpu_id
 from .hardening import NOT_HARDENED, Hardening
 from .merging import merged
 from .mounts import Mount, api_spelled, spelled
@@ -53,11 +54,14 @@ class ServerSpec:
         port: the TCP port the server listens on in the container.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
         network: name of the network, or the API's ``bridge``, ``host``, …
+        networks: names of further networks that it is connected to.
+        hosts: name → IP address that its processes are told besides the network's own.
         mem_limit: bytes; ``mem_guarantee`` likewise; None: no limit.
         cpu_limit: CPUs, may be a fraction; ``cpu_guarantee`` likewise; None: no limit.
         user: whom it runs as, ``uid`` or ``uid:gid``, instead of the image's USER, which is
             ``image_user``; "" keeps that.
         groups: further groups of its processes.
+        gpus: the GPUs that are its own, by the names that the Engine is asked for.
         config: further keys of the create body, already in the Engine API's spelling.
         host_config: further keys of HostConfig, likewise; both win over what is computed here.
         hardening: what it may do to the others and to the host.
@@ -72,6 +76,8 @@ class ServerSpec:
     port: int = 8888
     publish_ip: str | None = None
     network: str = "bridge"
+    networks: tuple[str, ...] = ()
+    hosts: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     mem_limit: int | None = None
     mem_guarantee: int | None = None
@@ -80,6 +86,7 @@ class ServerSpec:
     user: str = ""
     image_user: str = ""
     groups: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
     hardening: Hardening = NOT_HARDENED
@@ -105,6 +112,7 @@ def container_labels(
         naming.LABEL_CONTAINER: name,
         naming.LABEL_API_URL: env.common.get("JUPYTERHUB_API_URL", ""),
         LABEL_START: start_id,
+        naming.LABEL_GPUS: ",".join(map(gpu_id, spec.gpus)),
     }
     ours = {**naming.labels(spec.key), naming.LABEL_SPEC: spec_hash(spec, env)}
     return ours | {label: value for label, value in more.items() if value}
@@ -159,9 +167,9 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         ``part:digest`` for each part that `drift` may name, joined by commas; ten hexadecimal
         digits each.
     """
-    plain = replace(spec, hardening=NOT_HARDENED)
+    plain = replace(spec, gpus=(), hardening=NOT_HARDENED)
     host = _host_config(plain, f"{spec.port}/tcp")
-    hardened = _host_config(spec, f"{spec.port}/tcp")
+    hardened = _host_config(replace(spec, gpus=()), f"{spec.port}/tcp")
     # Without any hardening these parts are as in versions that knew none.
     further = {key: hardened[key] for key in _FURTHER_LIMITS if key in hardened and key not in host}
     kept = {key: hardened[key] for key in _HARDENING if hardened.get(key) != host.get(key)}
@@ -170,11 +178,16 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         "command": [spec.command, spec.process, spec.port],
         "environment": dict(env.common),
         "mounts": [host.pop(key, None) for key in ("Binds", "Mounts")],
-        "network": [host.pop(key, None) for key in ("NetworkMode", "PortBindings")],
+        "network": [
+            *(host.pop(key, None) for key in ("NetworkMode", "PortBindings")),
+            *spec.networks,
+        ],
         "limits": [*(host.pop(key, None) for key in _LIMITS), *sorted(further.items())],
         "other settings": [host, _further(spec)],
         **({"hardening": kept} if kept else {}),
     }
+    if spec.gpus:
+        parts["gpus"] = spec.gpus
     return ",".join(f"{part}:{_digest(value)}" for part, value in parts.items())
 
 
@@ -204,6 +217,8 @@ def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
         "Binds": [mount.to_bind() for mount in spec.mounts if mount.is_bind_string],
         "Mounts": [mount.to_api() for mount in spec.mounts if not mount.is_bind_string],
     }
+    if spec.hosts:
+        body["ExtraHosts"] = [f"{name}:{address}" for name, address in spec.hosts.items()]
     if spec.publish_ip is not None:
         body["PortBindings"] = {port: [{"HostIp": spec.publish_ip, "HostPort": ""}]}
     if spec.mem_limit is not None:
@@ -214,6 +229,8 @@ def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
         body["CpuShares"] = max(2, round(spec.cpu_guarantee * CPU_SHARES_PER_CPU))
     if spec.groups:
         body["GroupAdd"] = [str(gid) for gid in spec.groups]
+    if spec.gpus:
+        body["DeviceRequests"] = device_requests(spec.gpus)
     if spec.cpu_limit is not None:
         period = int(spec.host_config.get("CpuPeriod") or CPU_PERIOD_US)
         body["CpuPeriod"], body["CpuQuota"] = period, round(spec.cpu_limit * period)
@@ -241,21 +258,34 @@ def notes(spec: ServerSpec, env: Mapping[str, str], image: Mapping[str, Any]) ->
     return hardening.notes(spec.hardening, host_config, {**own, **env}, root=is_root(spec.runs_as))
 
 
-def with_room_for(spec: ServerSpec, paths: Collection[str]) -> ServerSpec:
-    """The spec of a container into which such files can be put, also where its root is read-only.
+def is_read_only(spec: ServerSpec) -> bool:
+    """Whether a container's root file system cannot be written to, whichever setting says so."""
+    return bool(_host_config(spec, "").get("ReadonlyRootfs"))
 
-    There each directory of theirs is a volume that goes with the container: into volumes alone the
-    Engine puts anything then.
+
+def with_room_for(spec: ServerSpec, paths: Collection[str]) -> ServerSpec:
+    """The spec of a container into which such files can be put before it runs, and are seen then.
+
+    Into a read-only one the Engine puts files in volumes alone, and what is put where a tmpfs will
+    be is hidden by that. There each directory of theirs is a volume that goes with the container.
 
     Args:
         spec: what is wanted.
         paths: absolute, in the container.
     """
-    if not paths or not _host_config(spec, "").get("ReadonlyRootfs"):
+    if not paths:
         return spec
-    taken = {mount.target for mount in spec.mounts}
-    new = sorted({posixpath.dirname(path) for path in paths} - taken)
+    host = _host_config(spec, "")
+    mounted = {mount.target: mount.kind for mount in spec.mounts}
+    tmpfs = {*(host.get("Tmpfs") or ()), *(path for path in mounted if mounted[path] == "tmpfs")}
+    folders = {posixpath.dirname(path) for path in paths} - set(mounted)
+    hidden = {folder for folder in folders if any(_below(folder, path) for path in tmpfs)}
+    new = sorted(folders if host.get("ReadonlyRootfs") else hidden)
     return replace(spec, mounts=(*spec.mounts, *(Mount("volume", "", path) for path in new)))
+
+
+def _below(path: str, directory: str) -> bool:
+    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
 
 
 def further_host_config(spec: ServerSpec) -> dict[str, Any]:

@@ -25,6 +25,10 @@ from .calls import known
 _NAME_TAKEN = re.compile(r"already in use by|name .*is in use")
 _CONFLICT = re.compile(r"in use|is being used|active endpoints|is running|state improper")
 _PLUGIN = re.compile(r"authorization denied by plugin")
+# Docker answers 403 or 500 to these calls where its other answers to the like are 409.
+_NETWORK_CONFLICT = re.compile(r"already (exists|in use|connected|used)|not connected|same bridge")
+_AMBIGUOUS = re.compile(r"is ambiguous \(")
+_OF_NETWORKS = ("/networks/create", "/connect", "/disconnect")
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,12 @@ def refusal(call: Call, status: int, body: bytes) -> EngineError:
         kind: type[EngineError] = NotFound
     elif creating and _NAME_TAKEN.search(message):
         kind = NameTaken
-    elif status == 409 or (changing and status in (403, 500) and _CONFLICT.search(message)):
+    elif (
+        status == 409
+        or (changing and status in (403, 500) and _CONFLICT.search(message))
+        or (call.path.endswith(_OF_NETWORKS) and _NETWORK_CONFLICT.search(message))
+        or (status == 400 and _AMBIGUOUS.search(message))
+    ):
         kind = Conflict
     else:
         kind = EngineFailed if status >= 500 or status < 400 else BadRequest

@@ -55,8 +55,8 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
         ApiCall(
             "GET",
             "/info",
-            "learn which log driver it has, and where its files are",
-            "logs of servers are not bounded unless `log_config` is set",
+            "learn which log driver it has, where its files are, and its GPUs",
+            "logs are not bounded unless `log_config` is set, and GPUs only those of `gpu_devices`",
         ),
         ApiCall("GET", "/events", "learn at once when a container ends"),
         ApiCall("GET", "/containers/json", "find the Hub's containers"),

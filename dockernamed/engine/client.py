@@ -115,7 +115,7 @@ class Engine:
         return await self._get("ask its version", "/version")
 
     async def info(self) -> dict[str, Any]:
-        """``GET /info``: among others ``LoggingDriver``."""
+        """``GET /info``: among others ``LoggingDriver`` and ``DiscoveredDevices``."""
         return await self._get("ask about it", "/info")
 
     @asynccontextmanager
@@ -398,6 +398,61 @@ class Engine:
     async def inspect_network(self, name: str) -> dict[str, Any]:
         """All the Engine knows of a network, by name or id."""
         return await self._get(f"inspect network {name}", f"/networks/{_q(name)}")
+
+    async def create_network(self, name: str, config: Mapping[str, Any]) -> str:
+        """Create a network and return its id.
+
+        Args:
+            name: of the network.
+            config: the Engine API's body but for the name.
+
+        Raises:
+            Conflict: another network has the name, or its interface on the host.
+            EngineTimeout, EngineUnavailable: it may have been created all the same.
+        """
+        body = {**config, "Name": name, "CheckDuplicate": True}
+        call = self._call(f"create network {name}", "POST", "/networks/create", body=body)
+        answer = parse_object(call, await self._ask(call))
+        if "Id" not in answer:
+            raise EngineFailed(call.action, f"no id in the answer: {str(answer)[:200]}")
+        return str(answer["Id"])
+
+    async def connect_network(self, network: str, container: str) -> None:
+        """Connect a container to a network, both by name or id; fine when it is connected.
+
+        Raises:
+            NotFound: one of them is not there.
+        """
+        action = f"connect container {_short(container)} to network {_short(network)}"
+        path = f"/networks/{_q(network)}/connect"
+        call = self._call(action, "POST", path, body={"Container": container})
+        try:
+            parse_nothing(call, await self._ask(call))
+        except Conflict as error:
+            if "already" not in error.message:
+                raise
+
+    async def disconnect_network(self, network: str, container: str) -> None:
+        """Disconnect a container from a network, whether it runs or not; fine when it is not on it.
+
+        Raises:
+            NotFound: there is no such network.
+        """
+        action = f"disconnect container {_short(container)} from network {_short(network)}"
+        path = f"/networks/{_q(network)}/disconnect"
+        body = {"Container": container, "Force": True}
+        call = self._call(action, "POST", path, body=body)
+        try:
+            parse_nothing(call, await self._ask(call))
+        except Conflict as error:
+            if "not connected" not in error.message:
+                raise
+
+    async def containers_of_network(self, name: str) -> list[str]:
+        """The ids of all containers of a network, by its name, in any state."""
+        params = {"all": 1, "filters": _filters(network=[name])}
+        call = self._call("list containers", "GET", "/containers/json", params, repeat=True)
+        return [str(one["Id"]) for one in parse_items(call, await self._ask(call))]
 
     async def list_networks(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """Networks that have all the labels, each ``key=value`` or just ``key``."""

@@ -27,7 +27,7 @@ import docker.utils
 import docker.utils.config
 
 from ..errors import ConfigError
-from .trust import SETTING, Said, Way, check_authority, check_files, lax_key
+from .trust import SETTING, Said, Way, check_authority, check_files, lax_key, without_password
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 
@@ -316,8 +316,12 @@ def _proxy(base: str) -> str | None:
 
 
 def _refused(connection: Connection, why: str) -> ConfigError:
-    hint = f"no way to the Engine at {connection.url!r}: {why}"
-    return ConfigError("client_kwargs", dict(connection.options), hint)
+    shown = without_password(connection.url)
+    hint = f"no way to the Engine at {shown!r}: {why.replace(connection.url, shown)}"
+    options = dict(connection.options)
+    if "base_url" in options:
+        options["base_url"] = shown
+    return ConfigError("client_kwargs", options, hint)
 
 
 def _unusable(said: Said, error: Exception) -> ConfigError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _RISK = (
     "root on its host"
 )
 _FILES = '"client_cert": ("cert.pem", "key.pem"), "ca_cert": "ca.pem", "verify": True'
+
+_PASSWORD = re.compile(r"(?<=:)[^/@:]+(?=@)")
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,11 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def without_password(url: str) -> str:
+    """An address as it may be shown."""
+    return _PASSWORD.sub("[hidden]", url)
 
 
 def check_files(said: Said, files: Iterable[object]) -> None:

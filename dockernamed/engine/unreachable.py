@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..errors import ConfigError, DockerNamedError, EngineError
+from .trust import without_password
 
 _START = "no Engine runs there: start it (systemctl start docker)"
 _ADDRESS = 'set DOCKER_HOST or c.DockerNamedSpawner.client_kwargs = {"base_url": …} to where it is'
@@ -32,6 +33,7 @@ def in_words(error: DockerNamedError, url: str) -> str:
         error: of a call that did not reach it.
         url: where it should be.
     """
+    url = without_password(url)
     if isinstance(error, ConfigError):
         where = "" if url in error.hint else f"{url}: "
         return f"{where}{error.hint}; {_ADDRESS}"

@@ -11,19 +11,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from jupyterhub.app import JupyterHub
 
-from ..desired.network import NAMELESS_NETWORKS
-from ..errors import ConfigError, DockerNamedError
+from ..errors import ConfigError
 from ..lifecycle.orphans import OrphanReaper
-from ..lifecycle.runtime import Runtime
-from ..options.unread import OURS
-from ..timeouts import within
-from . import handlers, identity
+from . import handlers, identity, internal_ssl, network_check
 from .bodies import limit_bodies
 from .config_check import check_config
-from .config_types import Fault, literal
 from .log_text import write_plain_text
 from .ownership import servers_of
 from .user_deletion import refuse_while_servers_run
@@ -47,6 +43,7 @@ def when_hub_runs(spawner_class: type[DockerNamedSpawner]) -> None:
         return
     app = JupyterHub.instance()
     app.observe(lambda _change: _add_handlers(app, spawner_class), "spawner_class")
+    internal_ssl.name_hub(app)
     _background(loop.create_task(_look_after(app, spawner_class)))
 
 
@@ -68,7 +65,17 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     settings = _checked(app, ours)
     hub_id = settings.hub_id or _hub_id(app)
     runtime = settings.runtime(hub_id)
-    _before_start(app, partial(_check_network, app, settings.network_name, runtime))
+    hub_ports = [urlsplit(url).port or 0 for url in (app.bind_url, app.hub_bind_url)]
+
+    def tell_later(checked: bool) -> None:
+        telling = network_check.tell(
+            settings, runtime, app.log, [*hub_ports, app.hub_port], checked=checked
+        )
+        _background(asyncio.ensure_future(telling))
+
+    _before_start(
+        app, network_check.before_start(settings, runtime, partial(_end, app), tell_later)
+    )
     await asyncio.shield(app._start_future)
     refuse_while_servers_run(app.authenticator)
     if settings.prepull:
@@ -89,6 +96,8 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         timings=runtime.timings,
         another_hub_at=runtime.another_hub_at,
         here=app.hub.api_url,
+        networks=runtime.networks,
+        hub_network=settings.network_isolation in (None, "hub") and not settings.network_name,
     )
     _background(asyncio.ensure_future(reaper.run()))
 
@@ -131,30 +140,6 @@ def _before_start(app: JupyterHub, check: Callable[[], Awaitable[None]]) -> None
         await start()
 
     app.start = checked_start
-
-
-async def _check_network(app: JupyterHub, name: str, runtime: Runtime) -> None:
-    """End a Hub whose servers' network does not exist; of an Engine that is away, ask it later."""
-    if not name or name in NAMELESS_NETWORKS or any(sign in name for sign in "{:"):
-        return
-    try:
-        await within(runtime.timings.network_exists, runtime.network(name))
-    except (DockerNamedError, asyncio.TimeoutError) as error:
-        if isinstance(error, ConfigError) and error.field == "network_name":
-            await runtime.close()
-            _end(app, [str(Fault(f"c.{OURS}.network_name", literal(name), error.hint))])
-        _background(asyncio.ensure_future(_tell_of_network(app, name, runtime)))
-
-
-async def _tell_of_network(app: JupyterHub, name: str, runtime: Runtime) -> None:
-    await runtime.watcher.in_sync()
-    problem = None
-    try:
-        await runtime.network(name)
-    except DockerNamedError as error:
-        problem = error
-    if problem is not None:
-        app.log.error("No server can be started: %s", problem)
 
 
 def _end(app: JupyterHub, lines: list[str]) -> None:

@@ -18,6 +18,7 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from .. import naming, templates
+from ..desired.isolation import check_further, check_internal, isolation
 from ..desired.mounts import check_targets
 from ..desired.network import check_reachable
 from ..desired.proof import checked_readiness
@@ -26,9 +27,10 @@ from ..engine.connection import route_to
 from ..engine.trust import ENVIRONMENT
 from ..errors import ConfigError, TemplateError
 from ..lifecycle.further import AT_CREATE, further
+from ..lifecycle.hardened import wants_internal_network
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
-from . import hardening_check
+from . import hardening_check, quota_check
 from .config_types import (
     Configured,
     Fault,
@@ -130,6 +132,7 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
         for by_name in (_BY_NAME, hardening_check.BY_NAME):
             if name in by_name:
                 by_name[name](changed, fields)
+        quota_check.overriding(settings, name, value)
 
     yield from chooser.problems(settings, overriding)
 
@@ -253,6 +256,19 @@ def _engine_notes(settings: Any) -> list[str]:
         return []  # told by `_engine`
 
 
+def _isolation(settings: Any, fields: Mapping[str, str]) -> None:
+    """Where the Hub runs is asked later: what holds for all places."""
+    name = settings.network_name
+    scope = isolation(settings.network_isolation, name, beside=False)
+    if scope != "none":
+        check_internal(wants_internal_network(settings), settings.use_internal_ip)
+
+
+def _further_networks(settings: Any, fields: Mapping[str, str]) -> None:
+    names = templates.expand_all(list(settings.networks), fields, field="networks")
+    check_further(getattr(settings, "network_name", ""), names)
+
+
 def _hub(hub: Any, settings: Any, fields: Mapping[str, str]) -> None:
     told = settings.hub_connect_url or hub.connect_ip or hub.connect_url
     if not told and settings.network_name != "host":
@@ -267,6 +283,7 @@ _BY_NAME: Mapping[str, Check] = {
     **{name: partial(_arguments, name) for name in sorted(chooser.TEMPLATED_IN_PASSING)},
     **{name: partial(_files, name) for name in _FILES},
     "host_ip": _host_ip,
+    "networks": _further_networks,
     "readiness": _readiness,
 }
 _CHECKS: tuple[Check, ...] = (
@@ -276,6 +293,8 @@ _CHECKS: tuple[Check, ...] = (
     *hardening_check.CHECKS,
     _targets,
     _memory,
+    _isolation,
     _form_template,
     _engine,
+    *quota_check.CHECKS,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterable
@@ -24,6 +25,7 @@ _PAGE = jinja2.Environment(loader=_LOADER, autoescape=True).get_template("messag
 #: HTTP status and reason of an error, by the first class that fits.
 STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
     (errors.OptionsError, 400, "options"),
+    (errors.LimitReached, 429, "throttled"),
     (errors.ConfigError, 500, "config"),
     (errors.ImageError, 500, "image"),
     (errors.ForeignObject, 409, "foreign"),
@@ -57,6 +59,14 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "extra_host_config",
         "another program uses that port of the Engine's host; name another port in port_bindings, "
         "or none to get a free one",
+    ),
+    (
+        r"non-overlapping|address pools have been fully subnetted",
+        "network_isolation",
+        "the Engine has no range of addresses left for one more network: write "
+        '"default-address-pools": [{"base": "10.200.0.0/16", "size": 26}] into '
+        "/etc/docker/daemon.json and restart Docker, which gives 1,024 networks of 61 servers, or "
+        'set network_isolation = "hub", which needs one network for all',
     ),
     (
         r"no available (IPv\d )?addresses",
@@ -113,10 +123,16 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "the Engine's log driver does not take that; leave log_config out for the Engine's own",
     ),
     (
-        r"could not select device driver",
-        "extra_host_config",
-        "the Engine's host has no support for these devices; for GPUs install NVIDIA's container "
-        "toolkit there, and restart the Engine",
+        r"nvidia-container-cli: device error|unknown device",
+        "gpu_devices",
+        "the Engine's host has no such GPU; list those that nvidia-smi -L shows there",
+    ),
+    (
+        r"could not select device driver|unresolvable CDI devices|CDI device injection failed",
+        "",
+        "The Engine's host has no support for the devices that gpus or device_requests in "
+        "extra_host_config asks for; for GPUs install NVIDIA's container toolkit there, and "
+        "restart the Engine",
     ),
     (
         r"executable file not found|exec: .*: (no such file|permission denied)",
@@ -158,6 +174,8 @@ PULL_HINTS: tuple[tuple[str, str, str], ...] = (
 
 #: Exit codes of a shell and of the Engine for a command that cannot be run.
 _NO_COMMAND = (126, 127)
+#: What a server writes that finds another name in the Hub's certificate.
+_NO_TRUST = re.compile(r"CERTIFICATE_VERIFY_FAILED.*(mismatch|not valid for)", re.I)
 #: What a server writes that does not reach the Hub.
 _NO_HUB = re.compile(
     r"Cannot connect to host|Failed to connect to my Hub|Error connecting to .*/hub/api", re.I
@@ -179,6 +197,9 @@ def http_error(
     )
     failed = error if isinstance(error, errors.ServerFailed) else None
     text = failed.summary if failed else str(error)
+    wait = seconds_to_wait(settings) if isinstance(error, errors.LimitReached) else 0
+    if wait:
+        text += f", or try again in {wait} seconds"
     if advice := advice_on(error, settings, tuple(command)):
         text += f"{'' if text.endswith('?') else '.'} {advice}"
     message = f"{text}{failed.quoted}" if failed else text
@@ -190,7 +211,20 @@ def http_error(
         else web.HTTPError(status, message)
     )
     found.jupyterhub_message, found.jupyterhub_html_message = message, page
+    if wait:
+        found.headers = {"Retry-After": str(wait)}
     return found  # type: ignore[no-any-return]
+
+
+def seconds_to_wait(settings: object) -> int:
+    """When to try again, as JupyterHub spreads it where too many servers start at once.
+
+    Args:
+        settings: as for `http_error`; JupyterHub's ``spawn_throttle_retry_range`` counts.
+    """
+    hub = getattr(getattr(settings, "user", None), "settings", None) or {}
+    low, high = hub.get("spawn_throttle_retry_range", (30, 60))
+    return max(1, round(random.uniform(low, high)))  # noqa: S311  # no secret
 
 
 def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[str, ...]) -> str:
@@ -222,6 +256,13 @@ def hub_advice(log: str, settings: object) -> str:
         log: the last lines of its output.
         settings: as for `http_error`.
     """
+    if _NO_TRUST.search(log):
+        url = getattr(settings, "hub_connect_url", None) or "its address"
+        return (
+            f"The Hub at {url} has no certificate for that host: name it in "
+            'c.JupyterHub.trusted_alt_names, as "DNS:name" or "IP:address", and set '
+            "c.JupyterHub.recreate_internal_certs = True for one start, while no server runs"
+        )
     if not _NO_HUB.search(log):
         return ""
     url = getattr(settings, "hub_connect_url", None) or "its address"

@@ -17,7 +17,7 @@ from ..desired.resolved import ServerState
 from ..lifecycle.orphans import KnownServer
 
 #: As text: JSON has names of volumes and ids as they are.
-_STATE = literal_column("spawners.state", Text)
+STATE = literal_column("spawners.state", Text)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def of_others(db: Any, row: orm.Spawner, mentions: Collection[str]) -> OfOthers:
     """
     if not mentions:
         return OfOthers()
-    mentioned = or_(*(_STATE.contains(f'"{one}', autoescape=True) for one in mentions))
+    mentioned = or_(*(STATE.contains(f'"{one}', autoescape=True) for one in mentions))
     others = db.query(orm.Spawner).filter(orm.Spawner.id != row.id, mentioned)
     containers, volumes, elsewhere = set[str](), set[str](), set[str]()
     for other in others:
@@ -62,7 +62,7 @@ def of_others(db: Any, row: orm.Spawner, mentions: Collection[str]) -> OfOthers:
 def ports_of_others(db: Any, row: orm.Spawner) -> set[int]:
     """TCP ports of the Engine's host that other servers than one have, running or starting."""
     others = db.query(orm.Spawner).filter(
-        orm.Spawner.id != row.id, orm.Spawner.server_id.is_not(None), _STATE.contains('"on_host"')
+        orm.Spawner.id != row.id, orm.Spawner.server_id.is_not(None), STATE.contains('"on_host"')
     )
     kept = [ServerState.from_json(other.state or {}).settings for other in others]
     return {settings.port for settings in kept if settings is not None and settings.on_host}

@@ -4,6 +4,7 @@ Guarantees:
 
 - One pull per image and credentials at a time. Later requests join it and get its progress at
   once; it is cancelled only when nobody waits for it any more.
+- Whose pull is next is fair: see `pull_queue`.
 - Progress never decreases: neither the bytes nor the share of the whole.
 - What the Engine reported about an image is remembered until any image changes there, and only
   while the watcher receives such changes.
@@ -31,12 +32,15 @@ from ..errors import (
 from . import reference
 from .allowed import PullPolicy
 from .pull_progress import Layers, Progress
+from .pull_queue import NOBODY, PULL_LIMITS, PullLimits, PullQueue, Ticket
 from .reference import ImageRef
 
 __all__ = ["Progress", "Puller"]
 
 LOG = logging.getLogger("dockernamed.puller")
 
+_BEGINNING = Progress(0, 0, "waiting for the registry")
+_IN_QUEUE = Progress(0, 0, "waiting for other pulls to end")
 MAX_KNOWN = 500  # images whose details are remembered
 
 
@@ -62,6 +66,7 @@ class _Pull:
     """A pull in progress, and the requests that wait for it."""
 
     task: asyncio.Task[None]
+    ticket: Ticket
     progress: Progress
     listeners: list[OnProgress]
     waiters: int = 0
@@ -73,10 +78,14 @@ class Puller:
     Args:
         engine: which pulls.
         news: tells when images change there; without it nothing is remembered.
+        limits: how many pulls may be under way.
     """
 
-    def __init__(self, engine: Engine, news: ImageNews | None = None) -> None:
+    def __init__(
+        self, engine: Engine, news: ImageNews | None = None, limits: PullLimits = PULL_LIMITS
+    ) -> None:
         self._engine, self._news = engine, news
+        self._queue = PullQueue(limits)
         self._pulls: dict[Key, _Pull] = {}
         self._looks: dict[str, asyncio.Task[dict[str, Any] | None]] = {}
         self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -92,6 +101,7 @@ class Puller:
         timeout: float,
         credentials: Mapping[str, str] | None = None,
         on_progress: OnProgress | None = None,
+        user: str = NOBODY,
     ) -> dict[str, Any] | None:
         """Make sure that an image is on the Engine, as far as the policy allows.
 
@@ -101,6 +111,7 @@ class Puller:
             timeout: seconds that the pull may take, from now on for this caller.
             credentials: for the registry, as for `Engine.pull`.
             on_progress: called in the event loop, at once when the pull is under way already.
+            user: who waits for it; `NOBODY` for what is pulled ahead of need.
 
         Returns:
             What the Engine tells of the image (shared: don't change it); None only with ``skip``,
@@ -121,7 +132,7 @@ class Puller:
                 image,
                 "it is not on the Engine, and with pull_policy = 'never' it must not be pulled",
             )
-        await self._join(ref, timeout, credentials, on_progress)
+        await self._join(ref, timeout, credentials, on_progress, user)
         found = await self._look(ref)
         if found is None:
             raise PullFailed(image, "the pull ended without an error, but the image is not there")
@@ -175,15 +186,20 @@ class Puller:
         timeout: float,
         credentials: Mapping[str, str] | None,
         on_progress: OnProgress | None,
+        user: str,
     ) -> None:
         secret = None if credentials is None else frozenset(credentials.items())
         key = (ref.canonical, secret)
         pull = self._pulls.get(key)
         if pull is None:
-            task = asyncio.ensure_future(self._pull(key, ref, credentials))
+            ticket = Ticket()
+            task = asyncio.ensure_future(self._pull(key, ref, credentials, ticket))
             task.add_done_callback(_see_error)
-            pull = self._pulls[key] = _Pull(task, Progress(0, 0, "waiting for the registry"), [])
+            pull = self._pulls[key] = _Pull(task, ticket, _BEGINNING, [])
         pull.waiters += 1
+        self._queue.join(pull.ticket, user)
+        if pull.progress is _BEGINNING and self._queue.waits(pull.ticket):
+            pull.progress = _IN_QUEUE
         if on_progress is not None:
             pull.listeners.append(on_progress)
             _tell(on_progress, pull.progress)
@@ -197,13 +213,16 @@ class Puller:
             pull.task.result()
         finally:
             pull.waiters -= 1
+            self._queue.leave(pull.ticket, user)
             if on_progress is not None:
                 pull.listeners.remove(on_progress)
             if not pull.waiters and not pull.task.done():
                 self._pulls.pop(key, None)  # who comes from now on needs a pull of their own
                 pull.task.cancel()
 
-    async def _pull(self, key: Key, ref: ImageRef, credentials: Mapping[str, str] | None) -> None:
+    async def _pull(
+        self, key: Key, ref: ImageRef, credentials: Mapping[str, str] | None, ticket: Ticket
+    ) -> None:
         layers = Layers()
 
         def on_line(line: dict[str, Any]) -> None:
@@ -222,7 +241,9 @@ class Puller:
                     _tell(listener, progress)
 
         try:
-            await self._engine.pull(ref.name, ref.pull_tag, credentials, on_line)
+            async with self._queue.slot(ticket):
+                tell(_BEGINNING)
+                await self._engine.pull(ref.name, ref.pull_tag, credentials, on_line)
             tell(layers.finished())
         except (EngineUnavailable, EngineTimeout):
             raise

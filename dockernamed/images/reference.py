@@ -80,8 +80,7 @@ class ImageRef:
     @property
     def registry_key(self) -> str:
         """The registry whose credentials are needed; ``docker.io`` if none was written."""
-        registry = (self.registry or DEFAULT_REGISTRY).lower()
-        return DEFAULT_REGISTRY if registry == "index.docker.io" else registry
+        return registry_key_of(self.registry or DEFAULT_REGISTRY)
 
     @property
     def canonical(self) -> str:
@@ -96,6 +95,12 @@ class ImageRef:
     def imagename(self) -> str:
         """As written, but fit for an object's name: ``/``, ``:`` and ``@`` become ``-``."""
         return re.sub("[/:@]", "-", str(self))
+
+
+def registry_key_of(host: str) -> str:
+    """One of all names of a registry: Docker Hub has two, and upper case is the same."""
+    registry = host.lower()
+    return DEFAULT_REGISTRY if registry == f"index.{DEFAULT_REGISTRY}" else registry
 
 
 def parse(text: str) -> ImageRef:

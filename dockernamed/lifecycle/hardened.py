@@ -57,6 +57,16 @@ def hardening_of(settings: Any, log_driver: str = "") -> Hardening:
     )
 
 
+def wants_internal_network(settings: Any) -> bool:
+    """Whether a network that is made for servers is to have no way out.
+
+    Args:
+        settings: the spawner.
+    """
+    found = Hardening(level=settings.hardening, internal_network=settings.internal_network)
+    return found.wants_internal_network
+
+
 def refuse_unsafe(resolved: ResolvedSettings, judge: Judge) -> None:
     """Have everything judged that is to be created, callables, hooks and choices included.
 

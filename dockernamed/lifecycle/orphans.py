@@ -15,8 +15,10 @@ from functools import partial
 from .. import naming
 from ..backends.base import AskForHub, SeenNetwork, nobody_else
 from ..backends.executor import Executor
+from ..backends.networks import Networks
 from ..backends.observed import ObservedContainer
 from ..backends.watcher import Watcher
+from ..desired.isolation import OwnNetwork
 from ..desired.provenance import id_advice, other_hub
 from ..desired.resolved import KeptSettings
 from ..errors import CallNotAllowed, DockerNamedError
@@ -101,16 +103,44 @@ def orphaned_networks(
     """The networks whose labels name a server that is not there, and that server.
 
     Args:
-        networks: of this Hub.
+        networks: of this Hub; those that it made itself are left out, see `unneeded_networks`.
         known: all servers of the Hub, running or not.
     """
     servers = {(one.user, one.server) for one in known}
-    labelled = ((network, naming.key_of(network.labels)) for network in networks)
+    labelled = (
+        (network, naming.key_of(network.labels))
+        for network in networks
+        if OwnNetwork.read(network.labels) is None
+    )
     return [
         (network, key)
         for network, key in labelled
         if key is not None and (key.user, key.server) not in servers
     ]
+
+
+def unneeded_networks(
+    networks: Iterable[SeenNetwork], known: Iterable[KnownServer], *, of_hub: bool
+) -> list[tuple[SeenNetwork, str]]:
+    """The networks that this Hub made, and that no running server needs; and whose each was.
+
+    Args:
+        networks: of this Hub.
+        known: all servers of the Hub, running or not.
+        of_hub: the network of all servers of the Hub is kept for the next one.
+    """
+    active = [one for one in known if one.active]
+    found = []
+    for network in networks:
+        own = OwnNetwork.read(network.labels)
+        if own is None or (own.scope == "hub" and of_hub):
+            continue
+        if own.scope == "hub":
+            found.append((network, "servers of the Hub use other networks"))
+        elif not any(own.serves(one.user, one.server) for one in active):
+            whose = f"server {own.server!r} of " if own.scope == "server" else "any server of "
+            found.append((network, f"the Hub does not run {whose}user {own.user!r}"))
+    return found
 
 
 class OrphanReaper:
@@ -130,6 +160,8 @@ class OrphanReaper:
         timings: how soon what could not be dealt with is looked at again.
         another_hub_at: asked about the Hub of each orphan: one that lives keeps its containers.
         here: URL of this Hub's API, for the log.
+        networks: those that the Hub makes; None: no orphan of their kind is looked for.
+        hub_network: see `unneeded_networks`.
     """
 
     def __init__(
@@ -148,7 +180,10 @@ class OrphanReaper:
         timings: Timings = DEFAULT,
         another_hub_at: AskForHub = nobody_else,
         here: str = "",
+        networks: Networks | None = None,
+        hub_network: bool = True,
     ) -> None:
+        self._networks, self._hub_network = networks, hub_network
         self._hub, self._watcher, self._backend, self._known = hub, watcher, backend, known
         self._keep, self._policy, self._stop_timeout = keep, policy, stop_timeout
         self._grace, self._interval, self._log = grace, interval, log
@@ -204,8 +239,11 @@ class OrphanReaper:
 
     async def _find(self) -> tuple[list[Orphan], list[Orphan]]:
         """Containers, and networks, which are free only when the containers are gone."""
-        networks = await self._networks()
+        networks = await self._listed_networks()
         living = await self._living_hubs()
+        # A network does not say which Hub made it.
+        networks = () if living else networks
+        unused = await self._unused(networks)
         # The Hub is asked last, and nothing awaited since: what it knows is not outdated.
         known = list(self._known())
         servers = {(one.user, one.server): one for one in known}
@@ -221,11 +259,14 @@ class OrphanReaper:
                 f"the Hub has no server {key.server!r} of user {key.user!r}",
                 partial(self._backend.discard_network, network.id),
             )
-            # A network does not say which Hub made it.
-            for network, key in orphaned_networks(() if living else networks, known)
+            for network, key in orphaned_networks(networks, known)
+        ] + [
+            Orphan(network.id, f"network {network.name} ({network.id[:12]})", why, remove)
+            for network, why in unneeded_networks(networks, known, of_hub=self._hub_network)
+            if (remove := unused.get(network.id)) is not None
         ]
 
-    async def _networks(self) -> Sequence[SeenNetwork]:
+    async def _listed_networks(self) -> Sequence[SeenNetwork]:
         """Those of this Hub; none where a proxy does not let the Hub ask, which is told once."""
         try:
             return await self._backend.networks(self._hub)
@@ -234,6 +275,20 @@ class OrphanReaper:
                 self._log.warning("Networks of servers that no longer exist stay: %s", error)
             self._told_networks = True
             return ()
+
+    async def _unused(
+        self, networks: Iterable[SeenNetwork]
+    ) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Those that no container has: id → what removes one, unless it is taken by then."""
+        ours = self._networks
+        if ours is None:
+            return {}
+        unneeded = unneeded_networks(networks, self._known(), of_hub=self._hub_network)
+        return {
+            network.id: partial(ours.remove_unused, network)
+            for network, _ in unneeded
+            if await ours.unused(network)
+        }
 
     async def _living_hubs(self) -> set[str]:
         """URLs of the other Hubs to which orphans belong, and that answer; each is told once."""

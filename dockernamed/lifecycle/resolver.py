@@ -13,10 +13,14 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from traitlets import TraitError
+
 from .. import naming, templates
 from ..callables import evaluated
+from ..desired.gpus import check_alone
 from ..desired.hardening import Hardening
-from ..desired.network import Access, own_network
+from ..desired.isolation import OwnNetwork, check_further, check_internal, isolation
+from ..desired.network import Access, check_certified, own_network
 from ..desired.plan import UNPLUGGED
 from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, ResolvedSettings
@@ -27,7 +31,7 @@ from ..options.chooser import TEMPLATES
 from ..options.overrides import with_names_shielded
 from ..settings import DockerNamedSettings
 from .further import AT_CREATE, FOR_HOST, Further, further
-from .hardened import hardening_of, refuse_unsafe
+from .hardened import hardening_of, refuse_unsafe, wants_internal_network
 from .runtime import Runtime
 
 T = TypeVar("T")
@@ -82,13 +86,14 @@ class SettingsResolver:
             args=tuple(args),
             notebook_dir=self._expanded("notebook_dir", settings.notebook_dir or ""),
             volumes=self._volumes(arguments),
-            mem_limit=await evaluated(settings.mem_limit, settings),
+            mem_limit=await self._limit("mem_limit"),
             mem_guarantee=settings.mem_guarantee,
-            cpu_limit=await evaluated(settings.cpu_limit, settings),
+            cpu_limit=await self._limit("cpu_limit"),
             cpu_guarantee=settings.cpu_guarantee,
             uid=await self._number("uid"),
             gid=await self._number("gid"),
             groups=await self._groups(),
+            gpu_count=await self._gpu_count(arguments.host_config),
             config=arguments.config,
             host_config=arguments.host_config,
             hardening=await self._hardening(),
@@ -115,26 +120,34 @@ class SettingsResolver:
         """With ``internal_network``: the one place that decides whether a network will do."""
         if not resolved.hardening.wants_internal_network:
             return
-        name = str(resolved.host_config.get("NetworkMode") or resolved.place.network)
-        if name in UNPLUGGED or not (await self._runtime.network(name)).get("Internal"):
-            hint = (
-                'servers would have a way out, which hardening = "strict" and internal_network do '
-                "not let them have; name a network that was made with docker network create "
-                "--internal, or set c.DockerNamedSpawner.internal_network = False"
-            )
-            raise ConfigError("network_name", name, hint)
+        mode, place = resolved.host_config.get("NetworkMode"), resolved.place
+        names = [("networks", name) for name in place.networks]
+        if mode or place.own is None:  # else it is made without a way out
+            names.append(("network_name", str(mode or place.network)))
+        for setting, name in names:
+            if name in UNPLUGGED or not (await self._runtime.network(name)).get("Internal"):
+                hint = (
+                    'servers would have a way out, which hardening = "strict" and internal_network '
+                    "do not let them have; name a network that was made with docker network create "
+                    '--internal, or set network_isolation = "user" instead of network_name, or set '
+                    "c.DockerNamedSpawner.internal_network = False"
+                )
+                raise ConfigError(setting, name, hint)
 
     async def place(self) -> Place:
         """The server's network, and how the Hub gets there.
 
         Raises:
             EngineError: the Hub's own container could not be looked at.
-            TemplateError: ``network_name`` has an unknown field.
+            ConfigError: the settings of networks contradict each other; ``network_name`` or
+                ``networks`` has an unknown field (TemplateError).
         """
-        network = await self._network()
-        access = await self._access(network)
+        own = await self._own_network()
+        network = own.names[0] if own else await self._network()
+        access = await self._access(network, own)
         published = access.by == "published" and network != "host"
-        return Place(network, access, self._publish_ip() if published else None)
+        publish_ip = self._publish_ip() if published else None
+        return Place(network, access, publish_ip, own, self._further_networks(network))
 
     def kept(self, place: Place) -> KeptSettings:
         """What stays with a server at a place.
@@ -161,23 +174,58 @@ class SettingsResolver:
             naming.object_name_for_hub(self._key, prefix=prefix, template=template),
         )
 
+    async def _own_network(self) -> OwnNetwork | None:
+        """The network that is made for the server, if one is."""
+        settings, runtime = self._settings, self._runtime
+        beside = await self._hub_container() is not None
+        setting, name = settings.network_isolation, str(settings.network_name)
+        asked = not name and setting in (None, "hub")
+        podman = asked and await runtime.podman()
+        scope = isolation(setting, name, beside=beside, podman=podman)
+        if scope == "none":
+            return None
+        internal = wants_internal_network(settings)
+        check_internal(internal, settings.use_internal_ip)
+        return OwnNetwork.of(self._key, scope, prefix=settings.prefix, internal=internal)
+
     async def _network(self) -> str:
         if self._settings.network_name:
             return self._expanded("network_name", str(self._settings.network_name))
-        if not self._runtime.engine_is_local:
-            return "bridge"
-        return own_network(await self._runtime.hub_container()) or "bridge"
+        return own_network(await self._hub_container()) or "bridge"
 
-    async def _access(self, network: str) -> Access:
+    def _further_networks(self, network: str) -> tuple[str, ...]:
+        names = self._expanded("networks", list(self._settings.networks))
+        check_further(network, names)
+        return tuple(dict.fromkeys(name for name in names if name != network))
+
+    async def _hub_container(self) -> Mapping[str, Any] | None:
+        """The Hub's own, where the Engine that runs the servers runs it as well."""
+        return await self._runtime.hub_container() if self._runtime.engine_is_local else None
+
+    async def _access(self, network: str, own: OwnNetwork | None) -> Access:
         if self._settings.use_internal_hostname:
             return Access("name")
-        local = self._runtime.engine_is_local
+        if getattr(self._settings, "internal_ssl", False):
+            return await self._certified_access(network, own)
         internal = self._settings.use_internal_ip
         if internal is None:
-            in_container = local and await self._runtime.hub_container() is not None
-            internal = in_container or network not in DEFAULT_NETWORKS
+            # Ports cannot be published from a network that leads nowhere. From the others of ours
+            # they are: that also works where the host has no way to their containers.
+            elsewhere = own.internal if own else network not in DEFAULT_NETWORKS
+            internal = elsewhere or await self._hub_container() is not None
+        return Access("ip" if internal else "published", self._engine_host())
+
+    async def _certified_access(self, network: str, own: OwnNetwork | None) -> Access:
+        """With internal_ssl: by a name or address that is known before the container is."""
+        beside = await self._hub_container() is not None
+        if check_certified(network, own, beside, self._settings.use_internal_ip) == "name":
+            return Access("name")
+        return Access("published", self._engine_host())
+
+    def _engine_host(self) -> str:
+        local = self._runtime.engine_is_local
         remote = "" if local else urlsplit(self._runtime.engine.base_url).hostname
-        return Access("ip" if internal else "published", remote or "127.0.0.1")
+        return remote or "127.0.0.1"
 
     def _publish_ip(self) -> str:
         everywhere = "0.0.0.0"  # noqa: S104  (of another host, whose addresses nobody knows here)
@@ -208,6 +256,32 @@ class SettingsResolver:
         if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
             raise ConfigError(setting, value, "use a list of whole numbers, such as [2000, 2001]")
         return tuple(_id(setting, one) for one in value or ())
+
+    async def _limit(self, setting: str) -> Any:
+        """A limit as a number, also where a callable gave it as text, such as ``"2G"``."""
+        settings = self._settings
+        value = await evaluated(getattr(settings, setting), settings)
+        if value is None:
+            return None
+        hint = 'its callable must return a number, or for memory text such as "2G"'
+        try:
+            number = settings.traits()[setting]._validate(settings, value)
+        except (TraitError, TypeError, ValueError) as error:
+            raise ConfigError(setting, value, hint) from error
+        if callable(number):
+            raise ConfigError(setting, value, hint)
+        return number
+
+    async def _gpu_count(self, extra: Mapping[str, Any]) -> int:
+        """How many GPUs the server gets; ``extra`` are the admin's own keys of HostConfig."""
+        count = await evaluated(self._settings.gpus, self._settings) or 0
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ConfigError("gpus", count, "use a whole number that is not negative, such as 1")
+        if count:
+            check_alone(extra, "gpus", count)
+        elif self._settings.gpu_devices:
+            check_alone(extra, "gpu_devices", self._settings.gpu_devices)
+        return count
 
     async def _arguments(self, setting: str) -> Mapping[str, Any]:
         """One of the settings with docker-py's arguments; a callable's None means none."""

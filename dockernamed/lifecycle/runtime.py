@@ -14,17 +14,21 @@ from weakref import WeakKeyDictionary
 from ..backends.base import AskForHub, nobody_else
 from ..backends.containers import Containers
 from ..backends.executor import Executor
+from ..backends.networks import Networks
 from ..backends.watcher import Watcher
 from ..callables import evaluated
 from ..desired.network import own_container_id
 from ..engine.client import Connection, Engine
 from ..errors import ConfigError, EngineError, EngineTimeout, EngineUnavailable, NotFound
 from ..images import credentials, reference
+from ..images.pull_queue import PULL_LIMITS, PullLimits
 from ..images.puller import Puller
 from ..timeouts import ended
 from ..timings import DEFAULT, Timings
 from .earlier_volumes import EarlierVolumes
+from .gpus import Gpus
 from .hostports import HostPorts, refused_by, unused_here
+from .promises import Promises
 
 LOG = logging.getLogger("dockernamed")
 MOUNTINFO = Path("/proc/self/mountinfo")
@@ -45,20 +49,27 @@ class Runtime:
         workers: int,
         timings: Timings = DEFAULT,
         another_hub_at: AskForHub = nobody_else,
+        pulls: PullLimits = PULL_LIMITS,
     ) -> None:
         # As JupyterHub does with tornado's loggers: ours speak in the Hub's log.
         LOG.parent, LOG.propagate = log, True
-        self.engine = Engine(connection, workers=workers, timings=timings)
+        self.engine = Engine(connection, workers=workers, pulls=pulls.at_once, timings=timings)
         self.timings = timings
         self.watcher = Watcher(self.engine, hub, timings)
-        self.puller = Puller(self.engine, self.watcher)
+        self.puller = Puller(self.engine, self.watcher, pulls)
         self.another_hub_at = another_hub_at
         things = Containers(self.engine)
         self.backend = Executor(things, self.watcher, log, timings, another_hub_at)
+        self.networks = Networks(
+            things, self.backend.rollback, self._hub_container_id, self.backend.undone, log, timings
+        )
         self.earlier_volumes = EarlierVolumes(self.backend.volumes, timings.other_volumes)
         self.host_ports = HostPorts(self._port_is_free)
+        self.promises = Promises()
+        self.gpus = Gpus(self.engine, self._info)
         self._networks: dict[str, tuple[float, dict[str, Any]]] = {}
         self._hub_container: asyncio.Task[dict[str, Any] | None] | None = None
+        self._podman: bool | None = None
         self._told: tuple[int, Mapping[str, Any]] | None = None
         self._asking = asyncio.Lock()
         self.watcher.start()
@@ -73,6 +84,7 @@ class Runtime:
         workers: int = 16,
         timings: Timings = DEFAULT,
         another_hub_at: AskForHub = nobody_else,
+        pulls: PullLimits = PULL_LIMITS,
     ) -> Runtime:
         """The one of this event loop, Engine and Hub; made at the first call.
 
@@ -83,12 +95,13 @@ class Runtime:
             workers: short calls under way at once; counts at the first call.
             timings: how long is waited for what; likewise.
             another_hub_at: whether a Hub that is not this one answers at a URL; likewise.
+            pulls: how many pulls may be under way; likewise.
         """
         runtimes = _shared.setdefault(asyncio.get_running_loop(), {})
         runtime = runtimes.get((connection, hub))
         if runtime is None:
             runtime = runtimes[connection, hub] = cls(
-                connection, hub, log, workers, timings, another_hub_at
+                connection, hub, log, workers, timings, another_hub_at, pulls
             )
         return runtime
 
@@ -168,6 +181,18 @@ class Runtime:
         if self._hub_container is None or self._failed(self._hub_container):
             self._hub_container = asyncio.ensure_future(self._find_hub_container())
         return await asyncio.shield(self._hub_container)
+
+    async def _hub_container_id(self) -> str:
+        """The id of that container; "" outside, or where the Engine is another host's."""
+        found = await self.hub_container() if self.engine_is_local else None
+        return str(found["Id"]) if found else ""
+
+    async def podman(self) -> bool:
+        """Whether the Engine is Podman: asked once."""
+        if self._podman is None:
+            components = (await self.engine.version()).get("Components") or ()
+            self._podman = any("Podman" in str(one.get("Name")) for one in components)
+        return self._podman
 
     async def credentials_for(
         self, image: str, setting: Any, spawner: object

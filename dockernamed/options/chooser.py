@@ -16,6 +16,7 @@ from traitlets import TraitError
 
 from ..callables import evaluated
 from ..errors import ConfigError, EngineError
+from ..images import registries
 from ..images.allowed import AllowedImages, not_an_image
 from ..timeouts import within
 from ..timings import DEFAULT, Timings
@@ -33,6 +34,7 @@ TEMPLATED = frozenset(
         "mounts",
         "name_template",
         "network_name",
+        "networks",
         "notebook_dir",
         "read_only_volumes",
         "readiness",
@@ -147,6 +149,7 @@ class Chooser:
         """
         offer = await self._offer()
         choice = parse(user_options, self._menu(offer), others=others)
+        default_image = self._spawner.image
         self._spawner.image = _aliased(self._spawner.image, offer.aliases)
         volumes: dict[str, str] = {}
         for layer in choice.layers:
@@ -156,7 +159,25 @@ class Chooser:
                     volumes |= dict.fromkeys(overrides.texts(given), layer.chosen)
         if choice.image is not None:
             self._spawner.image = choice.image
-        return replace(choice, volumes=volumes)
+        unknown = self._registry_unknown(choice, offer, default_image)
+        return replace(choice, volumes=volumes, registry_unknown=unknown)
+
+    def _registry_unknown(self, choice: Choice, offer: _Offer, default_image: str) -> bool:
+        """Whether only the user knows the registry of the image; refuse one that is not allowed."""
+        field, asked = "", choice.options.get("image")
+        if choice.image is not None:
+            field = "image" if offer.allowed_images == "*" else ""
+        elif named := [layer for layer in choice.layers if "image" in layer.settings]:
+            field, asked = named[-1].field, named[-1].asked
+        if not field:
+            return False
+        credentials = self._spawner.registry_credentials
+        hosts = [f"{host}/" for host in credentials] if isinstance(credentials, Mapping) else []
+        images = () if offer.allowed_images == "*" else offer.allowed_images
+        profiles = [offer.profile_list, offer.common_options]
+        known = registries.registries_in(default_image, images, profiles, hosts)
+        allowed = registries.read(self._spawner.allowed_registries)
+        return not registries.check_allowed(field, asked, self._spawner.image, allowed, known)
 
     async def _override(
         self, layer: Layer, name: str, value: Any, aliases: Mapping[Any, Any]

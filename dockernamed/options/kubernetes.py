@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_DEVICES = "devices = [...], or extra_host_config = {'device_requests': [...]} for GPUs"
+_DEVICES = "gpus = N for GPUs, or devices = [...]"
 _SECURITY = "cap_drop = [...], cap_add = [...], read_only, uid, gid or allow_privilege_escalation"
 _PRIVILEGED = "extra_host_config = {'privileged': True} and allow_unsafe = ['privileged']"
 _PLACE = "c.DockerNamedSpawner.client_kwargs = {'base_url': ...}, the Engine of all servers"

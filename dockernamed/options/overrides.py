@@ -25,9 +25,18 @@ OVERRIDE_ALIAS = "kubespawner_override"
 HUB_WIDE = frozenset(
     {
         "allow_insecure_engine",
+        "allowed_registries",
         "client_kwargs",
+        "gpu_devices",
+        "group_limits",
         "hub_id",
         "max_parallel_calls",
+        "max_parallel_pulls",
+        "max_parallel_pulls_per_user",
+        "max_servers_per_user",
+        "max_starts_per_user",
+        "max_total_cpu",
+        "max_total_memory",
         "orphan_grace",
         "orphan_interval",
         "orphans",

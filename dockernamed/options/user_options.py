@@ -68,6 +68,7 @@ class Choice:
     profile: str | None = None
     label: str = ""
     volumes: Mapping[str, str] = field(default_factory=dict)
+    registry_unknown: bool = False
 
     def blamed(self, error: DockerNamedError) -> DockerNamedError:
         """The error as the user's own, where a setting is wrong into which the user's text went."""

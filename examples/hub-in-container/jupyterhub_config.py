@@ -1,7 +1,7 @@
 """JupyterHub in a container, which starts its servers through the mounted socket of the Engine.
 
-The servers join the Hub's own network and reach the Hub by the name of its container. dockernamed
-finds both without any setting.
+Each user's servers get a network of their own, which the Hub's container joins: they reach the Hub
+by the name of its container, and no server of another user.
 """
 
 import os
@@ -11,6 +11,7 @@ c = get_config()  # noqa: F821
 c.JupyterHub.spawner_class = "dockernamed"
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.hub_ip = "0.0.0.0"
+c.DockerNamedSpawner.network_isolation = "user"
 c.DockerNamedSpawner.image = os.environ.get("LAB_IMAGE", "quay.io/jupyter/base-notebook:latest")
 
 # What one server may use at most of the Engine's host.

@@ -93,8 +93,11 @@ async def test_start(hub: Hub, fake: FakeEngine) -> None:
             "delete_volumes": True,
             "readiness": "jupyterhub",
             "on_host": False,
+            "network": "",
+            "gpus": [],
         },
         "made": {container.labels[LABEL_START]: container.id},
+        "promise": {"memory": 0, "cpu": 0.0, "gpus": []},
     }
     assert await spawner.poll() is None
     assert spawner.ready

@@ -29,6 +29,7 @@ from support.stage import (
 from support.stub_hub import Hub, of_server
 from tornado import web
 
+from dockernamed.desired.network import HUB_NAME
 from dockernamed.lifecycle import readiness
 
 # --- the Hub restarts --------------------------------------------------------------------------
@@ -156,7 +157,8 @@ async def test_certificates(
     """
     certipy = Certipy(store_dir=str(tmp_path))
     bundles = certipy.trust_from_graph({"hub-ca": ["notebooks-ca"], "notebooks-ca": ["hub-ca"]})
-    files = certipy.create_signed_pair("hub", "hub-ca")["files"]
+    alt_names = [f"DNS:{HUB_NAME}"]
+    files = certipy.create_signed_pair("hub", "hub-ca", alt_names=alt_names)["files"]
     asked = []
 
     async def proven(
@@ -209,12 +211,16 @@ async def test_the_admins_own_alt_names(hub: Hub, monkeypatch: pytest.MonkeyPatc
     """A callable ssl_alt_names decides alone."""
     spawner = hub.spawner("exp-1")
     spawner.ssl_alt_names = lambda spawner: ["DNS:mine"]
+    asked: list[Any] = []
 
     async def create(self: Any) -> Any:
-        return self.ssl_alt_names(self)
+        asked.append(self.ssl_alt_names(self))
+        return {}
 
     monkeypatch.setattr("jupyterhub.spawner.Spawner.create_certs", create)
-    assert await spawner.create_certs() == ["DNS:mine"]
+    await spawner.run_pre_spawn_hook()
+    assert await spawner.create_certs() == {}
+    assert asked == [["DNS:mine"]]
 
 
 # --- errors ------------------------------------------------------------------------------------

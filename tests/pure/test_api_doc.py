@@ -8,6 +8,7 @@ from pathlib import Path
 import dockernamed
 from dockernamed.desired.environment import Environment
 from dockernamed.desired.network import Access
+from dockernamed.desired.quotas import Promise
 from dockernamed.desired.resolved import KeptSettings, ServerState
 from dockernamed.desired.spec import ServerSpec, container_labels
 from dockernamed.hub.handlers import default_handlers
@@ -53,7 +54,7 @@ def test_statuses() -> None:
 
 def test_labels() -> None:
     """The table has all labels of a container, and no other."""
-    spec = ServerSpec(Key("hub", "ann", "exp"), ("jupyter-ann--exp",), "lab")
+    spec = ServerSpec(Key("hub", "ann", "exp"), ("jupyter-ann--exp",), "lab", gpus=("0",))
     env = Environment({"JUPYTERHUB_API_URL": "http://hub:8081/hub/api"})
     labels = container_labels(spec, env, name="name", start_id="start")
     assert sorted(rows("Labels")) == sorted(labels)
@@ -62,5 +63,7 @@ def test_labels() -> None:
 def test_keys_of_the_state() -> None:
     """The table has all keys of the state that the Hub keeps of a server, and no other."""
     settings = KeptSettings(Access("port"), 8888, True, False, 10, True)
-    state = ServerState("id", "name", {"home": "volume"}, "lab", settings, {"start": "id"})
+    state = ServerState(
+        "id", "name", {"home": "volume"}, "lab", settings, {"start": "id"}, Promise()
+    )
     assert rows("The state of a server") == list(state.to_json())

@@ -30,6 +30,8 @@ class Settings(HasTraits):
     extra_host_config = AnyTrait({}).tag(config=True)
     volumes = Dict({}).tag(config=True)
     allowed_images = AnyTrait({}).tag(config=True)
+    allowed_registries = AnyTrait(None, allow_none=True).tag(config=True)
+    registry_credentials = AnyTrait({}).tag(config=True)
     profile_list = AnyTrait([]).tag(config=True)
     common_options = AnyTrait({}).tag(config=True)
     group_overrides = AnyTrait({}).tag(config=True)

@@ -307,7 +307,12 @@ def test_room_for_certificates() -> None:
     """Into a read-only container the Engine puts files in volumes alone; others stay as is."""
     files = ("/etc/certs/a.key", "/etc/certs/a.crt", "/tmp/x/y")
     plain, strict = (replace(SPEC, hardening=Hardening(level)) for level in ("default", "strict"))
-    assert with_room_for(plain, files) is plain
+    assert with_room_for(plain, files) == plain
+    # What is put where a tmpfs will be would not be seen.
+    hidden = replace(plain, hardening=Hardening(tmpfs={"/tmp": ""}))
+    assert [mount.target for mount in with_room_for(hidden, files).mounts] == ["/tmp/x"]
+    scratch = Mount("tmpfs", "", "/etc/certs")
+    assert with_room_for(replace(plain, mounts=(scratch,)), files).mounts == (scratch,)
     assert with_room_for(strict, ()) == strict
     assert [mount.target for mount in with_room_for(strict, files).mounts] == [
         "/etc/certs", "/tmp/x",

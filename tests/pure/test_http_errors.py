@@ -12,12 +12,14 @@ from dockernamed.hub.http_errors import HINTS, hint, http_error
 
 VALUES = {
     "extra_host_config": {"port_bindings": {8888: 80}},
+    "gpu_devices": ["7"],
     "network_name": "lab",
     "mem_limit": 4194304,
     "mem_guarantee": 1024,
     "mounts": [{"target": "/data"}],
     "image": "lab:1",
     "cmd": ["labb"],
+    "network_isolation": "user",
     "storage_opt": {"size": "1G"},
     "devices": ["/dev/nosuch"],
     "memswap_limit": 1024,
@@ -43,6 +45,15 @@ SAID = [
         "no available IPv4 addresses on this network's address pools: lab (5f)",
         "network_name = 'lab': all addresses",
     ),
+    (
+        "could not find an available, non-overlapping IPv4 address pool among the defaults to "
+        "assign to the network",
+        "network_isolation = 'user': the Engine has no range of addresses left",
+    ),
+    (
+        "all predefined address pools have been fully subnetted",
+        "network_isolation = 'user': the Engine has no range of addresses left",
+    ),
     ("Minimum memory limit allowed is 6MB", "mem_limit = 4194304: the Engine requires more"),
     ("Minimum memory reservation allowed is 6MB", "mem_guarantee = 1024: "),
     (
@@ -63,7 +74,15 @@ SAID = [
     ("No such image: lab:1", "image = 'lab:1': it is no longer on the Engine"),
     (
         'could not select device driver "" with capabilities: [[gpu]]',
-        "extra_host_config = {'port_bindings': {8888: 80}}: the Engine's host has no support",
+        "The Engine's host has no support for the devices that gpus or device_requests",
+    ),
+    (
+        "nvidia-container-cli: device error: 7: unknown device: unknown",
+        "gpu_devices = ['7']: the Engine's host has no such GPU",
+    ),
+    (
+        "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=0",
+        "The Engine's host has no support for the devices that gpus or device_requests",
     ),
     (
         'OCI runtime create failed: exec: "labb": executable file not found in $PATH: unknown',

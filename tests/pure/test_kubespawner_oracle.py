@@ -56,6 +56,8 @@ class Settings(HasTraits):
         self.group_overrides: dict[str, Any] = {}
         self.common_options: dict[str, Any] = {}
         self.allowed_images: dict[str, Any] = {}
+        self.allowed_registries = "*"  # KubeSpawner lets users name any
+        self.registry_credentials: dict[str, Any] = {}
         self.user = mock.Mock(groups=[])
         self.user.name = "ann"
         self.name = ""

@@ -14,7 +14,6 @@ from traitlets.config import Config
 from dockernamed import DockerNamedSpawner, naming
 from dockernamed.desired.environment import Environment
 from dockernamed.desired.spec import ServerSpec, container_config
-from dockernamed.engine.sdk_kwargs import host_config
 from dockernamed.errors import OptionsError
 from dockernamed.options import profile_config
 from dockernamed.options.chooser import Chooser, problems
@@ -85,20 +84,19 @@ async def test_who_else_may_choose() -> None:
 
 
 async def test_a_gpu_is_asked_for() -> None:
-    """The sixth example's profile: the Engine is asked for a GPU, and for none without it."""
+    """The sixth example's profile: the Engine is asked for GPUs, and for none without it."""
     config, _ = steps(EXAMPLES[5])
     asked = {}
     for profile in ("gpu", "cpu"):
         spawner = spawner_of(config)
         await Chooser(spawner).apply({"profile": profile})
-        asked_for = host_config(spawner.extra_host_config)
         key = naming.Key("hub", "ann", "")
-        spec = ServerSpec(key, (naming.object_name(key),), spawner.image, host_config=asked_for)
+        gpus = tuple(spawner.gpu_devices[: spawner.gpus])
+        spec = ServerSpec(key, (naming.object_name(key),), spawner.image, gpus=gpus)
         body = container_config(spec, Environment())
         asked[profile] = body["HostConfig"].get("DeviceRequests")
-    gpu = {"Driver": "nvidia", "Count": 1, "Capabilities": [["gpu"]]}
-    assert asked["cpu"] is None
-    assert [{key: request[key] for key in gpu} for request in asked["gpu"]] == [gpu]
+    gpu = {"Driver": "nvidia", "DeviceIDs": ["0"], "Capabilities": [["gpu"]]}
+    assert asked == {"cpu": None, "gpu": [gpu]}
 
 
 def test_all_keys_are_told() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dockernamed import naming
 from dockernamed.desired.environment import Environment
+from dockernamed.desired.isolation import OwnNetwork
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access
 from dockernamed.desired.resolved import ResolvedSettings
@@ -31,6 +32,11 @@ class Place:
         self.engine = SimpleNamespace(base_url=url)
         self.engine_is_local = url.startswith("unix")
         self._networks = networks
+        self.is_podman = False
+
+    async def podman(self) -> bool:
+        """Whether the Engine is Podman."""
+        return self.is_podman
 
     async def hub_container(self) -> dict[str, Any] | None:
         """The Hub's own container, on these networks; none: the Hub is on the host."""
@@ -58,6 +64,10 @@ class Place:
 ON_THE_HOST = Place()
 IN_A_CONTAINER = Place("unix:///var/run/docker.sock", "bridge", "hubnet")
 ON_DEFAULT_BRIDGE = Place("unix:///var/run/docker.sock", "bridge")
+ON_PODMAN = Place()
+ON_PODMAN.is_podman = True
+OF_HUB = OwnNetwork.of(KEY, "hub", prefix="jupyter").names[0]
+OF_USER = OwnNetwork.of(KEY, "user", prefix="jupyter").names[0]
 REMOTE = Place("tcp://engine.example:2376", "hubnet")
 
 
@@ -247,16 +257,24 @@ async def test_braces_that_are_no_field(text: str) -> None:
 @pytest.mark.parametrize(
     ("place", "settings", "network"),
     [
-        (ON_THE_HOST, {}, "bridge"),
+        (ON_THE_HOST, {}, OF_HUB),
+        (ON_THE_HOST, {"network_isolation": "none"}, "bridge"),
+        (ON_PODMAN, {}, "bridge"),
+        (ON_PODMAN, {"network_isolation": "user"}, OF_USER),
         (IN_A_CONTAINER, {}, "hubnet"),
+        (IN_A_CONTAINER, {"network_isolation": "user"}, OF_USER),
         (ON_DEFAULT_BRIDGE, {}, "bridge"),
-        (REMOTE, {}, "bridge"),
+        (ON_DEFAULT_BRIDGE, {"network_isolation": "user"}, OF_USER),
+        (REMOTE, {}, OF_HUB),
         (ON_THE_HOST, {"network_name": "net-{username}"}, "net-ann"),
         (IN_A_CONTAINER, {"network_name": "other"}, "other"),
     ],
 )
 async def test_which_network(place: Place, settings: dict[str, Any], network: str) -> None:
-    """The admin's; else the Hub container's own; a remote Engine's networks are not the Hub's."""
+    """The admin's; else the Hub container's own, or where the Hub is elsewhere one that is made.
+
+    A remote Engine's networks are not the Hub's. Podman does not keep containers of one apart.
+    """
     assert (await resolver(place, **settings).place()).network == network
 
 
@@ -271,6 +289,9 @@ async def test_which_network(place: Place, settings: dict[str, Any], network: st
         (IN_A_CONTAINER, {}, Access("ip")),
         (ON_DEFAULT_BRIDGE, {}, Access("ip")),
         (IN_A_CONTAINER, {"use_internal_ip": False}, Access("published")),
+        (IN_A_CONTAINER, {"network_isolation": "user"}, Access("ip")),
+        (ON_THE_HOST, {"network_isolation": "user"}, Access("published")),
+        (ON_THE_HOST, {"internal_network": True}, Access("ip")),
         (REMOTE, {}, Access("published", "engine.example")),
         (Place("http://"), {}, Access("published", "127.0.0.1")),
     ],

@@ -12,6 +12,7 @@ from traitlets.config import Config
 from dockernamed import DockerNamedSpawner
 from dockernamed.engine.connection import Connection, route_to
 from dockernamed.engine.trust import is_loopback
+from dockernamed.engine.unreachable import in_words
 from dockernamed.errors import ConfigError
 from dockernamed.hub.config_check import Findings, check_config
 
@@ -144,6 +145,19 @@ def test_a_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert findings(allow_insecure_engine=True).fatal == []
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert findings().fatal == []
+
+
+@pytest.mark.parametrize("url", ["ssh://ann:s3cret@engine.example", "tcp://ann:s3cret@10.0.0.5:1"])
+def test_a_password_in_the_address(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused, since addresses stand in logs and messages, and not told."""
+    (fault,) = findings(client_kwargs={"base_url": url}).fatal
+    assert "ann:[hidden]@" in fault
+    assert "s3cret" not in fault
+    monkeypatch.setenv("DOCKER_HOST", url)
+    with pytest.raises(ConfigError) as caught:
+        route_to(Connection())
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in in_words(caught.value, url)
 
 
 def test_a_context_of_docker_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

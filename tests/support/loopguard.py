@@ -88,6 +88,7 @@ def _guard() -> detector.BlockBuster:
         function.can_block_in("dockernamed/hub/app.py", {"checked_start"})
         # What a call is for is noted where it is made.
         function.can_block_in("support/apicalls.py", {"note"})
+        function.can_block_in("dockernamed/hub/internal_ssl.py", {"init_named"})
         # A test that acts on its Engine from a callback of ours.
         function.can_block_in("fake_engine/server.py", {"_do", "_call"})
     return guard

@@ -15,10 +15,11 @@ from support.engine.things import START_ID, MakeThing, spec_of
 from support.engine.worlds import PORT, Program, World
 
 from dockernamed import naming
-from dockernamed.backends.base import Can, Seen, Things
+from dockernamed.backends.base import Can, Incomplete, Seen, Things
 from dockernamed.desired.accounts import Account, Directory
 from dockernamed.desired.environment import Environment, split
 from dockernamed.desired.hardening import LEVELS, Hardening
+from dockernamed.desired.isolation import OwnNetwork
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access, reached_at
 from dockernamed.desired.spec import LABEL_START
@@ -344,6 +345,64 @@ async def test_volumes(world: World, things: Things, make_thing: MakeThing) -> N
         await things.remove_volume(name)
     with pytest.raises(NotFound):
         await things.inspect_volume(name)
+
+
+async def test_a_network_that_is_made(world: World, things: Things, make_thing: MakeThing) -> None:
+    """It has our labels, and what is in it, running or not; a name is there once; it is not removed
+    while something runs in it.
+    """
+    own = OwnNetwork.of(naming.Key(world.prefix, "ann", "x"), "user", prefix="p")
+    name, other = world.name(), world.name()
+    id = await things.create_network(name, own)
+    try:
+        with pytest.raises(Conflict):
+            await things.create_network(name, own)
+        seen = await things.inspect_network(name)
+        assert (seen.id, seen.name, seen.labels) == (id, name, own.labels)
+        assert seen.gateway.count(".") == 3
+        thing = await make_thing(network=name)
+        assert list(await things.members(name)) == [thing]
+        assert (await things.inspect_network(id)).containers == frozenset()
+        await things.start(thing)
+        assert (await things.inspect_network(name)).containers == {thing}
+        with pytest.raises(Conflict):
+            await things.remove_network(id)
+        await things.remove(thing)
+        assert list(await things.members(name)) == []
+    finally:
+        await things.remove_network(id)
+    with pytest.raises(NotFound):
+        await things.inspect_network(other)
+
+
+async def test_further_networks(world: World, things: Things, make_thing: MakeThing) -> None:
+    """A thing is in those of its spec once it is made, and can join and leave; twice is fine."""
+    own = OwnNetwork.of(naming.Key(world.prefix, "ann", "x"), "user", prefix="p")
+    names = [world.name(), world.name()]
+    ids = [await things.create_network(name, own) for name in names]
+    thing = await make_thing(networks=(names[0],))
+    try:
+        await things.start(thing)
+        assert (await things.inspect_network(names[0])).containers == {thing}
+        for _ in range(2):
+            await things.connect(thing, [names[1]])
+        assert (await things.inspect_network(names[1])).containers == {thing}
+        for _ in range(2):
+            await things.disconnect(thing, ids[1])
+        assert (await things.inspect_network(names[1])).containers == frozenset()
+        with pytest.raises(NotFound):
+            await things.connect(thing, [f"{names[0]}-no"])
+    finally:
+        await things.remove(thing)
+        for id in ids:
+            await things.remove_network(id)
+    # Some refuse a network that is gone only when the thing starts.
+    try:
+        thing = await make_thing(networks=(names[0],))
+        with pytest.raises(NotFound):
+            await things.start(thing)
+    except Incomplete as error:
+        await things.remove(error.id)
 
 
 async def test_networks(world: World, things: Things) -> None:

@@ -35,8 +35,10 @@ NOT_PASTED = {
     "RELEASE.md": "makes a release",
     "docs/benchmarks.md": "for developers: it calls the benchmarks",
     "docs/design.md": "has pictures only",
+    "docs/engine-calls.md": "needs another proxy; test_trust.py has the setting",
     "docs/from-dockerspawner.md": "needs what DockerSpawner has left; test_docs.py loads it",
     "docs/host-homes.md": "needs accounts, and an NFS server; test_homes.py runs what it can",
+    "examples/hardened/README.md": "test_hardened.py does the same under names of its own",
     "examples/hub-in-container/README.md": "test_examples.py does the same under names of its own",
 }
 

@@ -17,6 +17,17 @@ from support.hub.hubconfig import EXAMPLE_CONFIG
 from support.hub.hubproc import Hubs
 from support.hub.waiting import eventually, free_port
 
+#: Asks an HTTP server; prints the first words of its answer, or "none".
+ASK = """
+import socket, sys
+try:
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3) as asking:
+        asking.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        print(asking.recv(100).decode(errors="replace"))
+except OSError as error:
+    print("none", error)
+"""
+FIND_SOCKETS = "import glob; print(glob.glob('/var/run/*.sock') + glob.glob('/run/*.sock'))"
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
@@ -135,11 +146,20 @@ def inside(
 
 
 def test_hub_in_a_container(inside: HubContainer, user: str) -> None:
-    """The Hub and its servers find each other by name on their network, and after a new Hub."""
+    """The Hub and its servers find each other by name on the user's network, and after a new Hub.
+
+    The Hub's container has joined it; a server reaches neither its proxy's API nor its Engine.
+    """
     inside.api("POST", f"/users/{user}")
     started(inside, user, "exp-1")
     container = works(inside, user, "exp-1", LAB)
-    assert list(container["NetworkSettings"]["Networks"]) == [inside.network]
+    (network,) = container["NetworkSettings"]["Networks"]
+    labels = inside.docker.client.inspect_network(network)["Labels"]
+    assert labels["dockernamed.user"] == user
+    for port, expected in ((8081, "HTTP"), (8001, "none"), (2375, "none")):
+        said = inside.docker.run(container, "python3", "-c", ASK, inside.name, str(port))
+        assert said.startswith(expected), (port, said)
+    assert inside.docker.run(container, "python3", "-c", FIND_SOCKETS).strip() == "[]"
     assert not any(container["NetworkSettings"]["Ports"].values())
     url = inside.docker.environment(container)["JUPYTERHUB_API_URL"]
     assert url == f"http://{inside.name}:8081/hub/api"
@@ -159,3 +179,8 @@ def test_hub_in_a_container(inside: HubContainer, user: str) -> None:
     assert "kernels" in answer.json()
     inside.halt(user, "exp-1")
     inside.docker.gone(user, "exp-1")
+    eventually(
+        lambda: inside.docker.networks(),
+        lambda networks: network not in networks,
+        what="the user's network is removed",
+    )

@@ -43,7 +43,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "plain": {"mem_limit": "64M"},
     "lab": {"image": LAB},
     "sudo": {"allow_privilege_escalation": True},
-    "dropper": {"image": "{prefix}-dropper:latest"},
+    # A busy machine is no reason to fail.
+    "dropper": {"image": "{prefix}-dropper:latest", "stop_timeout": 120.0},
     "strict": {"image": LAB, "hardening": "strict", "network_name": "{prefix}-inner"},
     "kept": {"remove": False},
     "root-strict": {"hardening": "strict", "internal_network": False},

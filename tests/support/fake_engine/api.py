@@ -68,6 +68,7 @@ class _Api:
             ("GET", "/networks/{name}", self.inspect_network),
             ("DELETE", "/networks/{name}", self.remove_network),
             ("POST", "/networks/{name}/connect", self.connect_network),
+            ("POST", "/networks/{name}/disconnect", self.disconnect_network),
         ]
 
     @property
@@ -117,7 +118,14 @@ class _Api:
         driver["DockerRootDir"] = "/srv/fake-engine"
         count = len(self.core.containers)
         return web.json_response(
-            {"ID": "FAKE", "Containers": count, "ServerVersion": "0.fake", **driver}
+            {
+                "ID": "FAKE",
+                "Containers": count,
+                "ServerVersion": "0.fake",
+                **driver,
+                **self.core.info,
+                **self.core.devices,
+            }
         )
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -160,6 +168,7 @@ class _Api:
             and has_labels(container.labels, labels, podman=podman)
             and container.id in filters.get("id", [container.id])
             and container.name in filters.get("name", [container.name])
+            and self.core.networks_of(container) & {*filters.get("network", [container.network])}
         ]
         return web.json_response(found)
 
@@ -293,20 +302,36 @@ class _Api:
 
     async def create_network(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request)
-        network = self.core.add_network(body["Name"], body.get("Labels"))
+        network = self.core.add_network(
+            body["Name"], body.get("Labels"),
+            internal=body.get("Internal"), options=body.get("Options"),
+        )  # fmt: skip
         return web.json_response({"Id": network["Id"]}, status=201)
 
     async def inspect_network(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self.core.find_network(request.match_info["name"]))
+        network = self.core.find_network(request.match_info["name"])
+        return web.json_response(self.core.seen_network(network))
 
     async def remove_network(self, request: web.Request) -> web.StreamResponse:
-        del self.core.networks[self.core.find_network(request.match_info["name"])["Name"]]
+        self.core.remove_network(request.match_info["name"])
         return web.Response(status=204)
 
     async def connect_network(self, request: web.Request) -> web.StreamResponse:
         network, body = self.core.find_network(request.match_info["name"]), await _body(request)
         container = self.core.find(body["Container"])
+        if network["Name"] in self.core.networks_of(container):
+            words = f"endpoint with name {container.name} already exists in network"
+            raise ApiError(403, f"{words} {network['Name']}")
         network["Containers"][container.id] = {"Name": container.name}
+        return web.Response(status=200)
+
+    async def disconnect_network(self, request: web.Request) -> web.StreamResponse:
+        network, body = self.core.find_network(request.match_info["name"]), await _body(request)
+        container = self.core.find(body["Container"])
+        if container.id not in network["Containers"]:
+            words = f"container {container.id} is not connected to network"
+            raise ApiError(500, f"{words} {network['Name']}")
+        del network["Containers"][container.id]
         return web.Response(status=200)
 
 

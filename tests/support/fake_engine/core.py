@@ -72,8 +72,11 @@ class Core:
         self.images: dict[str, Image] = {}  # by id
         self.references: dict[str, str] = {}  # reference → id
         self.registry: dict[str, RemoteImage] = {}
+        self.devices: dict[str, Any] = {}  # what ``GET /info`` tells of them
         self.volumes: dict[str, dict[str, Any]] = {}
         self.networks: dict[str, dict[str, Any]] = {}
+        self.max_networks = 1000
+        self.info: dict[str, Any] = {}
         self.behaviours: list[tuple[Callable[[Container], bool], Behaviour]] = []
         self.subscribers: set[Subscriber] = set()
         self.backlog: deque[dict[str, Any]] = deque(maxlen=BACKLOG)
@@ -167,6 +170,8 @@ class Core:
     async def _start(self, container: Container) -> bool:
         if container.running:
             return False
+        if container.network not in self.networks and not container.network.startswith("container"):
+            raise ApiError(404, f"network {container.network} not found")
         behaviour = self._behaviour(container)
         container.behaviour = behaviour
         exposed = [int(port.split("/")[0]) for port in self._exposed(container)]
@@ -353,11 +358,19 @@ class Core:
         del self.volumes[name]
         self.filesystem.volumes.pop(name, None)
 
-    def add_network(self, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def add_network(
+        self, name: str, labels: Mapping[str, str] | None = None, **more: Any
+    ) -> dict[str, Any]:
         """Create it."""
+        if name in self.networks:
+            raise ApiError(409, f"network with name {name} already exists")
+        if len(self.networks) >= self.max_networks:
+            words = "could not find an available, non-overlapping IPv4 address pool"
+            raise ApiError(500, f"{words} among the defaults to assign to the network")
         self.networks[name] = {
-            "Name": name, "Id": new_id(), "Driver": "bridge", "Scope": "local", "Internal": False,
-            "Labels": dict(labels or {}), "Containers": {}, "Options": {},
+            "Name": name, "Id": new_id(), "Driver": "bridge", "Scope": "local",
+            "Internal": bool(more.get("internal")),
+            "Labels": dict(labels or {}), "Containers": {}, "Options": more.get("options") or {},
             "IPAM": {"Driver": "default", "Config": [
                 {"Subnet": f"{self.servers.network}.0.0/16", "Gateway": "127.0.0.1"}
             ]},
@@ -370,6 +383,29 @@ class Core:
             if name in (network["Name"], network["Id"]):
                 return network
         raise ApiError(404, f"network {name} not found")
+
+    def networks_of(self, container: Container) -> set[str]:
+        """The names of the networks that a container has, running or not."""
+        further = {name for name, one in self.networks.items() if container.id in one["Containers"]}
+        return {container.network, *further}
+
+    def seen_network(self, network: dict[str, Any]) -> dict[str, Any]:
+        """As of ``GET /networks/{name}``: with what is connected and runs."""
+        found = {
+            one.id: {"Name": one.name}
+            for one in self.containers.values()
+            if one.running and network["Name"] in self.networks_of(one)
+        }
+        return {**network, "Containers": found}
+
+    def remove_network(self, name: str) -> None:
+        """As of ``DELETE /networks/{name}``."""
+        network = self.find_network(name)
+        if self.seen_network(network)["Containers"]:
+            raise ApiError(
+                403, f"error while removing network: network {name} has active endpoints"
+            )
+        del self.networks[network["Name"]]
 
 
 def _has(labels: Mapping[str, Any], label: str) -> bool:

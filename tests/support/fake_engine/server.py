@@ -320,9 +320,44 @@ class FakeEngine:
         """All of them, by name."""
         return self._call(lambda: dict(self._core.volumes))
 
+    def have_devices(self, *cdi_names: str) -> None:
+        """Have devices that the Container Device Interface names."""
+        found = [{"Source": "cdi", "ID": name} for name in cdi_names]
+        self._call(lambda: self._core.devices.update(DiscoveredDevices=found))
+
     def add_network(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         """Have a network."""
         self._call(lambda: self._core.add_network(name, labels))
+
+    def remove_network(self, name: str) -> None:
+        """Somebody removes a network."""
+        self._call(lambda: self._core.remove_network(name))
+
+    def connect(self, network: str, container: str) -> None:
+        """Somebody connects a container to a network."""
+
+        def connect() -> None:
+            found = self._core.find(container)
+            self._core.networks[network]["Containers"][found.id] = {"Name": found.name}
+
+        self._call(connect)
+
+    @property
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """All of them as they are inspected, by name."""
+        core = self._core
+        return self._call(
+            lambda: {name: core.seen_network(one) for name, one in core.networks.items()}
+        )
+
+    def give_no_more_networks(self) -> None:
+        """The Engine has no addresses left for another one."""
+        self._call(lambda: setattr(self._core, "max_networks", 0))
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What ``GET /info`` says besides; to be changed before it is asked for."""
+        return self._core.info
 
     # --- the thread ------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +24,7 @@ class Answer:
 
     status: int
     text: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> Any:
         """The body."""
@@ -112,7 +113,7 @@ class Client:
             timeout=150,
             allow_redirects=False,
         )
-        return Answer(response.status_code, response.text)
+        return Answer(response.status_code, response.text, response.headers)
 
     def curl(self, line: str, *, token: str | None = None, **variables: str) -> Answer:
         """Run a command line as people paste it, in a shell.

@@ -49,6 +49,7 @@ class Hub(Client):
         by_user: first part of a user's name, before a ``-`` → settings of that user's spawners,
             over those of the config: many settings are so tested with one Hub.
         template: of the part of the config file before ``config``; see hubconfig.py.
+        internal_ssl: its own port answers nobody but its proxy and its servers.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Hub(Client):
         env: Mapping[str, str] | None = None,
         by_user: Mapping[str, Mapping[str, Any]] | None = None,
         template: str = BASE_CONFIG,
+        internal_ssl: bool = False,
     ) -> None:
         self.port, self.hub_port = free_port(), free_port()
         super().__init__(
@@ -75,7 +77,7 @@ class Hub(Client):
         self.log_file = directory / "hub.log"
         self.blocking_file = directory / "blocking.txt"
         self.proxy_pid_file = directory / "proxy.pid"
-        self._env = dict(env or {})
+        self._env, self._internal_ssl = dict(env or {}), internal_ssl
         self._heard = 0  # characters of the log that `complaints` has seen
         self._process: subprocess.Popen[bytes] | None = None
         self._base = template.format(
@@ -190,7 +192,8 @@ class Hub(Client):
             self._process = None
             raise AssertionError(f"the Hub ended with {code} at its start:\n{self.tail()}")
         # The Hub itself first: asking by the proxy fills the log while the Hub is not there yet.
-        return self.answers(f"http://127.0.0.1:{self.hub_port}") and self.answers()
+        itself = self._internal_ssl or self.answers(f"http://127.0.0.1:{self.hub_port}")
+        return itself and self.answers()
 
     def _end_proxy(self) -> None:
         """End the proxy that a killed Hub left; by its pid, if that is still a proxy's."""

@@ -31,6 +31,11 @@ class Visitor:
         params = {f"{prefix}{name}": value for name, value in (options or {}).items()}
         return self._session.get(self._url + path, params=params, allow_redirects=False)
 
+    def post(self, path: str, fields: Mapping[str, str]) -> requests.Response:
+        """Send a form."""
+        data = {**fields, "_xsrf": self._session.cookies["_xsrf"]}
+        return self._session.post(self._url + path, data, allow_redirects=False)
+
     def close(self) -> None:
         """End the session."""
         self._session.close()

@@ -1,0 +1,51 @@
+"""The Hub's certificate with `JupyterHub.internal_ssl`: the name by which servers know the Hub.
+
+The gateway of a network that is made later is in no certificate that the Hub makes at its start. So
+its certificate is made out to one further name, which containers are told the address of. A Hub
+that listens on all addresses gives its proxy the name of its host, which JupyterHub leaves out.
+"""
+
+from __future__ import annotations
+
+import socket
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..desired.network import HUB_NAME
+
+
+def name_hub(app: Any) -> None:
+    """Have the certificate that a Hub makes be made out to `HUB_NAME` and its host's name too.
+
+    Args:
+        app: the JupyterHub that is starting; one that has a certificate already keeps that.
+    """
+    init = app.init_internal_ssl
+
+    def init_named() -> None:
+        # Of the Hub alone: servers' certificates are made out to the names in this setting as well.
+        names = app.trusted_alt_names
+        app.trusted_alt_names = [*names, f"DNS:{HUB_NAME}", f"DNS:{socket.gethostname()}"]
+        try:
+            init()
+        finally:
+            app.trusted_alt_names = names
+
+    app.init_internal_ssl = init_named
+
+
+@lru_cache(maxsize=4)
+def names_in(certificate: str) -> frozenset[str]:
+    """The names and addresses that a certificate is made out to.
+
+    Args:
+        certificate: path of a PEM file, such as ``JupyterHub.internal_ssl_cert``.
+    """
+    # JupyterHub needs it for internal_ssl, and for nothing else.
+    from cryptography import x509
+
+    found = x509.load_pem_x509_certificate(Path(certificate).read_bytes())
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    hosts = names.get_values_for_type(x509.DNSName)
+    return frozenset((*hosts, *map(str, names.get_values_for_type(x509.IPAddress))))
