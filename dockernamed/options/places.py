@@ -29,6 +29,8 @@ _NETWORKS = frozenset({"network_name", "networks"})
 #: Settings of which no user can type a part, whatever it is.
 _NEVER: Mapping[str, str] = {
     "allow_unsafe": "it says what servers may do to the host",
+    "hardening": "it says what servers are kept from",
+    "network_isolation": "it says who reaches whom",
     "prefix": "it is a part of all names",
 }
 #: What a text must match that becomes part of a place. Beyond `LEAVING`, it has nothing that means
@@ -101,11 +103,14 @@ PLACES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "env_keep": _all,
     "extra_create_kwargs": lambda value: _other_than(_HARMLESS_AT_CREATE, value),
     "extra_host_config": lambda value: _other_than(_HARMLESS_FOR_HOST, value),
+    "hardening": _all,
     "host_ip": _all,
     "log_config": _all,
     "mounts": _mounts,
     "name_template": _all,
+    "network_isolation": _all,
     "network_name": _all,
+    "networks": _all,
     "prefix": _all,
     "read_only_volumes": _sources,
     "registry_credentials": _path,

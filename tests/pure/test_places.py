@@ -34,6 +34,7 @@ IN_PLACES: list[dict[str, Any]] = [
     {"mounts": [{"type": "bind", "source": "/srv/{value}", "target": "/x"}]},
     {"mounts": [{"source": "v", "target": "/x", "driver_config": {"options": {"o": "{value}"}}}]},
     {"network_name": "net-{value}"},
+    {"networks": ["course", "net-{value}"]},
     {"host_ip": "{value}"},
     {"name_template": "{username}-{value}"},
     {"registry_credentials": "/etc/{value}.json"},
@@ -160,9 +161,17 @@ def test_a_text_does_not_run_into_a_name(source: str) -> None:
         profile_config.read([], {"n": {"number": number}}, SETTINGS)
 
 
-@pytest.mark.parametrize("override", [{"prefix": "{value}"}, {"allow_unsafe": ["{value}"]}])
+@pytest.mark.parametrize(
+    "override",
+    [
+        {"prefix": "{value}"},
+        {"allow_unsafe": ["{value}"]},
+        {"hardening": "{value}"},
+        {"network_isolation": "{value}"},
+    ],
+)
 def test_what_nobody_types_a_part_of(override: dict[str, Any]) -> None:
-    """The prefix is in the names of everybody's volumes; the other opens the host."""
+    """The prefix is in the names of everybody's volumes; the others open the host."""
     with pytest.raises(ConfigError, match="no user can type a part of it"):
         menu(override, "[a-z]+")
 
@@ -173,10 +182,12 @@ def test_what_nobody_types_a_part_of(override: dict[str, Any]) -> None:
 )
 def test_a_network_is_never_a_mode(network: str, typed: str) -> None:
     """``host`` is no network of that name but the host's own."""
-    asked = menu({"network_name": network}, "[a-z]+")
-    with pytest.raises(OptionsError):
-        user_options.parse({"team--unlisted-choice": typed}, asked)
-    user_options.parse({"team--unlisted-choice": "physics"}, asked)
+    overrides: list[dict[str, Any]] = [{"network_name": network}, {"networks": [network]}]
+    for override in overrides:
+        asked = menu(override, "[a-z]+")
+        with pytest.raises(OptionsError):
+            user_options.parse({"team--unlisted-choice": typed}, asked)
+        user_options.parse({"team--unlisted-choice": "physics"}, asked)
 
 
 def test_the_table_names_settings() -> None:
