@@ -33,8 +33,8 @@ from ..desired.provenance import Provenance, of_another_hub
 from ..desired.spec import (
     LABEL_START,
     ServerSpec,
+    container_config,
     container_labels,
-    further_host_config,
     lenders_of,
     spec_hash,
     volumes_of,
@@ -356,7 +356,8 @@ def instances_of(watcher: Watcher, server: ServerRef) -> list[Instance]:
 def _desired(request: StartRequest) -> Desired:
     spec = request.spec
     mounted = [one.source for one in spec.mounts if one.kind == "volume" and one.source]
-    further = further_host_config(spec)
+    # As it will be sent, whoever had a hand in it.
+    host_config = container_config(spec, request.env)["HostConfig"]
     return Desired(
         server=request.server,
         names=spec.names,
@@ -365,8 +366,8 @@ def _desired(request: StartRequest) -> Desired:
         keep=spec.keep and bool(spec.process),
         by_shell=bool(spec.process),
         volumes={name: request.volume_owners.get(name, {}) for name in mounted},
-        past_us=tuple(sorted(volumes_of(further))),
-        lenders=lenders_of(further),
+        past_us=tuple(sorted(volumes_of(host_config) - set(mounted))),
+        lenders=lenders_of(host_config),
     )
 
 
