@@ -463,8 +463,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env = split(await self._env(), settings.secrets.environment)
         probe.env, probe.secrets = env.all, settings.secrets.words
         volumes, others = self._volumes(settings, attempt.image)
-        spec = settings.spec(attempt.image, volumes, env, attempt.files)
-        spec = replace(spec, hosts=self._hub_hosts)
+        made = settings.spec(attempt.image, volumes, env, attempt.files)
+        spec = replace(made, hosts=self._hub_hosts)
         homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)

@@ -19,13 +19,11 @@ from ..desired.network import Location
 from ..desired.private import PrivateFile
 from ..desired.provenance import ServerRef
 from ..desired.spec import ServerSpec
-from ..errors import EngineError
 
 __all__ = [
     "AskForHub",
     "Can",
     "Environment",
-    "Incomplete",
     "Seen",
     "SeenNetwork",
     "SeenVolume",
@@ -140,19 +138,6 @@ class SeenNetwork:
     containers: frozenset[str] = frozenset()
 
 
-class Incomplete(Exception):
-    """A thing was made, but could not be made ready to start.
-
-    Args:
-        id: of the thing, which is there and has to be removed.
-        error: why it is not ready.
-    """
-
-    def __init__(self, id: str, error: EngineError) -> None:
-        self.id, self.error = id, error
-        super().__init__(id, error)
-
-
 class Things(Protocol):
     """A backend. Each method is one request of it, or a few that belong together.
 
@@ -180,7 +165,6 @@ class Things(Protocol):
 
         Raises:
             NameTaken: another thing has the name.
-            Incomplete: it was made, but could not be connected to a further network of the spec.
         """
 
     async def connect(self, id: str, networks: Sequence[str]) -> None:

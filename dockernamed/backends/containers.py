@@ -16,8 +16,8 @@ from ..desired.private import ENV_FILE, PRIVATE_DIR, PrivateFile, link_places, s
 from ..desired.spec import ServerSpec, container_config, host_config
 from ..engine.archive import File, Folder, Link, pack, pack_directories, text_of
 from ..engine.client import Engine
-from ..errors import EngineError, NotFound
-from .base import Can, Incomplete, Seen, SeenNetwork, SeenVolume
+from ..errors import NotFound
+from .base import Can, Seen, SeenNetwork, SeenVolume
 from .observed import name_in
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
@@ -43,12 +43,7 @@ class Containers:
     async def create(self, name: str, spec: ServerSpec, env: Environment, start_id: str) -> str:
         """See `base.Things.create`."""
         body = container_config(spec, env, name=name, start_id=start_id)
-        id = await self._engine.create_container(name, body)
-        try:
-            await self.connect(id, spec.networks)
-        except EngineError as error:
-            raise Incomplete(id, error) from error
-        return id
+        return await self._engine.create_container(name, body)
 
     async def connect(self, id: str, networks: Sequence[str]) -> None:
         """See `base.Things.connect`: engines before 25 create in one network only."""

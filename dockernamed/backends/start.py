@@ -33,14 +33,14 @@ from ..desired.provenance import Provenance, of_another_hub
 from ..desired.spec import (
     LABEL_START,
     ServerSpec,
+    container_config,
     container_labels,
-    further_host_config,
     lenders_of,
     spec_hash,
     volumes_of,
 )
 from ..errors import ConfigError, EngineError, NameTaken, NotFound
-from .base import AskForHub, Can, Incomplete, ServerRef, StartRequest, Things
+from .base import AskForHub, Can, ServerRef, StartRequest, Things
 from .owners import Owners
 from .rollback import TRANSIENT, Rollback, force_remove
 from .watcher import ObservedContainer, Watcher
@@ -236,6 +236,7 @@ class Start:
             self._learn(holders={**self._known.holders, name: await self._holder_of(name)})
             return False
         self._container = container_id
+        await self._to_its_end(self._things.connect(container_id, spec.networks))
         if spec.process and not await self._owners.has_shell(container_id, spec):
             why = no_shell(spec.image) if spec.keep else f"{spec.image} has no {SHELL}"
             useless = {**self._known.useless, container_id: why}
@@ -265,15 +266,10 @@ class Start:
         env = self._request.env
         try:
             container_id = await self._things.create(name, spec, env, self._made.id)
-        except Incomplete as error:
-            self._made.containers.add(error.id)
-            raise error.error from error
         except TRANSIENT:
             container_id = await self._id_after_lost_answer(name)
             if not container_id:
                 raise
-            self._made.containers.add(container_id)
-            await self._things.connect(container_id, spec.networks)
         self._made.containers.add(container_id)
         labels = container_labels(spec, env, name=name, start_id=self._made.id)
         self._watcher.note_created(container_id, name, labels, spec.image)
@@ -360,7 +356,8 @@ def instances_of(watcher: Watcher, server: ServerRef) -> list[Instance]:
 def _desired(request: StartRequest) -> Desired:
     spec = request.spec
     mounted = [one.source for one in spec.mounts if one.kind == "volume" and one.source]
-    further = further_host_config(spec)
+    # As it will be sent, whoever had a hand in it.
+    host_config = container_config(spec, request.env)["HostConfig"]
     return Desired(
         server=request.server,
         names=spec.names,
@@ -369,8 +366,8 @@ def _desired(request: StartRequest) -> Desired:
         keep=spec.keep and bool(spec.process),
         by_shell=bool(spec.process),
         volumes={name: request.volume_owners.get(name, {}) for name in mounted},
-        past_us=tuple(sorted(volumes_of(further))),
-        lenders=lenders_of(further),
+        past_us=tuple(sorted(volumes_of(host_config) - set(mounted))),
+        lenders=lenders_of(host_config),
     )
 
 

@@ -23,7 +23,7 @@ from .environment import Environment
 from .gpus import device_requests, gpu_id
 from .hardening import NOT_HARDENED, Hardening
 from .merging import merged
-from .mounts import Mount
+from .mounts import Mount, api_spelled, spelled
 from .private import PRIVATE_DIR
 
 #: Docker's own default; ``cpu_limit`` is a share of it.
@@ -33,6 +33,7 @@ CPU_SHARES_PER_CPU = 1024
 #: Label with a random value for each start: it proves that an object was made by this start.
 LABEL_START = "dockernamed.start"
 _LIMITS = ("Memory", "MemoryReservation", "CpuShares", "CpuPeriod", "CpuQuota")
+_MOUNTING = ("Binds", "Mounts", "VolumesFrom")
 _FURTHER_LIMITS = ("ShmSize", "Devices", "StorageOpt")
 _HARDENING = (
     *("CapDrop", "CapAdd", "SecurityOpt", "PidsLimit", "MemorySwap", "Ulimits", "LogConfig"),
@@ -300,15 +301,14 @@ def targets_of(host_config: Mapping[str, Any]) -> set[str]:
 
 def volumes_of(host_config: Mapping[str, Any]) -> set[str]:
     """The names of the volumes that keys of HostConfig mount, in either of the API's two forms."""
-    binds = [str(bind).partition(":")[0] for bind in host_config.get("Binds") or ()]
-    mounts = [
-        str(mount.get("Source") or "")
-        for mount in host_config.get("Mounts") or ()
-        if mount.get("Type") == "volume"
-    ]
-    return {name for name in (*binds, *mounts) if name and not name.startswith(("/", "~"))}
+    keys = spelled(host_config, _MOUNTING)
+    binds = [str(bind).partition(":")[0] for bind in keys.get("Binds") or ()]
+    mounts = [api_spelled(mount) for mount in keys.get("Mounts") or ()]
+    sources = [str(one.get("Source") or "") for one in mounts if one["Type"] == "volume"]
+    return {name for name in (*binds, *sources) if name and not name.startswith(("/", "~"))}
 
 
 def lenders_of(host_config: Mapping[str, Any]) -> tuple[str, ...]:
     """The containers, by name or id, whose mounts keys of HostConfig ask for."""
-    return tuple(str(entry).partition(":")[0] for entry in host_config.get("VolumesFrom") or ())
+    listed = spelled(host_config, _MOUNTING).get("VolumesFrom") or ()
+    return tuple(str(entry).partition(":")[0] for entry in listed)

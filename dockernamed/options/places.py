@@ -19,6 +19,20 @@ from .patterns import can_match
 VALUE = "{value}"
 #: What takes a text out of the name that it is a part of.
 LEAVING = ("/", ":", "..")
+#: What an Engine takes for a mode rather than for the name of a network; ``host`` is its own.
+MODES = (
+    *("bridge", "container", "default", "host", "nat", "none", "ns", "pasta", "podman", "private"),
+    "slirp4netns",
+)
+#: Settings that name networks.
+_NETWORKS = frozenset({"network_name", "networks"})
+#: Settings of which no user can type a part, whatever it is.
+_NEVER: Mapping[str, str] = {
+    "allow_unsafe": "it says what servers may do to the host",
+    "hardening": "it says what servers are kept from",
+    "network_isolation": "it says who reaches whom",
+    "prefix": "it is a part of all names",
+}
 #: What a text must match that becomes part of a place. Beyond `LEAVING`, it has nothing that means
 #: something in the options of a mount or in a template, and nothing that cannot be seen.
 PART = re.compile(
@@ -89,11 +103,14 @@ PLACES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "env_keep": _all,
     "extra_create_kwargs": lambda value: _other_than(_HARMLESS_AT_CREATE, value),
     "extra_host_config": lambda value: _other_than(_HARMLESS_FOR_HOST, value),
+    "hardening": _all,
     "host_ip": _all,
     "log_config": _all,
     "mounts": _mounts,
     "name_template": _all,
+    "network_isolation": _all,
     "network_name": _all,
+    "networks": _all,
     "prefix": _all,
     "read_only_volumes": _sources,
     "registry_credentials": _path,
@@ -126,7 +143,7 @@ def check(override: Mapping[str, object], pattern: str, where: str) -> None:
             run into a user's or server's name.
     """
     for name, text in placed(override):
-        _check_prefix(name, text, where)
+        _check_never(name, text, where)
         found = [part for part in LEAVING if not pattern or can_match(pattern, part)]
         if found:
             could = f"; this one can match {' and '.join(map(repr, found))}" if pattern else ""
@@ -138,6 +155,22 @@ def check(override: Mapping[str, object], pattern: str, where: str) -> None:
         check_apart(text, f"{where}['spawner_override'][{name!r}]")
 
 
+def rules(override: Mapping[str, object]) -> list[re.Pattern[str]]:
+    """What a text must match besides the option's own pattern; nothing where it is in no place."""
+    found = list(placed(override))
+    modes = {
+        mode[len(before) : len(mode) - len(after)]
+        for name, text in found
+        if name in _NETWORKS
+        for before, _, after in [text.partition(VALUE)]
+        for mode in MODES
+        if len(mode) > len(before + after) and mode.startswith(before) and mode.endswith(after)
+    }
+    listed = "|".join(map(re.escape, sorted(modes)))
+    no_mode = [re.compile(rf"(?!(?:{listed})(?![\s\S]))[\s\S]*")] if modes else []
+    return [PART, *no_mode] if found else []
+
+
 def check_number(override: Mapping[str, object], where: str) -> None:
     """The same for a number, which can leave no name, but run into one.
 
@@ -145,14 +178,14 @@ def check_number(override: Mapping[str, object], where: str) -> None:
         ConfigError: see `check`.
     """
     for name, text in placed(override):
-        _check_prefix(name, text, where)
+        _check_never(name, text, where)
         check_apart(text, f"{where}['spawner_override'][{name!r}]")
 
 
-def _check_prefix(name: str, text: str, where: str) -> None:
-    if name == "prefix":
-        hint = "it is a part of all names, so no user can type a part of it"
-        raise ConfigError(f"{where}['spawner_override']['prefix']", text, hint)
+def _check_never(name: str, text: str, where: str) -> None:
+    if name in _NEVER:
+        hint = f"{_NEVER[name]}, so no user can type a part of it"
+        raise ConfigError(f"{where}['spawner_override'][{name!r}]", text, hint)
 
 
 def check_apart(text: str, where: str) -> None:

@@ -338,8 +338,7 @@ def _unlisted(
     if not _flag(entry, "enabled", where):
         return None
     places.check(override, pattern, where)
-    if any(places.placed(override)):
-        rules.append(places.PART)
+    rules += places.rules(override)
     return Unlisted(
         display_name=_text(entry, "display_name", where),
         display_name_in_choices=_text(entry, "display_name_in_choices", where) or "Other...",

@@ -72,9 +72,13 @@ async def test_what_is_needed(hub: Hub, fake: FakeEngine, call: ApiCall) -> None
     assert "administrative rules" not in said
 
 
+@pytest.mark.parametrize("own_network", [False, True])
 @pytest.mark.parametrize("call", LESS, ids=named)
-async def test_what_is_only_lost(hub: Hub, fake: FakeEngine, call: ApiCall) -> None:
-    """A server starts, stops and is deleted without it."""
+async def test_what_is_only_lost(
+    make_hub: MakeHub, fake: FakeEngine, call: ApiCall, own_network: bool
+) -> None:
+    """A server starts, stops and is deleted without it, also with a network of its user's."""
+    hub = make_hub(**({"network_isolation": "user", "network_name": ""} if own_network else {}))
     fake.fault("forbidden", call.method, call.pattern, times=10**6)
     await asyncio.wait_for(life(hub), 20)
     assert fake.containers == []

@@ -105,6 +105,8 @@ async def test_another_hubs_volume_is_refused(stage: Stage) -> None:
     [
         {"Binds": ["/srv:/srv", f"{VOLUME}:/work:ro"]},
         {"Mounts": [{"Type": "volume", "Source": VOLUME, "Target": "/work"}]},
+        {"binds": [f"{VOLUME}:/work"]},
+        {"mounts": [{"TYPE": "Volume", "source": VOLUME, "target": "/work"}]},
     ],
 )
 async def test_another_hubs_volume_mounted_past_us(stage: Stage, setting: dict[str, Any]) -> None:

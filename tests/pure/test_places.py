@@ -34,12 +34,12 @@ IN_PLACES: list[dict[str, Any]] = [
     {"mounts": [{"type": "bind", "source": "/srv/{value}", "target": "/x"}]},
     {"mounts": [{"source": "v", "target": "/x", "driver_config": {"options": {"o": "{value}"}}}]},
     {"network_name": "net-{value}"},
+    {"networks": ["course", "net-{value}"]},
     {"host_ip": "{value}"},
     {"name_template": "{username}-{value}"},
     {"registry_credentials": "/etc/{value}.json"},
     {"env_keep": ["{value}"]},
     {"devices": ["/dev/{value}"]},
-    {"allow_unsafe": ["{value}"]},
     {"cap_add": ["{value}"]},
     {"log_config": {"type": "syslog", "config": {"syslog-address": "unix:///{value}"}}},
     {"storage_opt": {"{value}": "1"}},
@@ -161,10 +161,33 @@ def test_a_text_does_not_run_into_a_name(source: str) -> None:
         profile_config.read([], {"n": {"number": number}}, SETTINGS)
 
 
-def test_nobody_types_a_part_of_all_names() -> None:
-    """The prefix is in the names of everybody's volumes."""
-    with pytest.raises(ConfigError, match="part of all names"):
-        menu({"prefix": "{value}"}, "[a-z]+")
+@pytest.mark.parametrize(
+    "override",
+    [
+        {"prefix": "{value}"},
+        {"allow_unsafe": ["{value}"]},
+        {"hardening": "{value}"},
+        {"network_isolation": "{value}"},
+    ],
+)
+def test_what_nobody_types_a_part_of(override: dict[str, Any]) -> None:
+    """The prefix is in the names of everybody's volumes; the others open the host."""
+    with pytest.raises(ConfigError, match="no user can type a part of it"):
+        menu(override, "[a-z]+")
+
+
+@pytest.mark.parametrize(
+    ("network", "typed"),
+    [("{value}", "host"), ("{value}", "none"), ("ho{value}", "st"), ("{value}t", "hos")],
+)
+def test_a_network_is_never_a_mode(network: str, typed: str) -> None:
+    """``host`` is no network of that name but the host's own."""
+    overrides: list[dict[str, Any]] = [{"network_name": network}, {"networks": [network]}]
+    for override in overrides:
+        asked = menu(override, "[a-z]+")
+        with pytest.raises(OptionsError):
+            user_options.parse({"team--unlisted-choice": typed}, asked)
+        user_options.parse({"team--unlisted-choice": "physics"}, asked)
 
 
 def test_the_table_names_settings() -> None:

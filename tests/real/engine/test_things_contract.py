@@ -15,7 +15,7 @@ from support.engine.things import START_ID, MakeThing, hand_over, spec_of
 from support.engine.worlds import PORT, Program, World
 
 from dockernamed import naming
-from dockernamed.backends.base import Can, Incomplete, Seen, Things
+from dockernamed.backends.base import Can, Seen, Things
 from dockernamed.desired.accounts import Account, Directory
 from dockernamed.desired.environment import Environment, split
 from dockernamed.desired.hardening import LEVELS, Hardening
@@ -385,12 +385,13 @@ async def test_a_network_that_is_made(world: World, things: Things, make_thing: 
 
 
 async def test_further_networks(world: World, things: Things, make_thing: MakeThing) -> None:
-    """A thing is in those of its spec once it is made, and can join and leave; twice is fine."""
+    """A thing can join them before it starts and while it runs, and leave; twice is fine."""
     own = OwnNetwork.of(naming.Key(world.prefix, "ann", "x"), "user", prefix="p")
     names = [world.name(), world.name()]
     ids = [await things.create_network(name, own) for name in names]
-    thing = await make_thing(networks=(names[0],))
+    thing = await make_thing()
     try:
+        await things.connect(thing, [names[0]])
         await things.start(thing)
         assert (await things.inspect_network(names[0])).containers == {thing}
         for _ in range(2):
@@ -405,13 +406,15 @@ async def test_further_networks(world: World, things: Things, make_thing: MakeTh
         await things.remove(thing)
         for id in ids:
             await things.remove_network(id)
-    # Some refuse a network that is gone only when the thing starts.
-    try:
-        thing = await make_thing(networks=(names[0],))
-        with pytest.raises(NotFound):
-            await things.start(thing)
-    except Incomplete as error:
-        await things.remove(error.id)
+    thing = await make_thing()
+
+    async def start_in_a_network_that_is_gone() -> None:
+        # Some refuse it only when the thing starts.
+        await things.connect(thing, [names[0]])
+        await things.start(thing)
+
+    with pytest.raises(NotFound):
+        await start_in_a_network_that_is_gone()
 
 
 async def test_networks(world: World, things: Things) -> None:

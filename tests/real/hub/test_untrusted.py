@@ -21,7 +21,6 @@ from support.hub.client import server_path
 from support.hub.dockerview import BUSYBOX
 from support.hub.hubproc import HUB6, Hub, Hubs
 
-HUB_ID = "typed"
 #: Of each kind of body, there are a few in each run; all ten thousand when somebody searches.
 COUNT = 10_000 if EXPLORE else 120
 SENDERS = 8
@@ -36,7 +35,7 @@ c.DockerNamedSpawner.common_options = {{
         "choices": {{"none": {{}}}},
         "unlisted_choice": {{
             "enabled": True,
-            "validation_regex": "[a-z]+(?:[.][a-z]+)?",
+            "validation_regex": "[a-z]+(?:[.][a-z0-9-]+)?",
             "spawner_override": {{
                 "volumes": {{"{{prefix}}-{{value}}": "/team"}},
                 "environment": {{"TEAM": "{{value}}"}},
@@ -68,7 +67,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub(hubs: Hubs, homes: Path) -> Iterator[Hub]:
     """A Hub with texts to type; by their names, some users have settings that reach for files."""
     prefix = hubs.prefix()
-    loot, theirs = f"{prefix}-victim.{HUB_ID}", f"{prefix}-victim"
+    loot, theirs = f"{prefix}-victim.{prefix}", f"{prefix}-victim"
     volume = {"Type": "volume", "Source": loot, "Target": "/loot"}
     by_user: dict[str, dict[str, Any]] = {
         "volumes": {"volumes": {loot: "/loot"}},
@@ -85,7 +84,7 @@ def hub(hubs: Hubs, homes: Path) -> Iterator[Hub]:
         "homes": {"extra_host_config": {"binds": [f"{homes}/{{user_server}}:/home"]}},
         "a": {"extra_host_config": {"binds": [f"{homes}/{{username}}-{{servername}}:/home"]}},
     }
-    config = CONFIG.format(web=BUSYBOX, hub_id=HUB_ID)
+    config = CONFIG.format(web=BUSYBOX, hub_id=prefix)
     with hubs.running(config, prefix=prefix, by_user=by_user) as hub:
         yield hub
 
@@ -117,7 +116,7 @@ def test_another_users_volume_is_never_mounted(hub: Hub, secret: str, thief: str
 def test_a_typed_name_leads_to_nobody_elses_volume(hub: Hub, user: str, secret: str) -> None:
     """One that the pattern lets through is looked at by its labels; others are made."""
     hub.add_user(user)
-    sent = {"team--unlisted-choice": f"victim.{HUB_ID}"}
+    sent = {"team--unlisted-choice": f"victim.{hub.prefix}"}
     answer = hub.api("POST", server_path(user, "exp"), sent)
     assert answer.status == 409, answer
     assert options_of(hub, user, "exp") == {}
@@ -157,7 +156,7 @@ def test_bodies_are_refused(hub: Hub, user: str) -> None:
     numbered = list(enumerate(bodies(COUNT, GOOD, ["cpu"])))
     since, before = time.time(), len(hub.log())
 
-    def send(sender: int) -> list[tuple[int, bytes]]:
+    def send(sender: int) -> list[tuple[int, bytes, str]]:
         """One user's share; what was not refused."""
         url = f"http://127.0.0.1:{hub.hub_port}/hub/api{server_path(users[sender], 'exp')}"
         with requests.Session() as session:
@@ -165,7 +164,7 @@ def test_bodies_are_refused(hub: Hub, user: str) -> None:
             share = [body for number, body in numbered if number % SENDERS == sender]
             answers = [(session.post(url, data=body, timeout=150), body) for body in share]
         return [
-            (answer.status_code, body[:200])
+            (answer.status_code, body[:200], answer.text[:200])
             for answer, body in answers
             if not 400 <= answer.status_code < 500
         ]
