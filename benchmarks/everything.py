@@ -32,6 +32,7 @@ def measures(*, quick: bool) -> Mapping[str, Measure]:
     return {
         "busybox": lambda s: figures.one_busybox(s, pick(7, 40)),
         "hardening": lambda s: figures.hardening(s, pick(15, 40)),
+        "private-tokens": lambda s: figures.private_tokens(s, pick(5, 20)),
         "hub-cpu": lambda s: figures.hub_cpu(s, pick(10, 40)),
         "lab": lambda s: figures.one_lab(s, pick(1, 5), warm=not quick),
         "at-once": lambda s: figures.at_once(s, servers, pick(2, 3)),

@@ -61,6 +61,8 @@ c.DockerNamedSpawner.prefix = {prefix!r}
 c.DockerNamedSpawner.allowed_images = "*"
 # As the others do; and the small image is no Jupyter server.
 c.DockerNamedSpawner.readiness = "http"
+# In the container's environment, where the others have them; measured by itself.
+c.DockerNamedSpawner.private_tokens = False
 """
 
 #: The contender that `Setting.beside` adds: dockernamed as it is in another checkout.

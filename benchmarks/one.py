@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .hubs import USER, Hub
 from .samples import Samples, rotated
-from .setting import BUSYBOX, LAB, Setting
+from .setting import LAB, Setting
 
 #: Rounds in which DockerSpawner's stops, of ten seconds each, are waited for, the first included.
 PATIENCE = 2
@@ -44,20 +44,24 @@ async def starts(
     return up, down
 
 
-async def hardened_starts(setting: Setting, rounds: int) -> Samples:
-    """Seconds of starts of ours: ``ours`` with hardening by default, ``off`` without it.
+async def starts_by_config(
+    setting: Setting, image: str, rounds: int, off: str, on: str = ""
+) -> Samples:
+    """Seconds of starts of ours under two configurations in turn: ``ours`` and ``off``.
 
     Args:
         setting: where.
+        image: of the servers.
         rounds: how many, beside one that fills caches.
+        off: Python text for the config file of the one.
+        on: of the other.
     """
     found: Samples = {}
-    off = 'c.DockerNamedSpawner.hardening = "off"\n'
     async with (
-        setting.hubs(BUSYBOX, ("ours",)) as hardened,
-        setting.hubs(BUSYBOX, ("ours",), further=off) as plain,
+        setting.hubs(image, ("ours",), further=on) as first,
+        setting.hubs(image, ("ours",), further=off) as second,
     ):
-        hubs = {"ours": hardened[0], "off": plain[0]}
+        hubs = {"ours": first[0], "off": second[0]}
         for number, order in enumerate(rotated(list(hubs), rounds + 1)):
             for name in order:
                 server = f"{name}{number}"

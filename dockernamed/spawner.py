@@ -460,13 +460,15 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def _start(self, attempt: StartAttempt, probe: ReadinessProbe) -> str:
         settings = attempt.settings
         assert settings is not None, "JupyterHub does not start what could not be prepared"
-        env = probe.env = await self._env()
+        env = split(await self._env(), settings.secrets.environment)
+        probe.env, probe.secrets = env.all, settings.secrets.words
         volumes, others = self._volumes(settings, attempt.image)
-        spec = replace(settings.spec(attempt.image, volumes, env), hosts=self._hub_hosts)
+        made = settings.spec(attempt.image, volumes, env, attempt.files)
+        spec = replace(made, hosts=self._hub_hosts)
         homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
-        for note in notes(spec, env, attempt.image):
+        for note in notes(spec, env.all, attempt.image):
             self.log.warning("%s: %s", self._log_name, note)
             self._progress.tell(0, note)
         self._note_before_start(settings, volumes.remembered)
@@ -485,7 +487,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
                 StartRequest(
                     server=ServerRef(settings.key, others=others.containers, made=self._state.made),
                     spec=spec,
-                    env=split(env),
+                    env=env,
                     files=attempt.files,
                     volume_owners=volumes.owners,
                     keep_failed=settings.kept.keep_failed,
@@ -846,7 +848,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             paths = await super().create_certs()
             # At once: those of another server of this user will be written over them.
-            attempt.files = certificates(paths)
+            attempt.certificates = certificates(paths)
         finally:
             self.ssl_alt_names = before
         return paths

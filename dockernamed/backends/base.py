@@ -16,15 +16,14 @@ from ..desired.accounts import Account, Directory
 from ..desired.environment import Environment
 from ..desired.isolation import OwnNetwork
 from ..desired.network import Location
+from ..desired.private import PrivateFile
 from ..desired.provenance import ServerRef
 from ..desired.spec import ServerSpec
-from ..errors import EngineError
 
 __all__ = [
     "AskForHub",
     "Can",
     "Environment",
-    "Incomplete",
     "Seen",
     "SeenNetwork",
     "SeenVolume",
@@ -65,7 +64,7 @@ class StartRequest:
         server: whose start.
         spec: what is wanted; with a ``process`` a container of an earlier run may do.
         env: the server's environment, tokens included.
-        files: absolute path in the container → content, there before it runs.
+        files: absolute path in the container → file, there before it runs.
         volume_owners: volume name → the labels that it must not contradict.
         keep_failed: leave a container in place that ends before it is ready.
         homes: absolute paths in the container where its user is expected to write; whether that
@@ -75,7 +74,7 @@ class StartRequest:
     server: ServerRef
     spec: ServerSpec
     env: Environment
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, PrivateFile] = field(default_factory=dict)
     volume_owners: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     keep_failed: bool = False
     homes: tuple[str, ...] = ()
@@ -139,19 +138,6 @@ class SeenNetwork:
     containers: frozenset[str] = frozenset()
 
 
-class Incomplete(Exception):
-    """A thing was made, but could not be made ready to start.
-
-    Args:
-        id: of the thing, which is there and has to be removed.
-        error: why it is not ready.
-    """
-
-    def __init__(self, id: str, error: EngineError) -> None:
-        self.id, self.error = id, error
-        super().__init__(id, error)
-
-
 class Things(Protocol):
     """A backend. Each method is one request of it, or a few that belong together.
 
@@ -166,28 +152,19 @@ class Things(Protocol):
 
     # --- things ----------------------------------------------------------------------------
 
-    async def create(
-        self,
-        name: str,
-        spec: ServerSpec,
-        env: Environment,
-        files: Mapping[str, bytes],
-        start_id: str,
-    ) -> str:
+    async def create(self, name: str, spec: ServerSpec, env: Environment, start_id: str) -> str:
         """Make a thing that does not run yet, and return its id.
 
         Args:
             name: its name.
-            spec: what is wanted.
+            spec: what is wanted; of one with a ``process`` or files all that is private is handed
+                over later, by `hand_over`.
             env: its environment.
-            files: absolute path → content.
             start_id: value of the label `LABEL_START` of the thing, and of volumes that are made
                 along with it.
 
         Raises:
             NameTaken: another thing has the name.
-            Incomplete: it was made, but could not be made ready, or be connected to one of the
-                further networks of the spec.
         """
 
     async def connect(self, id: str, networks: Sequence[str]) -> None:
@@ -200,22 +177,29 @@ class Things(Protocol):
     async def disconnect(self, id: str, network: str) -> None:
         """Disconnect it from a network, by its id; fine when it is not connected."""
 
-    async def renewable(self, id: str) -> bool:
-        """Whether a later start could `renew` what was just made for one start after another."""
+    async def has_shell(self, id: str) -> bool:
+        """Whether a thing has what runs a ``process``."""
 
-    async def renew(
-        self, id: str, spec: ServerSpec, env: Environment, files: Mapping[str, bytes]
+    async def hand_over(
+        self,
+        id: str,
+        spec: ServerSpec,
+        env: Environment,
+        files: Mapping[str, PrivateFile],
+        reader: Account | None,
     ) -> None:
-        """Give a thing that does not run the files and the personal environment of a start.
+        """Give a thing that does not run the files and the environment of a start.
 
-        All of the personal environment: a variable that is gone from it is gone in the thing.
+        All that is personal and secret: a variable that is gone from it is gone in the thing. Who
+        may look at the thing's configuration, or at what it has written, finds none of it.
 
         Args:
             id: which.
             spec: what it was made from; without a ``process`` it is for one start, and has its
                 environment already.
             env: of the start that is to come.
-            files: likewise, absolute path → content.
+            files: absolute path → file.
+            reader: whom it runs as; None where that is not known.
         """
 
     async def start(self, id: str) -> None:

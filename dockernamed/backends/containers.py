@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..desired.accounts import Account, Directory, account_of, needs_group, needs_passwd
-from ..desired.entrypoint import ENV_FILE, SHELL, variables
+from ..desired.entrypoint import SHELL, variables
 from ..desired.environment import Environment
 from ..desired.isolation import OwnNetwork
 from ..desired.network import Location, gateway_of
-from ..desired.spec import ServerSpec, container_config, is_read_only, with_room_for
-from ..engine.archive import pack, pack_directories, text_of
+from ..desired.private import ENV_FILE, PRIVATE_DIR, PrivateFile, link_places, stored_at
+from ..desired.spec import ServerSpec, container_config, host_config
+from ..engine.archive import File, Folder, Link, pack, pack_directories, text_of
 from ..engine.client import Engine
-from ..errors import EngineError, NotFound
-from .base import Can, Incomplete, Seen, SeenNetwork, SeenVolume
+from ..errors import NotFound
+from .base import Can, Seen, SeenNetwork, SeenVolume
 from .observed import name_in
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
@@ -39,25 +40,10 @@ class Containers:
 
     # --- containers ------------------------------------------------------------------------
 
-    async def create(
-        self,
-        name: str,
-        spec: ServerSpec,
-        env: Environment,
-        files: Mapping[str, bytes],
-        start_id: str,
-    ) -> str:
+    async def create(self, name: str, spec: ServerSpec, env: Environment, start_id: str) -> str:
         """See `base.Things.create`."""
-        roomy = with_room_for(spec, files)
-        body = container_config(roomy, env, name=name, start_id=start_id)
-        id = await self._engine.create_container(name, body)
-        try:
-            if files:
-                await self._put(id, spec, files)
-            await self.connect(id, spec.networks)
-        except EngineError as error:
-            raise Incomplete(id, error) from error
-        return id
+        body = container_config(spec, env, name=name, start_id=start_id)
+        return await self._engine.create_container(name, body)
 
     async def connect(self, id: str, networks: Sequence[str]) -> None:
         """See `base.Things.connect`: engines before 25 create in one network only."""
@@ -71,32 +57,45 @@ class Containers:
         except NotFound:
             return
 
-    async def renewable(self, id: str) -> bool:
-        """See `base.Things.renewable`: the image must have a shell."""
+    async def has_shell(self, id: str) -> bool:
+        """See `base.Things.has_shell`."""
         return await self._engine.has_file(id, SHELL)
 
-    async def renew(
-        self, id: str, spec: ServerSpec, env: Environment, files: Mapping[str, bytes]
+    async def hand_over(
+        self,
+        id: str,
+        spec: ServerSpec,
+        env: Environment,
+        files: Mapping[str, PrivateFile],
+        reader: Account | None,
     ) -> None:
-        """See `base.Things.renew`: the environment comes as a file that the shell takes up."""
+        """See `base.Things.hand_over`: into the private volume, and links elsewhere lead there."""
         files = dict(files)
         if spec.process:
             fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
-            files[ENV_FILE] = variables(env.personal, fixed).encode()
-        if files:
-            await self._put(id, spec, files)
-
-    async def _put(self, id: str, spec: ServerSpec, files: Mapping[str, bytes]) -> None:
-        if not is_read_only(spec):
-            await self._engine.put_archive(id, "/", pack(files))
+            files[ENV_FILE] = PrivateFile(variables(env.delivered, fixed))
+        if not files:
             return
-        # Into a container that is read-only, the Engine puts nothing but into one volume a call.
-        folders: dict[str, dict[str, bytes]] = {}
-        for path, data in files.items():
-            folder, name = posixpath.split(path)
-            folders.setdefault(folder, {})[name] = data
-        for folder, inside in folders.items():
-            await self._engine.put_archive(id, folder, pack(inside))
+        await self._engine.put_archive(id, PRIVATE_DIR, pack(_private(files, reader), PRIVATE_DIR))
+        for base, paths in link_places(files, host_config(spec)).items():
+            entries = await self._missing_folders(id, paths, reader or Account(0, 0))
+            entries.update({path: Link(stored_at(path)) for path in paths})
+            await self._engine.put_archive(id, base, pack(entries, base))
+
+    async def _missing_folders(
+        self, id: str, paths: Iterable[str], owner: Account
+    ) -> dict[str, File | Folder | Link]:
+        """The directories around some paths that are missing, outer ones first.
+
+        They are the user's: the Engine would make them root's.
+        """
+        missing: set[str] = set()
+        for path in paths:
+            folder = posixpath.dirname(path)
+            while folder not in missing and not await self._engine.has_file(id, folder):
+                missing.add(folder)
+                folder = posixpath.dirname(folder)
+        return {folder: Folder(0o755, owner.uid, owner.gid) for folder in sorted(missing)}
 
     async def start(self, id: str) -> None:
         """See `base.Things.start`."""
@@ -205,6 +204,28 @@ class Containers:
     async def remove_network(self, id: str) -> None:
         """See `base.Things.remove_network`."""
         await self._engine.remove_network(id)
+
+
+def _private(
+    files: Mapping[str, PrivateFile], reader: Account | None
+) -> dict[str, File | Folder | Link]:
+    """Entries of the archive for the private volume."""
+    entries: dict[str, File | Folder | Link] = {}
+    for path, file in files.items():
+        where = stored_at(path)
+        inner = posixpath.dirname(where)
+        around = []
+        while inner != PRIVATE_DIR:
+            around.append(inner)
+            inner = posixpath.dirname(inner)
+        entries.update({folder: Folder() for folder in reversed(around)})
+        owner = reader or Account(0, 0)
+        uid = owner.uid if file.uid is None else file.uid
+        gid = owner.gid if file.gid is None else file.gid
+        # Of a user whom nobody knows it is not known either what that one could read.
+        mode = file.mode if reader is not None or file.uid is not None else file.mode | 0o444
+        entries[where] = File(file.content, mode, uid, gid)
+    return entries
 
 
 def seen_from(info: Mapping[str, Any]) -> Seen:

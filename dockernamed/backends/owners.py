@@ -1,7 +1,8 @@
 """Directories that a server's user can write in: given at a start, or told that it is not so.
 
 A new volume at a path that the image lacks is root's, and so is every directory that Docker makes
-for a mount. What is learned of an image is kept, so that most starts need no request for it.
+for a mount. What is learned of an image, its shell included, is kept, so that most starts need no
+request for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from ..desired.accounts import Account, Directory, is_root, not_writable
+from ..desired.accounts import Account, Directory, is_root, not_writable, numbered
 from ..desired.mounts import Mount
 from ..desired.spec import ServerSpec
 from ..errors import EngineError, EngineTimeout, EngineUnavailable, NotFound
@@ -37,10 +38,28 @@ class Owners:
         self._things, self._log = things, log
         self._accounts: dict[tuple[str, str, tuple[int, ...]], Account] = {}
         self._fresh: dict[tuple[str, str, bool], Directory] = {}
+        self._shells: dict[str, bool] = {}
 
     def matter(self, spec: ServerSpec) -> bool:
         """Whether a thing could be kept from writing by the owner of a directory: root is not."""
         return Can.OWNERS in self._things.can and not is_root(spec.runs_as)
+
+    def may_have_shell(self, spec: ServerSpec) -> bool:
+        """False where an image is known to have no shell."""
+        return self._shells.get(spec.image_id, True)
+
+    async def has_shell(self, id: str, spec: ServerSpec) -> bool:
+        """Whether a thing that has never run has a shell.
+
+        Raises:
+            EngineError: the Engine could not be asked.
+        """
+        found = self._shells.get(spec.image_id)
+        if found is None:
+            found = await self._things.has_shell(id)
+            if spec.image_id:
+                _learn(self._shells, spec.image_id, found)
+        return found
 
     async def give(self, id: str, spec: ServerSpec, volumes: Iterable[Mount]) -> frozenset[str]:
         """Have new volumes belong to a thing's user, as far as that one could not write there.
@@ -60,7 +79,7 @@ class Owners:
         if not mounts or not self.matter(spec):
             return frozenset()
         try:
-            account = await self._account(id, spec)
+            account = await self._account(id, spec, unused=True)
             if account is None:
                 return frozenset()
             looked = {mount.target: await self._new(id, spec, mount) for mount in mounts}
@@ -93,7 +112,7 @@ class Owners:
         notes: list[str] = []
         for path in paths:
             try:
-                account = await self._account(id, spec)
+                account = await self._account(id, spec, unused=False)
                 directory = await self._things.directory(id, path)
             except EngineError as error:
                 self._log.debug("Whether %s can write in %s: %s", spec.runs_as, path, error)
@@ -102,10 +121,28 @@ class Owners:
                 notes.append(not_writable(path, directory, account))
         return notes
 
-    async def _account(self, id: str, spec: ServerSpec) -> Account | None:
+    async def reader(self, id: str, spec: ServerSpec, *, unused: bool) -> Account | None:
+        """Whom a thing runs as, for files that only that one is to read; None: nobody can tell.
+
+        Args:
+            id: of the thing, which does not run.
+            spec: what it was made from.
+            unused: it has never run.
+
+        Raises:
+            EngineError: the Engine could not be asked.
+        """
+        if (account := numbered(spec.runs_as)) is not None:
+            return account
+        if Can.OWNERS not in self._things.can:
+            return None
+        return await self._account(id, spec, unused=unused)
+
+    async def _account(self, id: str, spec: ServerSpec, *, unused: bool) -> Account | None:
+        """Learned only of what has never run: its user may have written the files that tell."""
         key = (spec.image_id, spec.runs_as, spec.groups)
         account = self._accounts.get(key) or await self._things.account(id, spec)
-        if spec.image_id and account is not None:
+        if unused and spec.image_id and account is not None:
             _learn(self._accounts, key, account)
         return account
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from .. import naming
+from ..desired.entrypoint import SHELL
 from ..desired.mounts import Mount
 from ..desired.plan import (
     BUILT_IN,
@@ -38,8 +39,8 @@ from ..desired.spec import (
     spec_hash,
     volumes_of,
 )
-from ..errors import EngineError, NameTaken, NotFound
-from .base import AskForHub, Can, Incomplete, ServerRef, StartRequest, Things
+from ..errors import ConfigError, EngineError, NameTaken, NotFound
+from .base import AskForHub, Can, ServerRef, StartRequest, Things
 from .owners import Owners
 from .rollback import TRANSIENT, Rollback, force_remove
 from .watcher import ObservedContainer, Watcher
@@ -66,10 +67,10 @@ class Start:
         self._things, self._watcher, self._rollback, self._log = things, watcher, rollback, log
         self._owners, self._another_hub_at = owners, another_hub_at
         if Can.KEEP not in things.can:
-            request = replace(request, spec=replace(request.spec, process=()))
+            request = replace(request, spec=replace(request.spec, process=(), keep=False))
         self._request, self._desired = request, _desired(request)
         self._key = request.server.key
-        self._known = Observed()
+        self._known = Observed(shell=owners.may_have_shell(request.spec))
         self._made = rollback.begin(self._key)
         self._calls: set[asyncio.Task[Any]] = set()
         self._container = ""
@@ -211,9 +212,8 @@ class Start:
         return gone
 
     async def _reuse(self, container_id: str) -> bool:
-        request = self._request
         try:
-            await self._things.renew(container_id, request.spec, request.env, request.files)
+            await self._hand_over(container_id, self._request.spec, unused=False)
         except TRANSIENT:
             raise
         except EngineError as error:
@@ -223,7 +223,11 @@ class Start:
         return True
 
     async def _create(self, name: str, *, once: bool) -> bool:
-        spec = replace(self._request.spec, process=()) if once else self._request.spec
+        spec = self._request.spec
+        if once:
+            spec = replace(spec, process=(), keep=False)
+        if not spec.process:
+            self._require_no_secrets()
         try:
             container_id = await self._to_its_end(self._make(name, spec))
         except NameTaken:
@@ -232,27 +236,40 @@ class Start:
             self._learn(holders={**self._known.holders, name: await self._holder_of(name)})
             return False
         self._container = container_id
-        if not spec.process or await self._things.renewable(container_id):
-            return True
-        useless = {container_id: no_shell(spec.image)}
-        self._learn(shell=False, useless={**self._known.useless, **useless})
-        return False
+        await self._to_its_end(self._things.connect(container_id, spec.networks))
+        if spec.process and not await self._owners.has_shell(container_id, spec):
+            why = no_shell(spec.image) if spec.keep else f"{spec.image} has no {SHELL}"
+            useless = {**self._known.useless, container_id: why}
+            self._learn(shell=False, useless=useless)
+            return False
+        await self._hand_over(container_id, spec, unused=True)
+        return True
+
+    def _require_no_secrets(self) -> None:
+        """Refuse to put what is secret into a container's configuration."""
+        if names := self._request.env.private_only:
+            hint = (
+                f"the image {self._request.spec.image!r} has no {SHELL}, which hands them over; "
+                "use secret_files"
+            )
+            raise ConfigError("secret_environment", names, hint)
+
+    async def _hand_over(self, container_id: str, spec: ServerSpec, *, unused: bool) -> None:
+        """Give a container, new or kept, what is private of this start."""
+        if not spec.is_private:
+            return
+        reader = await self._owners.reader(container_id, spec, unused=unused)
+        env, files = self._request.env, self._request.files
+        await self._to_its_end(self._things.hand_over(container_id, spec, env, files, reader))
 
     async def _make(self, name: str, spec: ServerSpec) -> str:
-        env, files = self._request.env, self._request.files
+        env = self._request.env
         try:
-            container_id = await self._things.create(name, spec, env, files, self._made.id)
-        except Incomplete as error:
-            self._made.containers.add(error.id)
-            raise error.error from error
+            container_id = await self._things.create(name, spec, env, self._made.id)
         except TRANSIENT:
             container_id = await self._id_after_lost_answer(name)
             if not container_id:
                 raise
-            self._made.containers.add(container_id)
-            if files:
-                await self._things.renew(container_id, spec, env, files)
-            await self._things.connect(container_id, spec.networks)
         self._made.containers.add(container_id)
         labels = container_labels(spec, env, name=name, start_id=self._made.id)
         self._watcher.note_created(container_id, name, labels, spec.image)
@@ -346,7 +363,8 @@ def _desired(request: StartRequest) -> Desired:
         names=spec.names,
         spec=spec_hash(spec, request.env),
         image=spec.image,
-        keep=bool(spec.process),
+        keep=spec.keep and bool(spec.process),
+        by_shell=bool(spec.process),
         volumes={name: request.volume_owners.get(name, {}) for name in mounted},
         past_us=tuple(sorted(volumes_of(host_config) - set(mounted))),
         lenders=lenders_of(host_config),

@@ -77,6 +77,16 @@ def account_of(
     return Account(int(uid), int(gid), frozenset(groups))
 
 
+def numbered(user: str) -> Account | None:
+    """Who a user is that needs no file to tell; None: one has to be read."""
+    name, _, group = user.partition(":")
+    if is_root(user):
+        return Account(ROOT, int(group) if group.isdecimal() else ROOT)
+    if not name.isdecimal():
+        return None
+    return Account(int(name), int(group) if group.isdecimal() else ROOT)
+
+
 def not_writable(path: str, directory: Directory, account: Account) -> str:
     """Say that somebody cannot write in a directory, and what helps."""
     return (

@@ -1,8 +1,9 @@
-"""Gives a container that is used again the personal environment of its new start. Pure.
+"""Gives a container the tokens, secrets and personal environment of its start. Pure.
 
-The Engine fixes a container's environment when it creates the container. A container that a later
-start may use again is therefore run by a shell, which reads a file of variables that is put in
-place before each start, and then executes the command that the container was made for.
+The Engine fixes a container's environment when it creates the container, and shows it to everybody
+who can ask. A container is therefore run by a shell, which reads a file of variables that is put in
+place before each start, and then executes the command that the container was made for. The file
+stays: the Engine may restart the container when there is no Hub to put it in place again.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from .environment import PERSONAL
+from .private import ENV_FILE
 
 #: The shell that an image must have for that.
 SHELL = "/bin/sh"
-#: The file of variables in the container.
-ENV_FILE = "/etc/dockernamed-env"
 
-# The first start has no such file: the container was created with its whole environment.
+# There is no such file in what runs an image that was made of a container by ``docker commit``.
 _TAKE_UP = f'[ ! -r {ENV_FILE} ] || . {ENV_FILE}; exec "$@"'
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -41,25 +41,26 @@ def process_of(
     return (*entrypoint, *words)
 
 
-def shell_line(process: Iterable[str]) -> list[str]:
-    """The ENTRYPOINT that takes up `ENV_FILE`, if it is there, and becomes ``process``."""
-    return [SHELL, "-c", _TAKE_UP, "sh", *process]
+def shell_line() -> list[str]:
+    """The ENTRYPOINT that takes up `ENV_FILE`, if it is there, and becomes what CMD says."""
+    return [SHELL, "-c", _TAKE_UP, "sh"]
 
 
-def survive_a_shell(names: Iterable[str]) -> bool:
-    """Whether a shell hands on all variables of these names: dash drops some, such as ``a.b``."""
-    return all(_NAME.fullmatch(name) for name in names)
+def unfit_for_a_shell(names: Iterable[str]) -> list[str]:
+    """Names of variables that no shell hands on: dash drops some, such as ``a.b``."""
+    return sorted(name for name in names if not _NAME.fullmatch(name))
 
 
-def variables(personal: Mapping[str, str], fixed: Collection[str] = ()) -> str:
-    """The content of `ENV_FILE`: a start's personal environment, without what is gone from it.
+def variables(delivered: Mapping[str, str], fixed: Collection[str] = ()) -> bytes:
+    """The content of `ENV_FILE`: what is new at a start, without what is gone from it.
 
     Args:
-        personal: name → value.
+        delivered: name → value.
         fixed: names that the admin sets for every container: these stay as they were created.
     """
     lines = {
         **{name: f"unset {name}\n" for name in PERSONAL},
-        **{name: f"export {name}={shlex.quote(value)}\n" for name, value in personal.items()},
+        **{name: f"export {name}={shlex.quote(value)}\n" for name, value in delivered.items()},
     }
-    return "".join(line for name, line in sorted(lines.items()) if name not in fixed)
+    text = "".join(line for name, line in sorted(lines.items()) if name not in fixed)
+    return text.encode("utf-8", "surrogateescape")

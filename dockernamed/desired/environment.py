@@ -1,8 +1,9 @@
-"""A server's environment as two values: what is common to its starts, and what is personal. Pure.
+"""A server's environment as three values: common to its starts, personal, and secret. Pure.
 
 What is common is fixed when the container is created, and is part of the spec's hash. What is
-personal says who the server is and lets it speak for that user: where a container is kept, or made
-before anybody has asked for it, it is delivered apart from the rest, at each start anew.
+personal says who the server is, what is secret lets it speak for that user: where the image has a
+shell, both are delivered apart from the rest, at each start anew. What is secret is then never part
+of the container's configuration.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from dataclasses import dataclass, field
 #: (``JUPYTERHUB_SSL_…``) are not among them: they are the same for all servers.
 PERSONAL = frozenset(
     {
-        "JUPYTERHUB_API_TOKEN",
-        "JPY_API_TOKEN",
         "JUPYTERHUB_USER",
         "JUPYTERHUB_SERVER_NAME",
         "JUPYTERHUB_SERVICE_PREFIX",
@@ -30,29 +29,51 @@ PERSONAL = frozenset(
         "JUPYTERHUB_ADMIN_ACCESS",
     }
 )
+#: Those with which a server speaks for its user.
+TOKENS = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Name → value, in two parts that share no name.
+    """Name → value, in three parts that share no name.
 
     Attributes:
         common: fixed at create, and part of the spec's hash.
         personal: new at every start; only names of `PERSONAL`.
+        secret: new at every start: `TOKENS`, and the setting ``secret_environment``.
     """
 
     common: Mapping[str, str] = field(default_factory=dict)
     personal: Mapping[str, str] = field(default_factory=dict)
+    secret: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def all(self) -> dict[str, str]:
-        """Both parts."""
-        return {**self.common, **self.personal}
+        """All parts."""
+        return {**self.common, **self.personal, **self.secret}
+
+    @property
+    def delivered(self) -> dict[str, str]:
+        """What is new at every start."""
+        return {**self.personal, **self.secret}
+
+    @property
+    def private_only(self) -> list[str]:
+        """Names of what must not be in a container's configuration, whatever the image is like."""
+        return sorted(self.secret.keys() - TOKENS)
 
 
-def split(env: Mapping[str, str]) -> Environment:
-    """Tell the two parts of a whole environment apart, by the variables' names."""
+def split(env: Mapping[str, str], secret: Mapping[str, str] | None = None) -> Environment:
+    """Tell the parts of a whole environment apart, by the variables' names.
+
+    Args:
+        env: what JupyterHub and the setting ``environment`` say.
+        secret: the setting ``secret_environment``, which wins.
+    """
+    secret = secret or {}
+    rest = {name: value for name, value in env.items() if name not in secret}
     return Environment(
-        common={name: value for name, value in env.items() if name not in PERSONAL},
-        personal={name: value for name, value in env.items() if name in PERSONAL},
+        common={name: value for name, value in rest.items() if name not in PERSONAL | TOKENS},
+        personal={name: value for name, value in rest.items() if name in PERSONAL},
+        secret={**{name: value for name, value in rest.items() if name in TOKENS}, **secret},
     )

@@ -112,6 +112,7 @@ class Desired:
         spec: hash of what is wanted.
         image: reference of the image, for causes.
         keep: a container may serve one start after another (``remove = False``).
+        by_shell: a shell is to hand the container its environment; a kept one needs that.
         volumes: volumes to mount, which are made if they are missing → labels that they must not
             contradict where they exist.
         past_us: volumes that further keys of the request mount: not ours to make.
@@ -123,6 +124,7 @@ class Desired:
     spec: str
     image: str = ""
     keep: bool = False
+    by_shell: bool = False
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     past_us: tuple[str, ...] = ()
     lenders: tuple[str, ...] = ()
@@ -147,7 +149,7 @@ class Observed:
         connections: of kept containers that were looked at, by id.
         useless: containers that cannot serve this start, by id → why.
         stuck: ids of containers that the Engine itself cannot remove.
-        shell: the image has what a container needs to be used again; True until proven wrong.
+        shell: the image has one; True until proven wrong.
         replaced: this start has removed a container.
     """
 
@@ -171,7 +173,7 @@ class Step:
         target: name of the container to create, id of any other, name of a volume; "" in a START
             for the one of the CREATE or REUSE before it.
         cause: why, for the log.
-        once: of a CREATE: for one start only, whatever was wanted.
+        once: of a CREATE: for one start only and without a shell, whatever was wanted.
         notable: something is not as it should be: a warning in the log.
     """
 
@@ -266,10 +268,10 @@ def _why_not_reuse(one: Instance, desired: Desired, observed: Observed) -> tuple
     """Why a container cannot serve this start, "" if it can; and whether that is notable."""
     if one.running:
         return "left running by a start that the Hub does not know of", False
+    if one.id in observed.useless:
+        return observed.useless[one.id], desired.keep
     if not desired.keep:
         return "left over from an earlier run, and not made to be used again", False
-    if one.id in observed.useless:
-        return observed.useless[one.id], True
     if one.spec != desired.spec:
         return f"not as wanted any more: {', '.join(drift(one.spec, desired.spec))}", False
     connections = observed.connections.get(one.id)
@@ -290,8 +292,8 @@ def cut_off(connections: Connections) -> str:
 
 def _create(desired: Desired, observed: Observed, cause: str) -> list[Step]:
     """Make a container under the first name that is free, or can be made free."""
-    once = desired.keep and not observed.shell
-    if once:
+    once = desired.by_shell and not observed.shell
+    if once and desired.keep:
         cause = no_shell(desired.image)
     notable, owner = False, ""
     for name in desired.names:

@@ -10,19 +10,22 @@ started before.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import naming
-from .entrypoint import process_of, survive_a_shell
+from ..errors import ConfigError
+from .entrypoint import process_of, unfit_for_a_shell
+from .environment import Environment
 from .hardening import NOT_HARDENED, Hardening, home_for_a_while
 from .isolation import OwnNetwork
-from .mounts import Mount, under
+from .mounts import Mount, check_targets, under
 from .network import Access, is_address
+from .private import Secrets, link_places
 from .proof import AS_JUPYTERHUB
 from .quotas import Promise, promised
-from .spec import ServerSpec, targets_of
+from .spec import ServerSpec, host_config, targets_of
 from .volumes import RequestedVolumes, VolumePlan
 
 
@@ -191,6 +194,8 @@ class ResolvedSettings:
         host_config: further keys of its HostConfig, likewise.
         hardening: what it may do to the others and to the host.
         kept: what stays with the server.
+        secrets: what is delivered so that the Engine does not show it.
+        private_tokens: the server's tokens are delivered likewise, if the image can take them so.
     """
 
     key: naming.Key
@@ -213,11 +218,9 @@ class ResolvedSettings:
     gpus: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Secrets = field(default_factory=Secrets, repr=False)
+    private_tokens: bool = True
     hardening: Hardening = NOT_HARDENED
-
-    @property
-    def _read_only(self) -> bool:
-        return bool(self.host_config.get("ReadonlyRootfs", self.hardening.is_read_only))
 
     @property
     def on_host(self) -> bool:
@@ -290,7 +293,11 @@ class ResolvedSettings:
         )
 
     def spec(
-        self, image: Mapping[str, Any], volumes: VolumePlan, env: Mapping[str, str]
+        self,
+        image: Mapping[str, Any],
+        volumes: VolumePlan,
+        env: Environment,
+        files: Iterable[str] = (),
     ) -> ServerSpec:
         """The server's container.
 
@@ -298,14 +305,20 @@ class ResolvedSettings:
             image: as for `home`.
             volumes: its mounts.
             env: its whole environment.
+            files: absolute paths of the files that it is given.
+
+        Raises:
+            ConfigError: secrets cannot be delivered, or two things have one path.
         """
-        return ServerSpec(
+        spec = ServerSpec(
             key=self.key,
             names=self.names,
             image=self.image,
             image_id=image.get("Id", ""),
             command=self._command(image),
             process=self._process(image, env),
+            keep=not self.kept.remove,
+            files=tuple(sorted(files)),
             port=self.kept.port,
             publish_ip=self.place.publish_ip,
             network=self.place.network,
@@ -323,6 +336,9 @@ class ResolvedSettings:
             host_config=self.host_config,
             hardening=self.hardening,
         )
+        check_targets(spec.all_mounts)
+        link_places(spec.files, host_config(spec))
+        return spec
 
     def _home_for_a_while(
         self, image: Mapping[str, Any], mounts: Sequence[Mount]
@@ -344,14 +360,22 @@ class ResolvedSettings:
         own: Sequence[str] = (image.get("Config") or {}).get("Cmd") or ()
         return (*own, *self.args) if self.args else None
 
-    def _process(self, image: Mapping[str, Any], env: Mapping[str, str]) -> tuple[str, ...]:
-        """The whole command line of a container that a later start may use again; else empty."""
-        # A container whose root nothing can be put into is for one start.
-        if self.kept.remove or self._read_only:
+    def _process(self, image: Mapping[str, Any], env: Environment) -> tuple[str, ...]:
+        """The whole command line of a container that a shell hands its environment; else empty."""
+        if self.kept.remove and not self.private_tokens and not env.private_only:
             return ()
         own = image.get("Config") or {}
-        names = [*env, *(entry.partition("=")[0] for entry in own.get("Env") or ())]
-        return self.command_line(image) if survive_a_shell(names) else ()
+        names = [*env.all, *(entry.partition("=")[0] for entry in own.get("Env") or ())]
+        unfit = unfit_for_a_shell(names)
+        # Of an image that nobody has looked at, the ENTRYPOINT is not known.
+        line = () if unfit or not image else self.command_line(image)
+        if env.private_only and not line:
+            why = "its command is not known (pull_policy = 'skip', or the image names none)"
+            if unfit:
+                why = f"no shell passes on the variable {unfit[0]!r} of its environment"
+            hint = f"{why}, and a shell has to hand them over; use secret_files"
+            raise ConfigError("secret_environment", env.private_only, hint)
+        return line
 
     def command_line(self, image: Mapping[str, Any]) -> tuple[str, ...]:
         """What the container runs, ENTRYPOINT and CMD in one; ``image`` is as for `home`."""

@@ -1,9 +1,9 @@
 """The desired container of one server, as a value and as bodies for the Docker Engine API.
 
 A :class:`ServerSpec` says everything that does not change from one start to the next. What does
-change, the environment, is handed over beside it in two parts, so that a backend may deliver the
-personal one in another way than at create. :func:`spec_hash` is equal for two starts exactly when
-a container made for one of them can serve the other.
+change, the environment, is handed over beside it in parts, so that a backend may deliver what is
+personal and what is secret in another way than at create. :func:`spec_hash` is equal for two starts
+exactly when a container made for one of them can serve the other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from .gpus import device_requests, gpu_id
 from .hardening import NOT_HARDENED, Hardening
 from .merging import merged
 from .mounts import Mount, api_spelled, spelled
+from .private import PRIVATE_DIR
 
 #: Docker's own default; ``cpu_limit`` is a share of it.
 CPU_PERIOD_US = 100_000
@@ -49,8 +50,11 @@ class ServerSpec:
         names: names to try in this order; the second one if the first belongs to somebody else.
         image: the reference to create from; ``image_id`` is what it referred to at that moment.
         command: overrides the image's CMD; None keeps it.
-        process: the whole command line, ENTRYPOINT and CMD, of a container that a later start may
-            use again with another environment, see `entrypoint`; empty: for one start.
+        process: the whole command line, ENTRYPOINT and CMD, of a container that a shell hands its
+            personal and secret environment, see `entrypoint`; empty: all of it is in the
+            container's configuration.
+        keep: a later start may use the container again, which needs a ``process``.
+        files: absolute paths of the files that it is given before it runs.
         port: the TCP port the server listens on in the container.
         publish_ip: address of the Engine's host to publish the port at; None: not published.
         network: name of the network, or the API's ``bridge``, ``host``, …
@@ -73,6 +77,8 @@ class ServerSpec:
     image_id: str = ""
     command: tuple[str, ...] | None = None
     process: tuple[str, ...] = ()
+    keep: bool = False
+    files: tuple[str, ...] = ()
     port: int = 8888
     publish_ip: str | None = None
     network: str = "bridge"
@@ -95,6 +101,20 @@ class ServerSpec:
     def runs_as(self) -> str:
         """The user of its processes, in the Engine's words; "" is root."""
         return str(self.config.get("User") or self.user or self.image_user)
+
+    @property
+    def is_private(self) -> bool:
+        """It has a volume for what the Engine does not show."""
+        return bool(self.process or self.files)
+
+    @property
+    def all_mounts(self) -> tuple[Mount, ...]:
+        """Its mounts, and the volume for what is private."""
+        if not self.is_private:
+            return self.mounts
+        labels = {naming.LABEL_HUB: self.key.hub}
+        private = Mount("volume", "", PRIVATE_DIR, frozenset({"nocopy"}), labels)
+        return (*self.mounts, private)
 
 
 def container_labels(
@@ -125,7 +145,7 @@ def container_config(
 
     Args:
         spec: what is wanted.
-        env: the environment, all of which is in the body.
+        env: the environment, all of which is in the body unless a shell hands over what is secret.
         name: as for `container_labels`.
         start_id: likewise; volumes get it too.
 
@@ -136,20 +156,21 @@ def container_config(
     label = {LABEL_START: start_id} if start_id else {}
     mounts = tuple(
         replace(mount, labels={**mount.labels, **label}) if mount.kind == "volume" else mount
-        for mount in spec.mounts
+        for mount in spec.all_mounts
     )
+    shown = {**env.common, **env.personal} if spec.process else env.all
     body: dict[str, Any] = {
         "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in env.all.items()],
+        "Env": [f"{name}={value}" for name, value in shown.items()],
         "Labels": container_labels(spec, env, name=name, start_id=start_id),
         "ExposedPorts": {port: {}},
-        "HostConfig": _host_config(replace(spec, mounts=mounts), port),
+        "HostConfig": _host_config(spec, mounts),
     }
     if spec.command is not None:
         body["Cmd"] = list(spec.command)
     extra = _further(spec)
     if spec.process:
-        body["Entrypoint"], body["Cmd"] = shell_line(spec.process), []
+        body["Entrypoint"], body["Cmd"] = shell_line(), list(spec.process)
         extra = {name: value for name, value in extra.items() if name not in ("Entrypoint", "Cmd")}
     # Labels identify the server: an admin may add some but never change ours.
     body["Labels"] = {**dict(extra.pop("Labels", None) or {}), **body["Labels"]}
@@ -168,16 +189,17 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         digits each.
     """
     plain = replace(spec, gpus=(), hardening=NOT_HARDENED)
-    host = _host_config(plain, f"{spec.port}/tcp")
-    hardened = _host_config(replace(spec, gpus=()), f"{spec.port}/tcp")
+    host = _host_config(plain, spec.mounts)
+    hardened = _host_config(replace(spec, gpus=()), spec.mounts)
     # Without any hardening these parts are as in versions that knew none.
     further = {key: hardened[key] for key in _FURTHER_LIMITS if key in hardened and key not in host}
     kept = {key: hardened[key] for key in _HARDENING if hardened.get(key) != host.get(key)}
+    by_shell = [PRIVATE_DIR] if spec.process else []
     parts = {
         "image": spec.image_id or spec.image,
-        "command": [spec.command, spec.process, spec.port],
+        "command": [spec.command, spec.process, spec.port, *by_shell],
         "environment": dict(env.common),
-        "mounts": [host.pop(key, None) for key in ("Binds", "Mounts")],
+        "mounts": [*(host.pop(key, None) for key in ("Binds", "Mounts")), *spec.files],
         "network": [
             *(host.pop(key, None) for key in ("NetworkMode", "PortBindings")),
             *spec.networks,
@@ -209,13 +231,19 @@ def _further(spec: ServerSpec) -> dict[str, Any]:
     return {**({"User": spec.user} if spec.user else {}), **spec.config}
 
 
-def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
+def host_config(spec: ServerSpec) -> dict[str, Any]:
+    """The HostConfig of a create call, without the labels that a start gives to volumes."""
+    return _host_config(spec, spec.all_mounts)
+
+
+def _host_config(spec: ServerSpec, mounts: Iterable[Mount]) -> dict[str, Any]:
+    mounts, port = tuple(mounts), f"{spec.port}/tcp"
     body: dict[str, Any] = {
         # Without an init process, a PID 1 without a handler ignores SIGTERM: 10 s for each stop.
         "Init": True,
         "NetworkMode": spec.network,
-        "Binds": [mount.to_bind() for mount in spec.mounts if mount.is_bind_string],
-        "Mounts": [mount.to_api() for mount in spec.mounts if not mount.is_bind_string],
+        "Binds": [mount.to_bind() for mount in mounts if mount.is_bind_string],
+        "Mounts": [mount.to_api() for mount in mounts if not mount.is_bind_string],
     }
     if spec.hosts:
         body["ExtraHosts"] = [f"{name}:{address}" for name, address in spec.hosts.items()]
@@ -239,7 +267,7 @@ def _host_config(spec: ServerSpec, port: str) -> dict[str, Any]:
         further,
         root=is_root(spec.runs_as),
         memory=spec.mem_limit,
-        taken={*(mount.target for mount in spec.mounts), *targets_of(further)},
+        taken={*(mount.target for mount in mounts), *targets_of(further)},
     )
     return merged({**body, **hardened}, spec.host_config)
 
@@ -254,38 +282,8 @@ def notes(spec: ServerSpec, env: Mapping[str, str], image: Mapping[str, Any]) ->
     """
     entries = [*((image.get("Config") or {}).get("Env") or ()), *(spec.config.get("Env") or ())]
     own = dict(str(entry).partition("=")[::2] for entry in entries)
-    host_config = _host_config(spec, f"{spec.port}/tcp")
-    return hardening.notes(spec.hardening, host_config, {**own, **env}, root=is_root(spec.runs_as))
-
-
-def is_read_only(spec: ServerSpec) -> bool:
-    """Whether a container's root file system cannot be written to, whichever setting says so."""
-    return bool(_host_config(spec, "").get("ReadonlyRootfs"))
-
-
-def with_room_for(spec: ServerSpec, paths: Collection[str]) -> ServerSpec:
-    """The spec of a container into which such files can be put before it runs, and are seen then.
-
-    Into a read-only one the Engine puts files in volumes alone, and what is put where a tmpfs will
-    be is hidden by that. There each directory of theirs is a volume that goes with the container.
-
-    Args:
-        spec: what is wanted.
-        paths: absolute, in the container.
-    """
-    if not paths:
-        return spec
-    host = _host_config(spec, "")
-    mounted = {mount.target: mount.kind for mount in spec.mounts}
-    tmpfs = {*(host.get("Tmpfs") or ()), *(path for path in mounted if mounted[path] == "tmpfs")}
-    folders = {posixpath.dirname(path) for path in paths} - set(mounted)
-    hidden = {folder for folder in folders if any(_below(folder, path) for path in tmpfs)}
-    new = sorted(folders if host.get("ReadonlyRootfs") else hidden)
-    return replace(spec, mounts=(*spec.mounts, *(Mount("volume", "", path) for path in new)))
-
-
-def _below(path: str, directory: str) -> bool:
-    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
+    root = is_root(spec.runs_as)
+    return hardening.notes(spec.hardening, host_config(spec), {**own, **env}, root=root)
 
 
 def further_host_config(spec: ServerSpec) -> dict[str, Any]:

@@ -6,10 +6,39 @@ import io
 import tarfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-#: Where certificates are in the container.
-CERTS_DIR = "/etc/dockernamed-certs"
+#: Where certificates are in the container: with all that is private.
+CERTS_DIR = "/run/dockernamed/certs"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file on its way: its content, its permissions, its owner's numbers."""
+
+    content: bytes = field(repr=False)
+    mode: int = 0o444
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A directory on its way: its permissions, its owner's numbers."""
+
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link on its way: where it leads, its owner's numbers."""
+
+    target: str
+    uid: int = 0
+    gid: int = 0
 
 
 def certificates(paths: Mapping[str, str]) -> dict[str, bytes]:
@@ -21,18 +50,27 @@ def certificates(paths: Mapping[str, str]) -> dict[str, bytes]:
     return {f"{CERTS_DIR}/{name}": Path(path).read_bytes() for name, path in paths.items()}
 
 
-def pack(files: Mapping[str, bytes]) -> bytes:
-    """A tar archive for ``PUT /containers/{id}/archive?path=/``.
+def pack(entries: Mapping[str, File | Folder | Link], base: str = "/") -> bytes:
+    """A tar archive for ``PUT /containers/{id}/archive?path=BASE``.
 
     Args:
-        files: absolute path in the container → content. They are readable for every user of the
-            container, which is the server's own: the image decides which user that is.
+        entries: absolute path in the container → what is to be there; directories before what is
+            in them.
+        base: directory in the container that all of them are in.
     """
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path, content in files.items():
-            entry = tarfile.TarInfo(path.lstrip("/"))
-            entry.size, entry.mode = len(content), 0o444
+    with tarfile.open(fileobj=buffer, mode="w", errors="surrogateescape") as archive:
+        for path, one in entries.items():
+            entry = tarfile.TarInfo(path[len(base.rstrip("/")) + 1 :])
+            entry.uid, entry.gid, entry.mtime = one.uid, one.gid, int(time.time())
+            content = b""
+            if isinstance(one, Link):
+                entry.type, entry.linkname = tarfile.SYMTYPE, one.target
+            elif isinstance(one, Folder):
+                entry.type, entry.mode = tarfile.DIRTYPE, one.mode
+            else:
+                content, entry.mode = one.content, one.mode
+                entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 

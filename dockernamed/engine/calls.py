@@ -55,8 +55,9 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
         ApiCall(
             "GET",
             "/info",
-            "learn which log driver it has, where its files are, and its GPUs",
-            "logs are not bounded unless `log_config` is set, and GPUs only those of `gpu_devices`",
+            "learn its log driver, firewall and GPUs, and where its files are",
+            "logs are not bounded unless `log_config` is set, GPUs only those of `gpu_devices`, "
+            "and it is not noticed if the Engine cannot keep servers apart",
         ),
         ApiCall("GET", "/events", "learn at once when a container ends"),
         ApiCall("GET", "/containers/json", "find the Hub's containers"),
@@ -64,7 +65,8 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
     ),
     "Starting and stopping": (
         ApiCall("POST", "/containers/create", "create a server's container"),
-        ApiCall("PUT", "/containers/{id}/archive", "copy the token and certificates into it"),
+        ApiCall("HEAD", "/containers/{id}/archive", "see whether its image has a shell"),
+        ApiCall("PUT", "/containers/{id}/archive", "put its tokens, secrets and files into it"),
         ApiCall("POST", "/containers/{id}/start", "start it"),
         ApiCall("POST", "/containers/{id}/stop", "stop it"),
         ApiCall("POST", "/containers/{id}/kill", "end one that does not stop"),
@@ -101,10 +103,40 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
             "find volumes of an earlier Hub, and those to delete",
             "volumes are never deleted, and those of an earlier Hub not noticed",
         ),
-        ApiCall("GET", "/containers/{id}/archive", "find out to whom a new volume must belong"),
+        ApiCall(
+            "GET",
+            "/containers/{id}/archive",
+            "find out to whom a new volume and private files must belong",
+        ),
     ),
-    "Kept containers (`remove = False`)": (
-        ApiCall("HEAD", "/containers/{id}/archive", "see whether one can be used again"),
+    "Networks (`network_isolation`, `networks`)": (
+        ApiCall(
+            "POST",
+            "/networks/create",
+            "make a network that keeps servers apart",
+            'servers do not start, unless `network_isolation` is `"none"` or `network_name` is set',
+        ),
+        ApiCall(
+            "POST",
+            "/networks/{id}/connect",
+            "connect the Hub's own container, or servers to further networks",
+            "a Hub in a container cannot set `network_isolation`, and `networks` must be empty",
+        ),
+        ApiCall(
+            "POST",
+            "/networks/{id}/disconnect",
+            "disconnect the Hub's own container from a network that is removed",
+            "networks of users and servers stay",
+        ),
+    ),
+    "Networks of their own (`network_isolation`)": (
+        ApiCall("POST", "/networks/create", "make a network of one user, server or Hub"),
+        ApiCall("POST", "/networks/{id}/connect", "plug in a container, and the Hub's own"),
+        ApiCall(
+            "POST",
+            "/networks/{id}/disconnect",
+            "unplug the Hub's own container before a network goes",
+        ),
     ),
     "Orphans": (
         ApiCall(
@@ -113,7 +145,12 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
             "find networks of servers that no longer exist",
             "such networks stay",
         ),
-        ApiCall("DELETE", "/networks/{id}", "remove them", "such networks stay"),
+        ApiCall(
+            "DELETE",
+            "/networks/{id}",
+            "remove networks of servers that no longer exist",
+            "such networks stay",
+        ),
     ),
 }
 CALLS: tuple[ApiCall, ...] = tuple(call for calls in FEATURES.values() for call in calls)

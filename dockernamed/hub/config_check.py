@@ -28,6 +28,7 @@ from ..engine.trust import ENVIRONMENT
 from ..errors import ConfigError, TemplateError
 from ..lifecycle.further import AT_CREATE, further
 from ..lifecycle.hardened import wants_internal_network
+from ..lifecycle.secrets import problem_of
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
 from . import hardening_check, quota_check
@@ -145,10 +146,12 @@ def _fault(error: ConfigError, known: Mapping[str, Configured], settings: Any) -
     if "." in name:
         return Fault(f"c.{name}", literal(error.value), error.hint)
     section = known[name].section if name in known else OURS
-    line, value = f"c.{section}.{error.field}", shown(name, error.value)
     traits = settings.traits(config=True)
     overridden = re.search(r"\['(\w+)'\]$", error.field)
-    if overridden and overridden[1] in traits:
+    is_override = overridden is not None and overridden[1] in traits
+    line = f"c.{section}.{error.field}"
+    value = shown(overridden[1] if overridden and is_override else name, error.value)
+    if overridden and is_override:
         name, section = overridden[1], OURS
     trait, cause = traits.get(name), error.__cause__
     if trait is None or "c." in error.hint:
@@ -275,6 +278,10 @@ def _hub(hub: Any, settings: Any, fields: Mapping[str, str]) -> None:
         check_reachable(hub.ip)
 
 
+def _secrets(name: str, settings: Any, fields: Mapping[str, str]) -> None:
+    problem_of(name, getattr(settings, name))
+
+
 _FILES = ("server_volume", "volumes", "read_only_volumes", "mounts")
 _PLAIN = sorted(chooser.TEMPLATED - {"name_template", *_FILES})
 #: Checks that look at one setting, by its name: they count for overrides of it, too.
@@ -282,6 +289,7 @@ _BY_NAME: Mapping[str, Check] = {
     **{name: partial(_template, name) for name in _PLAIN},
     **{name: partial(_arguments, name) for name in sorted(chooser.TEMPLATED_IN_PASSING)},
     **{name: partial(_files, name) for name in _FILES},
+    **{name: partial(_secrets, name) for name in ("secret_environment", "secret_files")},
     "host_ip": _host_ip,
     "networks": _further_networks,
     "readiness": _readiness,

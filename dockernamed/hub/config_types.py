@@ -21,7 +21,7 @@ from traitlets.config import Config
 from traitlets.config.loader import DeferredConfig, LazyConfigValue
 
 #: Settings whose values may be secrets, so that no message shows them.
-SECRET = frozenset({"environment", "registry_credentials"})
+SECRET = frozenset({"environment", "registry_credentials", "secret_environment", "secret_files"})
 _BYTES = 'expected a number of bytes, or text such as "512M" with K, M, G or T at its end'
 #: What traitlets says around the reason, and of the value, which we show ourselves.
 _AROUND = re.compile(

@@ -119,7 +119,7 @@ async def tell(
     if runtime.engine_is_local and await surroundings.answers(metadata, runtime.timings.metadata):
         log.warning(
             "The cloud's metadata service answers at %s: unless a firewall forbids it, servers can "
-            "ask it for this machine's credentials (%s has the line)",
+            "ask it for this machine's credentials (%s for the line that does)",
             metadata[0],
             PAGE,
         )

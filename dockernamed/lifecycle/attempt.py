@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..desired.private import PrivateFile
 from ..desired.resolved import ResolvedSettings
 
 
@@ -16,16 +17,26 @@ class StartAttempt:
     Attributes:
         settings: final once they are resolved; None before.
         image: ``GET /images/{name}/json``; empty where the Engine is left to find the image.
-        files: to put into the container before it runs: absolute path there → content.
+        certificates: to put into the container before it runs: absolute path there → content.
         under_way: ``start()`` runs: the server is neither up nor down.
         container_kept: its container died, and is kept on purpose.
     """
 
     settings: ResolvedSettings | None = None
     image: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    certificates: Mapping[str, bytes] = field(default_factory=dict)
     under_way: bool = False
     container_kept: bool = False
+
+    @property
+    def files(self) -> dict[str, PrivateFile]:
+        """All files to put there."""
+        secret = self.settings.secrets.files if self.settings else {}
+        # Readable for every user of the container: a server may change its own before it runs.
+        certificates = {
+            path: PrivateFile(content, 0o444) for path, content in self.certificates.items()
+        }
+        return {**secret, **certificates}
 
     @property
     def command_line(self) -> tuple[str, ...]:

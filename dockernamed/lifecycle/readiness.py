@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -40,6 +40,7 @@ class ReadinessProbe:
 
     Attributes:
         env: the server's environment; its secrets are kept out of what is quoted.
+        secrets: further words that are kept out of it.
         too_late: set once the time was up: why. JupyterHub may cancel before it could be raised.
     """
 
@@ -54,6 +55,7 @@ class ReadinessProbe:
         self._runtime, self._log_lines = runtime, log_lines
         self._ssl, self._seconds = ssl_context, seconds
         self.env: Mapping[str, str] = {}
+        self.secrets: Sequence[str] = ()
         self._deadline = asyncio.get_running_loop().time() + seconds
         self.too_late: ServerSilent | None = None
 
@@ -106,12 +108,15 @@ class ReadinessProbe:
         if wrong is not None:
             raise WrongServer(
                 url,
-                hidden(printable(str(wrong)), self.env),
+                self._hidden(str(wrong)),
                 proof.doubt(wrong),
                 image=settings.image,
                 cmd=settings.cmd,
                 port=settings.kept.port,
             )
+
+    def _hidden(self, text: str) -> str:
+        return hidden(printable(text), self.env, self.secrets)
 
     def _time_left(self) -> float:
         timings = self._runtime.timings
@@ -122,7 +127,7 @@ class ReadinessProbe:
         self, container_id: str, end: ObservedContainer | None = None
     ) -> ServerDied:
         death = await self._runtime.backend.post_mortem(container_id, self._log_lines, end)
-        log = None if death.log is None else hidden(printable(death.log), self.env)
+        log = None if death.log is None else self._hidden(death.log)
         if log is not None and len(log) > MAX_QUOTED:
             log = f"…{log[-MAX_QUOTED:]}"
         return ServerDied(death.exit_code, death.oom, log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html.parser import HTMLParser
 from urllib.parse import quote, quote_plus
 
@@ -19,18 +19,17 @@ _SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def hidden(text: str, env: Mapping[str, str]) -> str:
+def hidden(text: str, env: Mapping[str, str], secrets: Iterable[str] = ()) -> str:
     """A text without the values of the environment's secrets, also where they were encoded.
 
     Args:
         text: such as a crashed server's log.
         env: name → value; a name with TOKEN, SECRET, PASS… in it holds a secret.
+        secrets: further secrets, whatever their names are.
     """
+    named = (value for name, value in env.items() if _SECRET_NAME.search(name))
     values = {
-        form
-        for name, value in env.items()
-        if _SECRET_NAME.search(name) and len(value) >= MIN_LENGTH
-        for form in _forms(value)
+        form for value in (*named, *secrets) if len(value) >= MIN_LENGTH for form in _forms(value)
     }
     # Longest first: one secret may be the beginning of another.
     for value in sorted(values, key=len, reverse=True):

@@ -33,6 +33,7 @@ from ..settings import DockerNamedSettings
 from .further import AT_CREATE, FOR_HOST, Further, further
 from .hardened import hardening_of, refuse_unsafe, wants_internal_network
 from .runtime import Runtime
+from .secrets import secrets_of
 
 T = TypeVar("T")
 
@@ -94,6 +95,8 @@ class SettingsResolver:
             gid=await self._number("gid"),
             groups=await self._groups(),
             gpu_count=await self._gpu_count(arguments.host_config),
+            secrets=await secrets_of(settings),
+            private_tokens=settings.private_tokens,
             config=arguments.config,
             host_config=arguments.host_config,
             hardening=await self._hardening(),

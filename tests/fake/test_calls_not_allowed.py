@@ -22,6 +22,8 @@ USUAL = (
     ("GET", "/containers/json"),
     ("GET", "/containers/{id}/json"),
     ("POST", "/containers/create"),
+    ("HEAD", "/containers/{id}/archive"),
+    ("PUT", "/containers/{id}/archive"),
     ("POST", "/containers/{id}/start"),
     ("POST", "/containers/{id}/stop"),
     ("DELETE", "/containers/{id}"),
@@ -70,9 +72,13 @@ async def test_what_is_needed(hub: Hub, fake: FakeEngine, call: ApiCall) -> None
     assert "administrative rules" not in said
 
 
+@pytest.mark.parametrize("own_network", [False, True])
 @pytest.mark.parametrize("call", LESS, ids=named)
-async def test_what_is_only_lost(hub: Hub, fake: FakeEngine, call: ApiCall) -> None:
-    """A server starts, stops and is deleted without it."""
+async def test_what_is_only_lost(
+    make_hub: MakeHub, fake: FakeEngine, call: ApiCall, own_network: bool
+) -> None:
+    """A server starts, stops and is deleted without it, also with a network of its user's."""
+    hub = make_hub(**({"network_isolation": "user", "network_name": ""} if own_network else {}))
     fake.fault("forbidden", call.method, call.pattern, times=10**6)
     await asyncio.wait_for(life(hub), 20)
     assert fake.containers == []

@@ -191,6 +191,7 @@ async def test_fault(
         name for name, labels in left.items() if labels["dockernamed.server"] == SERVER
     } == set()
     assert {one.id for one in fake.containers} == others
+    assert fake.anonymous_volumes.keys() <= others
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)

@@ -245,7 +245,7 @@ async def test_each_start_looks_at_the_hosts_directories(
 async def test_the_first_start_looks_at_a_volume(make_hub: MakeHub, fake: FakeEngine) -> None:
     """A volume that was there before this server is looked at once, its own never."""
     fake.add_image(IMAGE, {"User": "jovyan", "WorkingDir": "/work"})
-    hub = make_hub(server_volume="shelf-{username}")
+    hub = make_hub(server_volume="shelf-{username}", private_tokens=False)
     first = await progress_of(hub, "one")
     assert asked(fake) == (2, 1)
     fake.filesystem.volumes["shelf-ann"] = (501, 20, 0o755)

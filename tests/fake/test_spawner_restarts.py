@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import ssl
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from support.stage import (
     START,
     STOP,
     VOLUME_CREATE,
+    contents,
     eventually,
     late,
     reached,
@@ -30,6 +29,8 @@ from support.stub_hub import Hub, of_server
 from tornado import web
 
 from dockernamed.desired.network import HUB_NAME
+from dockernamed.desired.private import ENV_FILE
+from dockernamed.engine.archive import CERTS_DIR
 from dockernamed.lifecycle import readiness
 
 # --- the Hub restarts --------------------------------------------------------------------------
@@ -189,13 +190,9 @@ async def test_certificates(
         assert url.startswith("https://127.0.0.1:")
         (container,) = of_server(fake, server)
         assert container.archives is not None
-        ((path, data),) = container.archives
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            names = {f"/{entry.name}" for entry in archive}
-            certificate = archive.extractfile("etc/dockernamed-certs/certfile")
-            assert certificate is not None
-            (tmp_path / "one.crt").write_bytes(certificate.read())
-        assert path == "/"
+        found_files = contents(container)
+        names = found_files.keys() - {ENV_FILE}
+        (tmp_path / "one.crt").write_bytes(found_files[f"{CERTS_DIR}/certfile"])
         env = env_of(fake, server)
         assert names == {
             env[f"JUPYTERHUB_SSL_{kind}"] for kind in ("KEYFILE", "CERTFILE", "CLIENT_CA")

@@ -24,8 +24,8 @@ from support.stage import (
     running,
 )
 
-from dockernamed.desired.entrypoint import ENV_FILE
 from dockernamed.desired.environment import split
+from dockernamed.desired.private import ENV_FILE
 from dockernamed.errors import EngineFailed, EngineTimeout, EngineUnavailable, ServerDied
 
 
@@ -70,12 +70,21 @@ async def test_a_kept_container_has_this_starts_environment(stage: Stage) -> Non
     old = await stage.start(keep=True, env=first)
     await stage.stop(keep=True)
     second = split({"JUPYTERHUB_USER": "eve", "LANG": "C"})
-    assert await stage.start(keep=True, env=second, files={"/etc/one": b"1"}) == old
+    assert await stage.start(keep=True, env=second) == old
     found = contents(stage.fake.container(old))
     variables = found[ENV_FILE].decode().splitlines()
     assert "export JUPYTERHUB_USER=eve" in variables
     assert "unset JUPYTERHUB_ADMIN_ACCESS" in variables
-    assert found["/etc/one"] == b"1"
+
+
+async def test_a_kept_container_has_this_starts_files(stage: Stage) -> None:
+    """New content is put into it; one with other files than are wanted is replaced."""
+    old = await stage.start(keep=True, files={"/etc/one": b"1"})
+    await stage.stop(keep=True)
+    assert await stage.start(keep=True, files={"/etc/one": b"2"}) == old
+    assert contents(stage.fake.container(old))["/etc/one"] == b"2"
+    await stage.stop(keep=True)
+    assert await stage.start(keep=True, files={"/etc/two": b"2"}) != old
 
 
 async def test_what_the_admin_fixed_stays(stage: Stage) -> None:

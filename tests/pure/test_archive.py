@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from dockernamed.desired.private import PRIVATE_DIR
 from dockernamed.engine.archive import (
     CERTS_DIR,
+    File,
+    Folder,
+    Link,
     certificates,
     first_entry,
     pack,
@@ -25,7 +29,7 @@ def test_archive(tmp_path: Path) -> None:
     files = certificates(
         {"keyfile": str(tmp_path / "user-ann.key"), "certfile": str(tmp_path / "user-ann.crt")}
     )
-    data = pack(files)
+    data = pack({path: File(content) for path, content in files.items()})
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         found = {
             f"/{entry.name}": (entry.mode, archive.extractfile(entry).read())  # type: ignore[union-attr]
@@ -35,6 +39,27 @@ def test_archive(tmp_path: Path) -> None:
         f"{CERTS_DIR}/keyfile": (0o444, b"user-ann.key"),
         f"{CERTS_DIR}/certfile": (0o444, b"user-ann.crt"),
     }
+
+
+def test_private_files_links_and_directories() -> None:
+    """Each with its owner and permissions, named from the directory that the archive is for."""
+    entries: dict[str, File | Folder | Link] = {
+        "/run/x/a": Folder(0o700, 5, 6),
+        "/run/x/a/key": File(b"s3cret", 0o400, 5, 6),
+        "/run/x/link": Link("/run/x/a/key", 5, 6),
+    }
+    with tarfile.open(fileobj=io.BytesIO(pack(entries, "/run/x"))) as archive:
+        folder, key, link = archive
+        assert archive.extractfile(key).read() == b"s3cret"  # type: ignore[union-attr]
+    assert (folder.name, folder.isdir(), folder.mode) == ("a", True, 0o700)
+    assert (key.name, key.isfile(), key.mode) == ("a/key", True, 0o400)
+    assert (link.name, link.issym(), link.linkname) == ("link", True, "/run/x/a/key")
+    assert {(one.uid, one.gid) for one in (folder, key, link)} == {(5, 6)}
+
+
+def test_certificates_are_where_all_is_private() -> None:
+    """The volume that goes with the container, not the layer that a commit makes an image of."""
+    assert CERTS_DIR.startswith(f"{PRIVATE_DIR}/")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -68,7 +93,7 @@ def test_the_first_entry(uid: int) -> None:
 
 def test_the_text_of_a_file() -> None:
     """A file's own; a link, such as images without files of their own have, has none."""
-    assert text_of(pack({"/etc/passwd": b"root:x:0:0\n"})) == "root:x:0:0\n"
+    assert text_of(pack({"/etc/passwd": File(b"root:x:0:0\n")})) == "root:x:0:0\n"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         link = tarfile.TarInfo("passwd")

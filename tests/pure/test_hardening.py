@@ -12,6 +12,7 @@ from dockernamed.desired.environment import Environment
 from dockernamed.desired.hardening import LEVELS, TMPFS, Hardening
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access
+from dockernamed.desired.private import PRIVATE_DIR
 from dockernamed.desired.resolved import KeptSettings, Place, ResolvedSettings
 from dockernamed.desired.spec import (
     ServerSpec,
@@ -19,7 +20,6 @@ from dockernamed.desired.spec import (
     drift,
     notes,
     spec_hash,
-    with_room_for,
 )
 from dockernamed.desired.volumes import VolumePlan
 from dockernamed.lifecycle.runtime import socket_of, sources_of
@@ -232,13 +232,13 @@ def test_strict_leaves_a_place_to_write(
     mounts: tuple[Mount, ...], further: tuple[Mount, ...]
 ) -> None:
     """The root is read-only; /tmp, /run and the home can be written to, each mounted once."""
-    spec = resolved().spec(IMAGE, VolumePlan(mounts, {}, {}), {})
+    spec = resolved().spec(IMAGE, VolumePlan(mounts, {}, {}), ENV)
     assert spec.mounts == (*mounts, *further)
     body = container_config(spec, ENV)["HostConfig"]
     assert (body["ReadonlyRootfs"], body["Tmpfs"]) == (True, dict(TMPFS))
     assert "CapAdd" not in body
-    # Nothing can be put into it at a later start.
-    assert spec.process == ()
+    # Tokens come into a volume, at a later start too.
+    assert [mount.target for mount in spec.all_mounts[len(spec.mounts) :]] == [PRIVATE_DIR]
 
 
 def test_tmpfs_yields_to_mounts() -> None:
@@ -301,24 +301,6 @@ def test_notes(
     found = notes(spec, env, {"Config": image})
     assert len(found) == len(said)
     assert all(words in note for words, note in zip(said, found, strict=True))
-
-
-def test_room_for_certificates() -> None:
-    """Into a read-only container the Engine puts files in volumes alone; others stay as is."""
-    files = ("/etc/certs/a.key", "/etc/certs/a.crt", "/tmp/x/y")
-    plain, strict = (replace(SPEC, hardening=Hardening(level)) for level in ("default", "strict"))
-    assert with_room_for(plain, files) == plain
-    # What is put where a tmpfs will be would not be seen.
-    hidden = replace(plain, hardening=Hardening(tmpfs={"/tmp": ""}))
-    assert [mount.target for mount in with_room_for(hidden, files).mounts] == ["/tmp/x"]
-    scratch = Mount("tmpfs", "", "/etc/certs")
-    assert with_room_for(replace(plain, mounts=(scratch,)), files).mounts == (scratch,)
-    assert with_room_for(strict, ()) == strict
-    assert [mount.target for mount in with_room_for(strict, files).mounts] == [
-        "/etc/certs", "/tmp/x",
-    ]  # fmt: skip
-    by_admin = replace(plain, host_config={"ReadonlyRootfs": True})
-    assert with_room_for(by_admin, files).mounts == with_room_for(strict, files).mounts
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ OURS = naming.labels(KEY)
 OTHER = naming.labels(replace(KEY, user="bob"))
 FIRST, SECOND = "lab-ann--exp-1", "lab-ann--exp-1--hub-1"
 DESIRED = Desired(ServerRef(KEY), (FIRST, SECOND), spec="wanted", image="lab")
-KEEPING = replace(DESIRED, keep=True)
+KEEPING = replace(DESIRED, keep=True, by_shell=True)
 FINE = Connections("lab-net", {"lab-net": True})
 
 instances = st.lists(

@@ -88,7 +88,7 @@ async def resolved(
 
 async def spec(details: dict[str, Any] = IMAGE, **settings: Any) -> ServerSpec:
     """The container that such settings ask for."""
-    return (await resolved(**settings)).spec(details, NOTHING, {})
+    return (await resolved(**settings)).spec(details, NOTHING, Environment())
 
 
 # --- callables and templates -------------------------------------------------------------------
@@ -319,7 +319,7 @@ async def test_where_ports_are_published(
 ) -> None:
     """On loopback where the Engine is here; nowhere when servers are reached without."""
     found = await resolved(place, **settings)
-    assert found.spec(IMAGE, NOTHING, {}).publish_ip == at
+    assert found.spec(IMAGE, NOTHING, Environment()).publish_ip == at
 
 
 # --- the container -----------------------------------------------------------------------------
@@ -428,4 +428,4 @@ async def test_all_kinds_of_mounts() -> None:
         ("bind", "/srv/data", "/data"),
         ("tmpfs", "", "/scratch"),
     ]
-    assert found.spec(IMAGE, plan, {}).mounts == plan.mounts
+    assert found.spec(IMAGE, plan, Environment()).mounts == plan.mounts

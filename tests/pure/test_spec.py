@@ -11,6 +11,7 @@ from dockernamed import naming
 from dockernamed.desired.environment import split
 from dockernamed.desired.merging import merged
 from dockernamed.desired.mounts import Mount
+from dockernamed.desired.private import PRIVATE_DIR
 from dockernamed.desired.spec import LABEL_START, ServerSpec, container_config, drift, spec_hash
 
 KEY = naming.Key("hub", "ann", "exp-1")
@@ -77,6 +78,31 @@ def test_extra_settings_win_but_never_over_our_labels() -> None:
     assert body["HostConfig"]["Init"] is False
 
 
+def test_a_shell_hands_over_what_is_secret() -> None:
+    """It is nowhere in the body; what is personal is, for health checks and ``docker exec``."""
+    env = split({"JUPYTERHUB_API_TOKEN": "t0ken", "JUPYTERHUB_USER": "ann", "A": "b"}, {"DB": "pw"})
+    body = container_config(replace(SPEC, process=("tini", "lab")), env, start_id="s")
+    assert body["Env"] == ["A=b", "JUPYTERHUB_USER=ann"]
+    assert body["Entrypoint"][0] == "/bin/sh"
+    assert body["Cmd"] == ["tini", "lab"]
+    assert "t0ken" not in str(body)
+    assert "pw" not in body["Env"]
+
+
+@pytest.mark.parametrize("change", [{"process": ("lab",)}, {"files": ("/etc/key",)}])
+def test_a_volume_for_what_is_private(change: dict[str, Any]) -> None:
+    """It has no name, so that it goes with the container, and no label of a server's files."""
+    (mount,) = container_config(replace(SPEC, **change), ENV, start_id="s")["HostConfig"]["Mounts"]
+    assert mount == {
+        "Type": "volume",
+        "Target": PRIVATE_DIR,
+        "VolumeOptions": {
+            "NoCopy": True,
+            "Labels": {naming.LABEL_HUB: KEY.hub, LABEL_START: "s"},
+        },
+    }
+
+
 def test_hash_ignores_what_is_personal_and_names() -> None:
     """A new token or another name is no reason to throw a container away."""
     same = spec_hash(SPEC, split({"JUPYTERHUB_API_TOKEN": "t1", "JUPYTERHUB_USER": "u", "A": "b"}))
@@ -90,6 +116,7 @@ def test_hash_ignores_what_is_personal_and_names() -> None:
         ({"command": ("x",)}, "command"),
         ({"process": ("x",)}, "command"),
         ({"port": 80}, "command"),
+        ({"files": ("/etc/key",)}, "mounts"),
         ({"network": "n"}, "network"),
         ({"publish_ip": "127.0.0.1"}, "network"),
         ({"mem_limit": 1}, "limits"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from tornado import web
 
 from dockernamed import DockerNamedSpawner
+from dockernamed.desired.private import ENV_FILE
 from support.fake_engine import FakeEngine
+from support.stage import contents
 from support.stub_hub import Hub, of_server
 
 MakeHub = Callable[..., Hub]
@@ -32,10 +35,11 @@ def message(error: Any) -> str:
 
 
 def env_of(fake: FakeEngine, server: str = "exp-1") -> dict[str, str]:
-    """The environment of a server's container."""
+    """The environment of a server's process: its container's, and what the shell takes up."""
     (container,) = of_server(fake, server)
-    pairs = (entry.partition("=") for entry in container.config["Env"])
-    return {name: value for name, _, value in pairs}
+    handed_over = shlex.split(contents(container).get(ENV_FILE, b"").decode())
+    pairs = (entry.partition("=") for entry in (*container.config["Env"], *handed_over))
+    return {name: value for name, equals, value in pairs if equals}
 
 
 class Told:

@@ -157,8 +157,8 @@ class Operation:
     also: tuple[Call, ...] = ()
 
 
-FIRST = (VERSION, EVENTS, LIST, INFO, NETWORK, VOLUME_LIST, IMAGE_INSPECT)
-NEW = (VOLUME_CREATE, CREATE, START, INSPECT)
+FIRST = (VERSION, EVENTS, LIST, INFO, NETWORK, VOLUME_LIST, IMAGE_INSPECT, LOOK_INSIDE)
+NEW = (VOLUME_CREATE, CREATE, ARCHIVE, START, INSPECT)
 KEPT = {"remove": False}
 OPERATIONS = (
     Operation("first start", nothing, start, (*FIRST, *NEW), "running"),

@@ -20,6 +20,7 @@ from dockernamed.backends.executor import Executor
 from dockernamed.backends.watcher import Watcher
 from dockernamed.desired.environment import Environment, split
 from dockernamed.desired.mounts import Mount
+from dockernamed.desired.private import PrivateFile
 from dockernamed.desired.spec import ServerSpec
 from dockernamed.engine.call import Call
 from dockernamed.engine.client import Connection, Engine
@@ -135,13 +136,17 @@ class Stage:
         *,
         keep: bool = False,
         env: Environment = ENV,
+        files: Mapping[str, bytes] | None = None,
         until_ready: Callable[[str], Awaitable[str]] | None = None,
         on_note: Callable[[str], None] | None = None,
         **request: Any,
     ) -> str:
         """Start a server; ready at once. Returns the container's id."""
         if keep:
-            spec = replace(spec, process=("/bin/server",))
+            spec = replace(spec, process=("/bin/server",), keep=True)
+        if files:
+            spec = replace(spec, files=tuple(sorted(files)))
+            request["files"] = {path: PrivateFile(content) for path, content in files.items()}
         owners = {mount.source: mount.labels for mount in spec.mounts if mount.kind == "volume"}
         more = {"volume_owners": owners, **request}
         wanted = StartRequest(ServerRef(spec.key), spec, env, **more)
@@ -199,15 +204,19 @@ def running(fake: FakeEngine) -> list[Container]:
 
 
 def contents(container: Container) -> dict[str, bytes]:
-    """Path → content of the files that were put into a container; the last of each path counts."""
-    found = {}
+    """Path → content of the files that were put into a container; the last of each path counts.
+
+    Links are followed.
+    """
+    found: dict[str, bytes] = {}
     for base, data in container.archives or ():
-        assert base == "/"
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             for entry in archive:
-                if not entry.isfile():
-                    continue
-                found[f"/{entry.name}"] = archive.extractfile(entry).read()  # type: ignore[union-attr]
+                path = f"{base.rstrip('/')}/{entry.name}"
+                if entry.issym():
+                    found[path] = found[entry.linkname]
+                elif entry.isfile():
+                    found[path] = archive.extractfile(entry).read()  # type: ignore[union-attr]
     return found
 
 

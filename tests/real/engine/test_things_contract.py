@@ -11,18 +11,21 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
-from support.engine.things import START_ID, MakeThing, spec_of
+from support.engine.things import START_ID, MakeThing, hand_over, spec_of
 from support.engine.worlds import PORT, Program, World
 
 from dockernamed import naming
-from dockernamed.backends.base import Can, Incomplete, Seen, Things
+from dockernamed.backends.base import Can, Seen, Things
 from dockernamed.desired.accounts import Account, Directory
 from dockernamed.desired.environment import Environment, split
 from dockernamed.desired.hardening import LEVELS, Hardening
 from dockernamed.desired.isolation import OwnNetwork
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.network import Access, reached_at
+from dockernamed.desired.private import FILES_DIR
 from dockernamed.desired.spec import LABEL_START
+from dockernamed.engine.archive import File, pack
+from dockernamed.engine.client import Engine
 from dockernamed.errors import Conflict, EngineError, NameTaken, NotFound
 
 
@@ -216,10 +219,10 @@ async def test_a_kept_thing_has_each_starts_environment(
     first = split({"LANG": "C", "JUPYTERHUB_USER": "ann", "JUPYTERHUB_ADMIN_ACCESS": "1"})
     second = split({"LANG": "C", "JUPYTERHUB_USER": "it's $me"})
     id = await make_thing(env=first, files={"/etc/one": b"a\n"}, process=process)
-    assert await things.renewable(id)
+    assert await things.has_shell(id)
     assert await said(things, id) == ["a", "C ann 1"]
-    spec = spec_of(world, Program(), "x", process=process)
-    await things.renew(id, spec, second, {"/etc/one": b"b\n"})
+    spec = spec_of(world, Program(), "x", process=process, files=("/etc/one",))
+    await hand_over(things, id, spec, second, {"/etc/one": b"b\n"})
     assert await said(things, id) == ["b", "C it's $me unset"]
 
 
@@ -228,24 +231,26 @@ async def test_a_kept_thing_has_each_starts_environment(
 async def test_a_thing_for_one_start_has_its_environment_and_files(
     things: Things, make_thing: MakeThing, level: str
 ) -> None:
-    """Both are there when it runs for the first time, also where its root is read-only."""
+    """Both are there when it runs for the first time; where its root is read-only, as private."""
     assert Can.FILES in things.can
-    show = ("sh", "-c", "cat /etc/one /certs/two; echo $LANG $JUPYTERHUB_USER")
+    one, two = "/etc/one", "/new/two"
+    if level == "strict":
+        one, two = f"{FILES_DIR}/one", f"{FILES_DIR}/new/two"
+    show = ("sh", "-c", f"cat {one} {two}; echo $LANG $JUPYTERHUB_USER")
     env = split({"LANG": "C", "JUPYTERHUB_USER": "ann"})
-    # A directory of the image's own keeps what is in it.
-    files = {"/etc/one": b"1\n", "/certs/two": b"2\n"}
+    files = {one: b"1\n", two: b"2\n"}
     id = await make_thing(env=env, files=files, command=show, config={}, hardening=Hardening(level))
     assert await said(things, id) == ["1", "2", "C ann"]
 
 
-async def test_renew_what_is_for_one_start(
+async def test_what_is_for_one_start_without_a_shell(
     world: World, things: Things, make_thing: MakeThing
 ) -> None:
     """It is given files alone, and takes them."""
-    id = await make_thing()
-    spec = spec_of(world, Program(), "x")
-    await things.renew(id, spec, Environment(personal={"JUPYTERHUB_USER": "ann"}), {})
-    await things.renew(id, spec, Environment(), {"/etc/one": b"1"})
+    id = await make_thing(files={"/etc/one": b"0"})
+    spec = spec_of(world, Program(), "x", files=("/etc/one",))
+    await hand_over(things, id, spec, Environment(personal={"JUPYTERHUB_USER": "ann"}))
+    await hand_over(things, id, spec, Environment(), {"/etc/one": b"1"})
 
 
 # --- whose directories -------------------------------------------------------------------------
@@ -296,11 +301,15 @@ async def test_whom_a_thing_runs_as(world: World, things: Things, make_thing: Ma
 
 @only_real
 async def test_names_are_those_of_the_things_files(
-    world: World, things: Things, make_thing: MakeThing
+    world: World, engine: Engine, things: Things, make_thing: MakeThing
 ) -> None:
     """User and group are looked up where the Engine looks them up."""
-    files = {"/etc/passwd": b"ann:x:1234:56::/:/bin/sh\n", "/etc/group": b"lab:x:78:\n"}
-    id = await make_thing(files=files)
+    files = {
+        "/etc/passwd": File(b"ann:x:1234:56::/:/bin/sh\n"),
+        "/etc/group": File(b"lab:x:78:\n"),
+    }
+    id = await make_thing()
+    await engine.put_archive(id, "/", pack(files))
     spec = spec_of(world, Program(), "x")
     assert await things.account(id, replace(spec, user="ann")) == Account(1234, 56)
     assert await things.account(id, replace(spec, user="1234")) == Account(1234, 56)
@@ -376,12 +385,13 @@ async def test_a_network_that_is_made(world: World, things: Things, make_thing: 
 
 
 async def test_further_networks(world: World, things: Things, make_thing: MakeThing) -> None:
-    """A thing is in those of its spec once it is made, and can join and leave; twice is fine."""
+    """A thing can join them before it starts and while it runs, and leave; twice is fine."""
     own = OwnNetwork.of(naming.Key(world.prefix, "ann", "x"), "user", prefix="p")
     names = [world.name(), world.name()]
     ids = [await things.create_network(name, own) for name in names]
-    thing = await make_thing(networks=(names[0],))
+    thing = await make_thing()
     try:
+        await things.connect(thing, [names[0]])
         await things.start(thing)
         assert (await things.inspect_network(names[0])).containers == {thing}
         for _ in range(2):
@@ -396,13 +406,15 @@ async def test_further_networks(world: World, things: Things, make_thing: MakeTh
         await things.remove(thing)
         for id in ids:
             await things.remove_network(id)
-    # Some refuse a network that is gone only when the thing starts.
-    try:
-        thing = await make_thing(networks=(names[0],))
-        with pytest.raises(NotFound):
-            await things.start(thing)
-    except Incomplete as error:
-        await things.remove(error.id)
+    thing = await make_thing()
+
+    async def start_in_a_network_that_is_gone() -> None:
+        # Some refuse it only when the thing starts.
+        await things.connect(thing, [names[0]])
+        await things.start(thing)
+
+    with pytest.raises(NotFound):
+        await start_in_a_network_that_is_gone()
 
 
 async def test_networks(world: World, things: Things) -> None:

@@ -38,6 +38,7 @@ NOT_PASTED = {
     "docs/engine-calls.md": "needs another proxy; test_trust.py has the setting",
     "docs/from-dockerspawner.md": "needs what DockerSpawner has left; test_docs.py loads it",
     "docs/host-homes.md": "needs accounts, and an NFS server; test_homes.py runs what it can",
+    "docs/security.md": "lines for the host's firewall: test_networks.py runs them for one network",
     "examples/hardened/README.md": "test_hardened.py does the same under names of its own",
     "examples/hub-in-container/README.md": "test_examples.py does the same under names of its own",
 }
@@ -50,6 +51,7 @@ NOT_RUN = {
     ): "one is the demo, which runs these tests' images; the other the tests",
     (README, "pip install ."): "it has been done where tests run, and downloads",
     (REST, "# a user"): "the demo's own lines: scripts/demo --check runs them",
+    ("docs/deployment.md", '{"default-address-pools"'): "for the Engine's own configuration",
     ("docs/troubleshooting.md", "DockerNamedError"): "a picture",
     ("docs/troubleshooting.md", "The configuration cannot"): "a message",
     ("docs/troubleshooting.md", "The Docker Engine cannot"): "a message",

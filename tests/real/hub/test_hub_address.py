@@ -12,23 +12,29 @@ from support.hub.waiting import eventually
 
 @pytest.fixture(scope="module")
 def hub(hubs: Hubs) -> Iterator[Hub]:
-    """A Hub on all addresses, whose servers are on two different networks."""
+    """A Hub on all addresses, whose servers are on three different networks."""
     prefix = hubs.prefix()
-    networks = {"netted": {"network_name": f"{prefix}-net", "use_internal_ip": True}}
+    networks = {
+        "netted": {"network_name": f"{prefix}-net", "use_internal_ip": True},
+        "bridged": {"network_isolation": "none"},
+    }
     config = "c.DockerNamedSpawner.poll_interval = 1"
     with hubs.running(config, prefix=prefix, by_user=networks) as hub:
         hub.docker.network("net")
         yield hub
 
 
-@pytest.mark.parametrize("network", ["bridge", "net"])
+@pytest.mark.parametrize("network", ["", "bridge", "net"])
 def test_servers_reach_the_hub_at_their_networks_gateway(hub: Hub, user: str, network: str) -> None:
     """JUPYTERHUB_API_URL has the gateway of the server's own network, and the Hub answers there."""
-    if network == "net":
-        network = f"{hub.prefix}-net"
-        user = f"netted-{user}"
+    prefix = {"": "", "bridge": "bridged-", "net": "netted-"}[network]
+    user = f"{prefix}{user}"
     hub.add_user(user)
     container = hub.spawn(user, "exp")
+    if network == "net":
+        network = f"{hub.prefix}-net"
+    elif not network:  # the Hub's own, which is called by our prefix
+        (network,) = {*hub.docker.networks()} - {f"{hub.prefix}-net"}
     url = hub.docker.environment(container)["JUPYTERHUB_API_URL"]
     networks = container["NetworkSettings"]["Networks"]
     assert list(networks) == [network]

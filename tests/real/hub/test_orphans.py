@@ -62,7 +62,9 @@ def test_orphans_go_and_nothing_else(hub: Hub, user: str) -> None:
     )
     assert how_it_ended(hub, orphan, since)["exitCode"] == "143"
     left = [f"{hub.prefix}-{name}" for name in ("servers", "shared", "theirs")]
-    assert sorted(hub.docker.networks()) == left
+    # Besides, there is the Hub's own network, which its servers are in.
+    (own,) = hub.docker.one(user, "exp")["NetworkSettings"]["Networks"]
+    assert sorted(hub.docker.networks()) == sorted([own, *left])
     running = {c["Id"] for c in hub.docker.client.containers(filters={"label": HUB})}
     assert {server, stranger} <= running
     assert hub.api("GET", f"/users/{user}").json()["servers"]["exp"]["ready"]

@@ -58,7 +58,7 @@ def test_server_volume_by_default(hub: Hub, user: str) -> None:
     user = f"plain-{user}"
     hub.add_user(user)
     container = hub.spawn(user, "exp")
-    [mount] = container["Mounts"]
+    [mount] = hub.docker.mounted(container).values()
     assert (mount["Type"], mount["Destination"], mount["RW"]) == ("volume", "/work", True)
     volume = hub.docker.client.inspect_volume(mount["Name"])
     assert (volume["Labels"][USER], volume["Labels"][SERVER]) == (user, "exp")

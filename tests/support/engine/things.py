@@ -7,7 +7,9 @@ from typing import Any
 
 from dockernamed import naming
 from dockernamed.backends.base import Things
+from dockernamed.desired.accounts import Account
 from dockernamed.desired.environment import Environment
+from dockernamed.desired.private import PrivateFile
 from dockernamed.desired.spec import ServerSpec
 from support.engine.worlds import IMAGE, PORT, Program, World
 
@@ -39,6 +41,20 @@ async def create_thing(
     **spec: Any,
 ) -> str:
     """Create one, and return its id; further arguments are fields of its spec."""
-    name = name or world.name()
-    wanted = spec_of(world, program or Program(), name, **spec)
-    return await things.create(name, wanted, env or Environment(), files or {}, start_id)
+    name, env = name or world.name(), env or Environment()
+    wanted = spec_of(world, program or Program(), name, files=tuple(files or ()), **spec)
+    id = await things.create(name, wanted, env, start_id)
+    await hand_over(things, id, wanted, env, files)
+    return id
+
+
+async def hand_over(
+    things: Things,
+    id: str,
+    spec: ServerSpec,
+    env: Environment,
+    files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Give one that runs as root its files and its environment."""
+    given = {path: PrivateFile(content) for path, content in (files or {}).items()}
+    await things.hand_over(id, spec, env, given, Account(0, 0))

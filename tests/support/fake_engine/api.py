@@ -213,16 +213,21 @@ class _Api:
 
     async def put_archive(self, request: web.Request) -> web.StreamResponse:
         container, path = self._container(request), request.query["path"]
-        if path.rstrip("/") not in {one.rstrip("/") for one in DIRECTORIES}:
+        inside = {one.rstrip("/") for one in (*DIRECTORIES, *container.mounted())}
+        if path.rstrip("/") not in inside:
             raise ApiError(404, f"Could not find the file {path} in container {container.id}")
+        if container.host_config.get("ReadonlyRootfs") and path not in container.mounted():
+            raise ApiError(403, "container rootfs is marked read-only")
         data = await request.read()
         container.archives = [*(container.archives or []), (path, data)]
         self.core.filesystem.write(container, data)
         return web.Response(status=200)
 
     async def stat_archive(self, request: web.Request) -> web.StreamResponse:
-        self._container(request)
-        return web.Response(status=200 if request.query["path"] in self.core.files else 404)
+        container, path = self._container(request), request.query["path"]
+        known = {*self.core.files, *self.core.filesystem.image, *container.mounted()}
+        there = path in known
+        return web.Response(status=200 if there else 404)
 
     async def get_archive(self, request: web.Request) -> web.StreamResponse:
         container, path = self._container(request), request.query["path"]
@@ -232,8 +237,13 @@ class _Api:
         return web.Response(body=data, content_type="application/x-tar")
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
-        force = request.query.get("force", "0") in ("1", "true", "True")
-        self.core.remove(self._container(request), force=force)
+        force, volumes = (
+            request.query.get(name, "0") in ("1", "true", "True") for name in ("force", "v")
+        )
+        container = self._container(request)
+        self.core.remove(container, force=force)
+        if volumes:
+            self.core.anonymous.pop(container.id, None)
         await self.core.notify()
         return web.Response(status=204)
 

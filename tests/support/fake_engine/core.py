@@ -74,6 +74,7 @@ class Core:
         self.registry: dict[str, RemoteImage] = {}
         self.devices: dict[str, Any] = {}  # what ``GET /info`` tells of them
         self.volumes: dict[str, dict[str, Any]] = {}
+        self.anonymous: dict[str, list[dict[str, Any]]] = {}  # mounts, by container
         self.networks: dict[str, dict[str, Any]] = {}
         self.max_networks = 1000
         self.info: dict[str, Any] = {}
@@ -153,6 +154,8 @@ class Core:
         }
         for volume in container.volumes():
             self.add_volume(volume, labels.get(volume, {}))
+        if anonymous := container.anonymous_volumes():
+            self.anonymous[container.id] = anonymous
         self.filesystem.mount(container)
         self.tell(container, "create")
         return container
@@ -209,6 +212,7 @@ class Core:
         self.tell(container, "die", **{key: str(code)})
         if container.host_config.get("AutoRemove"):
             self.drop(container)
+            self.anonymous.pop(container.id, None)
 
     def stop(self, container: Container) -> bool:
         """As of ``POST /containers/{id}/stop``; False when it didn't run."""

@@ -127,6 +127,16 @@ class Container:
         binds = (bind.split(":")[0] for bind in self.host_config.get("Binds") or [])
         return found | {source for source in binds if not source.startswith("/")}
 
+    def anonymous_volumes(self) -> list[dict[str, Any]]:
+        """Mounts of volumes that have no name."""
+        mounts = self.host_config.get("Mounts") or []
+        return [m for m in mounts if m.get("Type") == "volume" and not m.get("Source")]
+
+    def mounted(self) -> set[str]:
+        """Where something is mounted."""
+        binds = (bind.split(":")[1] for bind in self.host_config.get("Binds") or [])
+        return {m["Target"] for m in self.host_config.get("Mounts") or []} | set(binds)
+
     def listed(self) -> dict[str, Any]:
         """As an item of ``GET /containers/json``."""
         return {

@@ -277,6 +277,11 @@ class FakeEngine:
         """Whose directories are; to be changed before they are asked for."""
         return self._core.filesystem
 
+    @property
+    def anonymous_volumes(self) -> dict[str, list[dict[str, Any]]]:
+        """Mounts of volumes without a name that are there, by the container that they came with."""
+        return self._core.anonymous
+
     # --- images, volumes, networks ---------------------------------------------------------
 
     def add_image(self, reference: str, config: Mapping[str, Any] | None = None) -> str:

@@ -134,8 +134,10 @@ class Docker:
         return dict(pair.split("=", 1) for pair in container["Config"]["Env"])
 
     def mounted(self, container: Any) -> dict[str, Any]:
-        """Path in the container → its entry of ``Mounts``."""
-        return {mount["Destination"]: mount for mount in container["Mounts"]}
+        """Path in the container → its entry of ``Mounts``; the private volume is left out."""
+        found = {mount["Destination"]: mount for mount in container["Mounts"]}
+        found.pop("/run/dockernamed", None)
+        return found
 
     def gone(self, user: str, server: str = "", timeout: float = 60.0) -> None:
         """Wait until a server has no container at all."""
