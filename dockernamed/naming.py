@@ -96,6 +96,11 @@ def shown(text: str, *, keep: str = "") -> str:
     )
 
 
+def breaks_lines(text: str) -> bool:
+    """Whether a text has a line break, another control character or half a character."""
+    return any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in text)
+
+
 def check_names(key: Key) -> None:
     """Refuse names that would be lines of their own in the logs of whoever writes them there.
 
@@ -103,7 +108,7 @@ def check_names(key: Key) -> None:
         OptionsError: a name has a line break, another control character or half a character.
     """
     for kind, name in (("user", key.user), ("server", key.server)):
-        if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in name):
+        if breaks_lines(name):
             hint = "a name with line breaks or control characters cannot have a server here"
             raise OptionsError(f"name of the {kind}", name, hint)
 

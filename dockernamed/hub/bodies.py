@@ -1,7 +1,8 @@
-"""Bodies of requests that JupyterHub itself could not take: too large, or nested too deeply.
+"""Bodies of requests that JupyterHub itself could not take: too large, too deep, or ill titled.
 
 What is sent to start a server goes into its database before any spawner sees it. Nested so deeply
-that it can be read but not be written, it left a server that seemed to run and did not.
+that it can be read but not be written, it left a server that seemed to run and did not. Half a
+character in a title broke the request, and others beside it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 
 from jupyterhub.apihandlers.users import UserServerAPIHandler
 from tornado import web
+
+from .. import naming
 
 #: Levels of lists and objects in one another; a choice of ours has two.
 MAX_DEPTH = 50
@@ -38,6 +41,9 @@ def _limited(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
         body = read(handler)
         if is_deeper(body, MAX_DEPTH):
             raise web.HTTPError(400, f"The body may be nested at most {MAX_DEPTH} levels deep")
+        title = body.get("display_name") if isinstance(body, dict) else None
+        if isinstance(title, str) and naming.breaks_lines(title):
+            raise web.HTTPError(400, "display_name has a line break or a control character")
         return body
 
     return limited
