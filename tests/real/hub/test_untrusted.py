@@ -203,8 +203,8 @@ def test_options_that_are_stored_without_a_start(hub: Hub, user: str) -> None:
         assert answer.status_code == 400, answer.text
     assert hub.api("POST", path, {"image": "x" * (1 << 20)}).status == 413
     for title in ("a\udfffb", f"x\n{FORGED}", "a\x00"):
-        answer = hub.api("POST", path, {"display_name": title, "user_options": {}})
-        assert answer.status == 400, answer
+        titled = hub.api("POST", path, {"display_name": title, "user_options": {}})
+        assert titled.status == 400, titled
 
 
 ODD = [text for text in TEXTS if text.isprintable() and "/" not in text and len(text) < 99]
