@@ -21,21 +21,72 @@
     │   └── PullFailed         the pull failed; the message is the registry's
     ├── ForeignObject          a name that is needed belongs to somebody else
     └── ServerFailed           the server did not come up; it has what the server wrote
+        ├── CommandFailed      a command that was run in its container failed
         ├── ServerDied         the container ended before its server answered
         ├── WrongServer        something answers, but not as this server
         └── ServerSilent       the container runs, but its server did not answer in time
 
 Messages are written for the person who can act on them. They name the field, the value and
-what would have worked.
+what would have worked. ``str(error)`` is all of it, for the Hub's log; `DockerNamedError.public`
+is what anybody may read who may start the server, be they no admin and not its owner.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+#: Settings whose values are no secrets, so that messages show them. No message to users shows the
+#: value of any other setting, unless it is a number, a truth value or nothing at all.
+SHOWN = frozenset(
+    {
+        *("cmd", "default_url", "host_ip", "hub_id", "image", "ip", "name_template"),
+        *("network_name", "notebook_dir", "port", "prefix", "pull_policy", "readiness"),
+        *("cpu_limit", "gid", "mem_guarantee", "mem_limit", "supplemental_gids", "uid"),
+        *("allow_unsafe", "cap_add", "cap_drop", "devices", "hardening", "memswap_limit"),
+        *("gpu_devices", "network_isolation", "shm_size", "storage_opt", "ulimits"),
+        *("JupyterHub.hub_ip", "JupyterHub.internal_ssl"),
+    }
+)
+#: Settings of free text that may be secrets. Of what is wrong in them, even what we say about it
+#: may quote it: users are told the name of the setting alone.
+PRIVATE = frozenset(
+    {
+        *("args", "client_kwargs", "environment", "extra_create_kwargs", "extra_host_config"),
+        *("mounts", "post_start_cmd", "read_only_volumes", "registry_credentials"),
+        *("secret_environment", "secret_files", "server_volume", "tls_config", "volumes"),
+        *("common_options", "group_overrides", "profile_list"),
+    }
+)
+#: What the Engine or the way to it may say that quotes nothing.
+_HARMLESS = re.compile(
+    r"no space left on device|disk quota exceeded|cannot allocate memory|all ports are allocated|"
+    r"address already in use|No such image|no (whole )?answer within [\d.]+ s|Connection refused|"
+    r"No such file or directory$|executable file not found in \$PATH"
+)
+IN_THE_LOG = "the Hub's log has the whole story"
+# The beginning of what a message calls the field: "mounts[0]", "mounts (by profile 'gpu')".
+_SETTING = re.compile(r"(?:c\.)?(?:DockerNamedSpawner\.)?(JupyterHub\.\w+|\w+)")
+
+
+def setting_of(field: str) -> str:
+    """The setting that a `ConfigError` is about, without what stands for a part of it."""
+    found = _SETTING.match(field)
+    return found[1] if found else field
+
+
+def shows(setting: str, value: object) -> bool:
+    """Whether a message to anybody may have the value of a setting."""
+    return setting in SHOWN or value is None or isinstance(value, (bool, int, float))
 
 
 class DockerNamedError(Exception):
     """Root of the tree; catch it to catch everything that dockernamed raises on purpose."""
+
+    @property
+    def public(self) -> str:
+        """What anybody may read: no value that may be a secret, and nobody else's words."""
+        return str(self)
 
 
 class ConfigError(DockerNamedError, ValueError):
@@ -50,6 +101,14 @@ class ConfigError(DockerNamedError, ValueError):
     def __init__(self, field: str, value: object, hint: str) -> None:
         self.field, self.value, self.hint = field, value, hint
         super().__init__(f"{field} = {_short(value)}: {hint}")
+
+    @property
+    def public(self) -> str:
+        """The setting and what would have worked; the value where it cannot be a secret."""
+        setting = setting_of(self.field)
+        if setting in PRIVATE:
+            return f"the setting {setting} cannot work as it is; {IN_THE_LOG}"
+        return str(self) if shows(setting, self.value) else f"{self.field}: {self.hint}"
 
 
 class TemplateError(ConfigError):
@@ -108,6 +167,14 @@ class EngineError(DockerNamedError):
         self.action, self.message, self.status = action, message, status
         answer = "" if status is None else f" ({status})"
         super().__init__(f"Docker Engine: cannot {action}{answer}: {message}")
+
+    @property
+    def public(self) -> str:
+        """What it was asked to do, and the status; its words may quote what it was sent."""
+        action = re.sub(r"\bvolume .+", "a volume", self.action, flags=re.DOTALL)
+        answer = "" if self.status is None else f" ({self.status})"
+        known = _HARMLESS.search(self.message)
+        return f"Docker Engine: cannot {action}{answer}{f': {known[0]}' if known else ''}"
 
 
 class EngineUnavailable(EngineError):
@@ -177,12 +244,21 @@ class ForeignObject(DockerNamedError):
         self.kind, self.name, self.owner, self.hint = kind, name, owner, hint
         super().__init__(f"{kind} {_short(name)} belongs to {owner}: {hint}")
 
+    @property
+    def public(self) -> str:
+        """Without whose it is; volumes without their names, which are values of settings."""
+        name = "" if self.kind == "volume" else f" {_short(self.name)}"
+        return f"{self.kind}{name} belongs to somebody else ({IN_THE_LOG}): {self.hint}"
+
 
 class ServerFailed(DockerNamedError):
     """A server that failed, and what it said.
 
+    What it said may be the contents of its user's files, so it is no part of `public`: whoever may
+    start a server of an image that prints files could read them.
+
     Attributes:
-        summary: what happened, without its log.
+        summary: what happened, without anything that the server said.
         log: the last lines of its output; "" if there was none, None if nobody looked.
     """
 
@@ -191,8 +267,18 @@ class ServerFailed(DockerNamedError):
         super().__init__(f"{summary}{self.quoted}")
 
     @property
+    def public(self) -> str:
+        """What happened."""
+        return self.summary
+
+    @property
+    def output(self) -> str:
+        """What the server said; "" if it said nothing."""
+        return self.log or ""
+
+    @property
     def quoted(self) -> str:
-        """The log as it follows the summary, or advice; "" if nobody looked."""
+        """What the server said, as it follows the summary, or advice; "" if nobody looked."""
         if self.log is None:
             return ""
         end = "" if self.summary.endswith(("?", ".")) else "."
@@ -214,6 +300,20 @@ class ServerDied(ServerFailed):
         if oom:
             summary += " (out of memory: it needed more than its memory limit)"
         super().__init__(summary, log)
+
+
+class CommandFailed(ServerFailed):
+    """A command failed that the admin has run in the container of each server that starts.
+
+    Args:
+        summary: what happened.
+        log: the last lines of its output, which users' files may be in; as for `ServerFailed`.
+    """
+
+    @property
+    def quoted(self) -> str:
+        """What the command said."""
+        return f". Its last lines:\n{self.log}" if self.log else ""
 
 
 class WrongServer(ServerFailed):
@@ -239,11 +339,21 @@ class WrongServer(ServerFailed):
         self.url, self.answer = url, answer
         command = f"{list(cmd)}" if cmd else "None (the image's own)"
         super().__init__(
-            f"{url} {doubt} The answer is: {answer}. Look at image = {_short(image)}, cmd = "
+            f"{url} {doubt} Look at image = {_short(image)}, cmd = "
             f"{_cut(command)} and port = {port}; for a program that is no Jupyter server, set "
             'readiness = "http", or a path that it answers',
             None,
         )
+
+    @property
+    def output(self) -> str:
+        """The answer."""
+        return self.answer
+
+    @property
+    def quoted(self) -> str:
+        """The answer: it may be a file of the user's, as any output."""
+        return f". The answer is: {self.answer}"
 
 
 class ServerSilent(ServerFailed):

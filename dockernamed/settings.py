@@ -331,6 +331,60 @@ class DockerNamedSettings(Configurable):
         choice. Template fields as in `volumes`. Example: `"/lab"`.""",
     ).tag(config=True)
 
+    # --- hooks -----------------------------------------------------------------------------
+
+    modify_container_hook = Callable(
+        None,
+        allow_none=True,
+        help="""Called with the spawner and the request that is about to make the container: the
+        body of `POST /containers/create` of the Docker Engine API, as a dict. It returns the
+        request to send, or None if it has changed the one it was given; it may be async. It cannot
+        change the image, the network, published ports, the container's name, or labels that begin
+        with `dockernamed.`. In a `spawner_override`, write `lambda spawner: hook`. Example:
+        `lambda spawner, request: request["HostConfig"].update(OomScoreAdj=500)`.""",
+    ).tag(config=True)
+
+    post_start_cmd = Union(
+        [Callable(), List(Unicode()), Unicode()],
+        default_value=[],
+        help="""A command to run in the container after each start, as `docker exec` does, before
+        the server counts as ready: a list of program and arguments; or text, which is split into
+        such a list; or a callable that takes the spawner and returns either (it may be async). No
+        shell reads it unless it names one. Its output goes to the Hub's log.
+        Example: `["sh", "-c", "cp -n /etc/skel/.bashrc ~"]`.""",
+    ).tag(config=True)
+
+    post_start_user = Unicode(
+        "",
+        help="""Whom `post_start_cmd` runs as: name or number, with `:group` if wanted. Empty: as
+        the container does. Example: `"root"`.""",
+    ).tag(config=True)
+
+    post_start_timeout = Float(
+        60.0,
+        min=0.1,
+        help="""Seconds that `post_start_cmd` may take. They count against `start_timeout`.
+        Example: `10.0`.""",
+    ).tag(config=True)
+
+    post_start_failure = CaselessStrEnum(
+        ["fail", "warn"],
+        default_value="fail",
+        help="""What to do if `post_start_cmd` ends with another exit code than 0, cannot be run or
+        takes too long: `fail` the start, which removes the container; or `warn` in the log and the
+        start's progress, and go on. A command that takes too long runs on then, since Docker has
+        no call to end it. Example: `"warn"`.""",
+    ).tag(config=True)
+
+    post_start_hook = Callable(
+        None,
+        allow_none=True,
+        help="""Called after each start, once `post_start_cmd` has ended, with the spawner and what
+        `docker inspect` says of the container, as a dict; it may be async. If it raises something,
+        the start fails. In a `spawner_override`, write `lambda spawner: hook`. Example:
+        `lambda spawner, container: spawner.log.info(container["Name"])`.""",
+    ).tag(config=True)
+
     # --- secrets ---------------------------------------------------------------------------
 
     secret_environment = Union(

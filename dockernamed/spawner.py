@@ -21,12 +21,12 @@ from . import errors, naming, templates
 from .backends.base import SeenNetwork, ServerRef, StartRequest
 from .backends.watcher import ObservedContainer
 from .callables import evaluated
-from .desired.environment import split
+from .desired.environment import Environment, split
 from .desired.gpus import gpu_environment
 from .desired.network import Endpoint, certified, check_reachable, hub_host, hub_host_beside
 from .desired.proof import Proof
 from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
-from .desired.spec import notes
+from .desired.spec import ServerSpec, notes
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
@@ -43,6 +43,7 @@ from .images.pull_queue import NOBODY, PullLimits
 from .images.puller import Progress
 from .lifecycle import earlier_volumes
 from .lifecycle.attempt import StartAttempt
+from .lifecycle.hooks import AfterStart, modified
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
 from .lifecycle.readiness import ReadinessProbe, url_of, wrong_answer
@@ -199,14 +200,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return type(self)._form
 
     async def _form(self) -> str:
-        return await as_http_error(self.chooser.form())
+        return await as_http_error(self.chooser.form(), self)
 
     @default("options_from_form")
     def _default_options_from_form(self) -> Callable[..., Awaitable[dict[str, object]]]:
         return self._from_form
 
     async def _from_form(self, form_data: Mapping[str, object]) -> dict[str, object]:
-        return await as_http_error(self.chooser.from_form(form_data))
+        return await as_http_error(self.chooser.from_form(form_data), self)
 
     @default("apply_user_options")
     def _default_apply_user_options(self) -> Callable[..., Awaitable[None]]:
@@ -216,7 +217,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """Check what the user asked for before anything is made; JupyterHub saved it already."""
         if ask_for_defaults(self.handler):
             user_options = self.user_options = {}
-        choice = self._choice = await as_http_error(self._chosen(user_options))
+        choice = self._choice = await as_http_error(self._chosen(user_options), self)
         self.log.info("%s: %s", self._log_name, naming.shown(choice.label) or "default options")
 
     async def _chosen(self, user_options: dict[str, Any]) -> Choice:
@@ -235,6 +236,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self.log.warning("%s: %s", self._log_name, note)
             self._progress.tell(0, note)
             return await self.chooser.apply({})
+
+    async def typed_options(self, user_options: Any) -> list[str]:
+        """Those options of a link whose values were typed, and not listed by an admin."""
+        return await self.chooser.typed(user_options, others=self._has_own_form)
 
     @property
     def _has_own_form(self) -> bool:
@@ -282,7 +287,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         finally:
             error = restore(self, before, hook)
         if error is not None:
-            raise http_error(error)
+            raise http_error(error, self)
 
     async def _prepare(self, attempt: StartAttempt) -> None:
         naming.check_names(self.key)
@@ -433,11 +438,13 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             failed = False
         except errors.DockerNamedError as error:
             blamed = self._choice.blamed(error)
-            raise http_error(blamed, self, attempt.command_line) from error
+            raise http_error(blamed, self, attempt.command_line, probe.all_secrets) from error
         except asyncio.CancelledError:
             if probe.too_late is None:
                 raise
-            raise http_error(probe.too_late, self, attempt.command_line) from None
+            raise http_error(
+                probe.too_late, self, attempt.command_line, probe.all_secrets
+            ) from None
         finally:
             attempt.under_way = False
             self._runtime.host_ports.take_back(self.key, failed=failed)
@@ -463,8 +470,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env = split(await self._env(), settings.secrets.environment)
         probe.env, probe.secrets = env.all, settings.secrets.words
         volumes, others = self._volumes(settings, attempt.image)
-        made = settings.spec(attempt.image, volumes, env, attempt.files)
-        spec = replace(made, hosts=self._hub_hosts)
+
+        def made(settings: ResolvedSettings, env: Environment) -> ServerSpec:
+            spec = settings.spec(attempt.image, volumes, env, attempt.files)
+            return replace(spec, hosts=self._hub_hosts)
+
+        hook, judge = self.modify_container_hook, self._resolver.judge
+        spec, env = await modified(hook, self, settings, env, made, judge)
+        probe.env = env.all
         homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
@@ -474,7 +487,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._note_before_start(settings, volumes.remembered)
         proof = self._proof(settings.kept)
 
+        tell = partial(self._progress.tell, 70)
+        after = AfterStart(self._runtime, probe, self.log, self._log_name, tell)
+
         async def until_ready(container_id: str) -> Endpoint:
+            await after.command(container_id, settings.post_start)
+            await after.hook(container_id, self.post_start_hook, self)
             self._progress.tell(75, "Waiting for the server to answer")
             silence = asyncio.ensure_future(self._explain_silence(container_id))
             try:
@@ -832,7 +850,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
         old = replace(self._server_ref, key=replace(self.key, server=old_name))
         backend, patience = self._runtime.backend, self._runtime.timings.engine_first_seen
-        await as_http_error(backend.delete(old, patience))
+        await as_http_error(backend.delete(old, patience), self)
         await self._leave_network()
 
     # --- certificates ----------------------------------------------------------------------

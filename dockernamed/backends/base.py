@@ -24,6 +24,7 @@ __all__ = [
     "AskForHub",
     "Can",
     "Environment",
+    "Executed",
     "Seen",
     "SeenNetwork",
     "SeenVolume",
@@ -54,6 +55,8 @@ class Can(str, Enum):
     OWNERS = "owners"
     #: Give a thing another name.
     RENAME = "rename"
+    #: Run a command in a thing that runs: `Things.execute`.
+    EXECUTE = "execute"
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,14 @@ class Seen:
     dead: bool = False
     place: Location | None = None
     volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Executed:
+    """How a command in a thing ended: its exit code, and the end of what it wrote."""
+
+    exit_code: int
+    output: str
 
 
 @dataclass(frozen=True)
@@ -233,6 +244,19 @@ class Things(Protocol):
 
     async def logs(self, id: str, tail: int) -> str:
         """The last ``tail`` lines of its output."""
+
+    async def execute(self, id: str, command: Sequence[str], user: str, seconds: float) -> Executed:
+        """Run a command in a thing that runs, to its end.
+
+        Args:
+            id: which.
+            command: program and arguments; no shell reads them.
+            user: in the backend's words; "" is whom the thing runs as.
+            seconds: how long it may take.
+
+        Raises:
+            EngineTimeout: it has not ended by then, and may run on in the thing.
+        """
 
     # --- whose directories -----------------------------------------------------------------
 

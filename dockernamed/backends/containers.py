@@ -17,7 +17,7 @@ from ..desired.spec import ServerSpec, container_config, host_config
 from ..engine.archive import File, Folder, Link, pack, pack_directories, text_of
 from ..engine.client import Engine
 from ..errors import NotFound
-from .base import Can, Seen, SeenNetwork, SeenVolume
+from .base import Can, Executed, Seen, SeenNetwork, SeenVolume
 from .observed import name_in
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
@@ -129,6 +129,10 @@ class Containers:
     async def logs(self, id: str, tail: int) -> str:
         """See `base.Things.logs`."""
         return await self._engine.logs(id, tail)
+
+    async def execute(self, id: str, command: Sequence[str], user: str, seconds: float) -> Executed:
+        """See `base.Things.execute`."""
+        return Executed(*await self._engine.execute(id, command, user, seconds))
 
     # --- whose directories -----------------------------------------------------------------
 

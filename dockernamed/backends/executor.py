@@ -39,6 +39,7 @@ from ..timings import DEFAULT, Timings
 from .base import (
     AskForHub,
     Can,
+    Executed,
     SeenNetwork,
     SeenVolume,
     ServerRef,
@@ -351,6 +352,31 @@ class Executor:
         except EngineError as error:
             # Not every log driver can be read; the exit code alone is worth telling.
             return f"(its log cannot be read: {error.message})"
+
+    async def execute(
+        self, container_id: str, command: Sequence[str], user: str, seconds: float
+    ) -> Executed:
+        """Run a command in a running container, see `base.Things.execute`.
+
+        Raises:
+            ConfigError: this backend cannot do that.
+            EngineError: it could not be run, or did not end in time.
+        """
+        if Can.EXECUTE not in self._things.can:
+            hint = "this backend cannot run commands in servers: put it into the image"
+            raise ConfigError("post_start_cmd", list(command), hint)
+        return await self._things.execute(container_id, command, user, seconds)
+
+    async def is_running(self, container_id: str) -> bool:
+        """Whether a container runs now.
+
+        Raises:
+            EngineError: the Engine could not be asked.
+        """
+        try:
+            return (await self._things.inspect(container_id)).running
+        except NotFound:
+            return False
 
     async def discard(self, container_id: str, *, grace: float, keep: bool = False) -> None:
         """Stop and remove a container that no server stands for, also if we are cancelled.

@@ -58,6 +58,23 @@ class Place:
 
 
 @dataclass(frozen=True)
+class PostStart:
+    """A command to run in the container of a server that has been started.
+
+    Attributes:
+        command: program and arguments.
+        user: whom it runs as, in the Engine's words; "" is whom the container runs as.
+        timeout: seconds that it may take.
+        failure: ``"fail"``: the start fails with it; ``"warn"``: it goes on.
+    """
+
+    command: tuple[str, ...]
+    user: str = ""
+    timeout: float = 60.0
+    failure: str = "fail"
+
+
+@dataclass(frozen=True)
 class KeptSettings:
     """What is kept with a server in the Hub's database, and used until it is deleted.
 
@@ -194,6 +211,7 @@ class ResolvedSettings:
         host_config: further keys of its HostConfig, likewise.
         hardening: what it may do to the others and to the host.
         kept: what stays with the server.
+        post_start: what to run in it once it was started.
         secrets: what is delivered so that the Engine does not show it.
         private_tokens: the server's tokens are delivered likewise, if the image can take them so.
     """
@@ -221,6 +239,7 @@ class ResolvedSettings:
     secrets: Secrets = field(default_factory=Secrets, repr=False)
     private_tokens: bool = True
     hardening: Hardening = NOT_HARDENED
+    post_start: PostStart | None = None
 
     @property
     def on_host(self) -> bool:

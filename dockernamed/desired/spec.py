@@ -18,6 +18,7 @@ from typing import Any
 from .. import naming
 from . import hardening
 from .accounts import is_root
+from .changes import patched
 from .entrypoint import shell_line
 from .environment import Environment
 from .gpus import device_requests, gpu_id
@@ -69,6 +70,7 @@ class ServerSpec:
         config: further keys of the create body, already in the Engine API's spelling.
         host_config: further keys of HostConfig, likewise; both win over what is computed here.
         hardening: what it may do to the others and to the host.
+        changes: of the whole body, as a patch (`changes.patched`), made at last.
     """
 
     key: naming.Key
@@ -96,11 +98,13 @@ class ServerSpec:
     config: Mapping[str, Any] = field(default_factory=dict)
     host_config: Mapping[str, Any] = field(default_factory=dict)
     hardening: Hardening = NOT_HARDENED
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def runs_as(self) -> str:
         """The user of its processes, in the Engine's words; "" is root."""
-        return str(self.config.get("User") or self.user or self.image_user)
+        own = self.config.get("User") or self.user or self.image_user
+        return str(self.changes.get("User", own) or self.image_user)
 
     @property
     def is_private(self) -> bool:
@@ -175,7 +179,7 @@ def container_config(
     # Labels identify the server: an admin may add some but never change ours.
     body["Labels"] = {**dict(extra.pop("Labels", None) or {}), **body["Labels"]}
     body["Env"] += extra.pop("Env", None) or []
-    return merged(body, extra)
+    return _changed(merged(body, extra), spec, label)
 
 
 def spec_hash(spec: ServerSpec, env: Environment) -> str:
@@ -188,14 +192,16 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
         ``part:digest`` for each part that `drift` may name, joined by commas; ten hexadecimal
         digits each.
     """
+    changes = dict(spec.changes)
+    of_host = changes.pop("HostConfig", {})
     plain = replace(spec, gpus=(), hardening=NOT_HARDENED)
-    host = _host_config(plain, spec.mounts)
-    hardened = _host_config(replace(spec, gpus=()), spec.mounts)
+    host = patched(_host_config(plain, spec.mounts), of_host)
+    hardened = patched(_host_config(replace(spec, gpus=()), spec.mounts), of_host)
     # Without any hardening these parts are as in versions that knew none.
     further = {key: hardened[key] for key in _FURTHER_LIMITS if key in hardened and key not in host}
     kept = {key: hardened[key] for key in _HARDENING if hardened.get(key) != host.get(key)}
     by_shell = [PRIVATE_DIR] if spec.process else []
-    parts = {
+    parts: dict[str, object] = {
         "image": spec.image_id or spec.image,
         "command": [spec.command, spec.process, spec.port, *by_shell],
         "environment": dict(env.common),
@@ -205,12 +211,24 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
             *spec.networks,
         ],
         "limits": [*(host.pop(key, None) for key in _LIMITS), *sorted(further.items())],
-        "other settings": [host, _further(spec)],
+        "other settings": [host, _further(spec), *([changes] if changes else ())],
         **({"hardening": kept} if kept else {}),
     }
     if spec.gpus:
         parts["gpus"] = spec.gpus
     return ",".join(f"{part}:{_digest(value)}" for part, value in parts.items())
+
+
+def _changed(body: dict[str, Any], spec: ServerSpec, label: Mapping[str, str]) -> dict[str, Any]:
+    """A body with the changes that a spec has; volumes that are ours get the start's label."""
+    if not spec.changes:
+        return body
+    body = patched(body, spec.changes)
+    for mount in body["HostConfig"].get("Mounts") or ():
+        labels = (mount.get("VolumeOptions") or {}).get("Labels") or {}
+        if naming.LABEL_HUB in labels:
+            labels.update(label)
+    return body
 
 
 def drift(made: str, wanted: str) -> list[str]:

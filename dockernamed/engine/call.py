@@ -130,6 +130,35 @@ def demultiplex(body: bytes) -> str:
     return b"".join(parts).decode(errors="replace")
 
 
+class Tail:
+    """The end of an output that comes in frames as `demultiplex` knows them, however long it is.
+
+    Args:
+        limit: bytes to keep.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rest, self._kept = b"", b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next part of the answer's body."""
+        data = self._rest + data
+        position = 0
+        while len(data) - position >= 8:
+            end = position + 8 + int(struct.unpack(">I", data[position + 4 : position + 8])[0])
+            if end > len(data):
+                break
+            self._kept = (self._kept + data[position + 8 : end])[-self._limit :]
+            position = end
+        self._rest = data[position:]
+
+    @property
+    def text(self) -> str:
+        """What was kept, without the beginning of a line that was cut."""
+        return self._kept.decode(errors="replace")
+
+
 def refusal(call: Call, status: int, body: bytes) -> EngineError:
     """The error that an answer of a status other than 2xx means, in the Engine's own words."""
     try:

@@ -129,13 +129,27 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
             "networks of users and servers stay",
         ),
     ),
-    "Networks of their own (`network_isolation`)": (
-        ApiCall("POST", "/networks/create", "make a network of one user, server or Hub"),
-        ApiCall("POST", "/networks/{id}/connect", "plug in a container, and the Hub's own"),
+    "Commands in servers (`post_start_cmd`)": (
         ApiCall(
             "POST",
-            "/networks/{id}/disconnect",
-            "unplug the Hub's own container before a network goes",
+            "/containers/{id}/exec",
+            "prepare the command of post_start_cmd",
+            "`post_start_cmd` does not work",
+            on_demand=True,
+        ),
+        ApiCall(
+            "POST",
+            "/exec/{id}/start",
+            "run it",
+            "`post_start_cmd` does not work",
+            on_demand=True,
+        ),
+        ApiCall(
+            "GET",
+            "/exec/{id}/json",
+            "learn how it ended",
+            "`post_start_cmd` does not work",
+            on_demand=True,
         ),
     ),
     "Orphans": (

@@ -33,7 +33,7 @@ from ..errors import Conflict, EngineFailed, EngineTimeout, EngineUnavailable, N
 from ..timeouts import ended, retry, within
 from ..timings import DEFAULT, Timings
 from .archive import first_entry
-from .call import Call, demultiplex, parse_items, parse_nothing, parse_object
+from .call import Call, Tail, demultiplex, parse_items, parse_nothing, parse_object
 from .connection import Connection, encode_auth, registry_auth
 from .transport import Transport
 
@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 #: Seconds between two looks at what somebody else removes.
 GONE_S = 0.05
+#: Bytes of a command's output that are kept: its end.
+MAX_OUTPUT = 64 << 10
 #: Seconds after which the decoding of a long list lets the event loop run.
 TURN_S = 0.002
 #: The kinds and the actions of events that are asked for. Everything else (exec, attach, top, …)
@@ -267,6 +269,42 @@ class Engine:
         params = {"stdout": 1, "stderr": 1, "tail": tail}
         return demultiplex(await self._ask(self._call(action, "GET", path, params, repeat=True)))
 
+    async def execute(
+        self, id: str, command: Sequence[str], user: str, seconds: float
+    ) -> tuple[int, str]:
+        """Run a command in a running container; its exit code, and the end of what it wrote.
+
+        Args:
+            id: of the container.
+            command: program and arguments.
+            user: name or number, as of ``docker exec --user``; "" is the container's.
+            seconds: how long it may take.
+
+        Raises:
+            Conflict: the container does not run.
+            EngineTimeout: it has not ended by then. It runs on: no call of the API ends it.
+        """
+        where, until = f"container {_short(id)}", time.monotonic() + seconds
+        body = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), "User": user}
+        call = self._call(
+            f"prepare a command in {where}", "POST", f"/containers/{_q(id)}/exec", body=body
+        )
+        run = str(parse_object(call, await self._ask(call)).get("Id"))
+        output, action = Tail(MAX_OUTPUT), f"run a command in {where}"
+        call = Call(
+            action, "POST", f"/exec/{_q(run)}/start", body={"Detach": False, "Tty": False},
+            timeout=max(until - time.monotonic(), 0.001),
+        )  # fmt: skip
+        # In no turn of others: it may last, and only a start waits for it.
+        await self._transport.each_part(call, output.feed)
+        while True:  # what it wrote may end a moment before it does
+            ended_with = await self._get(f"look at a command in {where}", f"/exec/{_q(run)}/json")
+            if not ended_with.get("Running"):
+                return int(ended_with.get("ExitCode") or 0), output.text
+            if time.monotonic() > until:
+                raise EngineTimeout(action, f"no end within {seconds:g} s")
+            await asyncio.sleep(GONE_S)
+
     async def put_archive(self, id: str, path: str, data: bytes) -> None:
         """Unpack a tar archive in a container's directory, which Docker wants to exist."""
         action, target = f"copy into container {_short(id)}", f"/containers/{_q(id)}/archive"
@@ -300,6 +338,12 @@ class Engine:
             await self._ask(self._call(action, "HEAD", target, {"path": path}, repeat=True))
         except NotFound:
             return False
+        except EngineFailed:
+            # The answer to HEAD has no body, and so no reason: of a mount that fails, for example.
+            try:
+                await self.first_of_archive(id, path)
+            except NotFound:
+                return False
         return True
 
     # --- images ----------------------------------------------------------------------------

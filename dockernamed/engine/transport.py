@@ -143,6 +143,22 @@ class Transport:
             response.close()
         return found
 
+    async def each_part(self, call: Call, take: Callable[[bytes], None]) -> None:
+        """Make a call and hand over its answer as it comes, to its end.
+
+        Raises:
+            EngineError: as from `fetch`.
+            ConfigError: likewise.
+        """
+        response = await self.open(call)
+        try:
+            while chunk := await response.content.readany():
+                take(chunk)
+        except _TRANSPORT_ERRORS as error:
+            raise self._translated(call, error, "no whole answer") from error
+        finally:
+            response.close()
+
     async def objects(
         self,
         call: Call,

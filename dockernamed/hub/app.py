@@ -20,7 +20,9 @@ from ..lifecycle.orphans import OrphanReaper
 from . import handlers, identity, internal_ssl, network_check
 from .bodies import limit_bodies
 from .config_check import check_config
+from .log_filter import hide_secrets
 from .log_text import write_plain_text
+from .own_handlers import know_askers
 from .ownership import servers_of
 from .user_deletion import refuse_while_servers_run
 
@@ -110,6 +112,7 @@ def _checked(app: JupyterHub, ours: type[DockerNamedSpawner]) -> Any:
         for name in ("template_namespace", "format_string")
     )
     findings = check_config(used, app.config, app.hub, only_our_fields=not own_fields)
+    hide_secrets(app.log, findings.settings)
     if findings.fatal:
         _end(app, findings.fatal)
     for line in findings.unread:
@@ -131,11 +134,14 @@ def _hub_id(app: JupyterHub) -> str:
 def _before_start(app: JupyterHub, check: Callable[[], Awaitable[None]]) -> None:
     """Have a check made before the Hub starts its proxy and listens, which it then does not leave.
 
+    By then it has all of its handlers.
+
     Where traitlets shows a configuration instead of starting, it replaces this method likewise.
     """
     start = app.start
 
     async def checked_start() -> None:
+        know_askers(app)
         await check()
         await start()
 

@@ -28,6 +28,7 @@ from ..engine.trust import ENVIRONMENT
 from ..errors import ConfigError, TemplateError
 from ..lifecycle.further import AT_CREATE, further
 from ..lifecycle.hardened import wants_internal_network
+from ..lifecycle.resolver import words_of
 from ..lifecycle.secrets import problem_of
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
@@ -224,6 +225,15 @@ def _readiness(settings: Any, fields: Mapping[str, str]) -> None:
     checked_readiness(value)
 
 
+def _post_start(settings: Any, fields: Mapping[str, str]) -> None:
+    value = settings.post_start_cmd
+    if isinstance(value, str) and "{value}" in value:
+        hint = "in a list what a user types stays one word: use a list of program and arguments"
+        raise ConfigError("post_start_cmd", value, hint)
+    if not callable(value):
+        words_of(value)
+
+
 def _memory(settings: Any, fields: Mapping[str, str]) -> None:
     limit, guarantee = settings.mem_limit, settings.mem_guarantee
     if guarantee and limit and not callable(limit) and guarantee > limit:
@@ -292,6 +302,7 @@ _BY_NAME: Mapping[str, Check] = {
     **{name: partial(_secrets, name) for name in ("secret_environment", "secret_files")},
     "host_ip": _host_ip,
     "networks": _further_networks,
+    "post_start_cmd": _post_start,
     "readiness": _readiness,
 }
 _CHECKS: tuple[Check, ...] = (

@@ -20,6 +20,7 @@ from tornado import web
 
 from ..errors import ConfigError
 from ..options.form import TEMPLATES
+from .http_errors import http_error
 from .other_hubs import INSTANCE, PATH
 
 #: Whoever may start a user's servers may see what to start them with: users for themselves.
@@ -44,8 +45,7 @@ class OptionsHandler(APIHandler):  # type: ignore[misc]  # JupyterHub has no typ
         try:
             schema = await chooser.schema()
         except ConfigError as error:
-            message = f"The options of this Hub are set up wrongly: {error}"
-            raise web.HTTPError(500, message) from error
+            raise http_error(error, user.spawner) from error
         self.set_header("Content-Type", "application/schema+json")
         self.finish(json.dumps(schema))
 

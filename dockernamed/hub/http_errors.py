@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import shlex
-from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,10 @@ from jupyterhub import spawner
 from tornado import web
 
 from .. import errors
+from ..lifecycle.redact import masked, secrets_in, without
+from .asker import may_read_output
 
+LOG = logging.getLogger("dockernamed.errors")
 T = TypeVar("T")
 
 # Read here, since nothing may read a file while the event loop waits.
@@ -30,11 +34,15 @@ STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
     (errors.ImageError, 500, "image"),
     (errors.ForeignObject, 409, "foreign"),
     (errors.ServerDied, 500, "died"),
+    (errors.CommandFailed, 500, "post start"),
     (errors.WrongServer, 500, "wrong server"),
     (errors.ServerSilent, 500, "timeout"),
     (errors.EngineUnavailable, 503, "engine"),
     (errors.DockerNamedError, 500, "engine"),
 )
+
+#: What the Engine says of a command that it cannot run.
+_NO_PROGRAM = re.compile(r"executable file not found|exec: .*: (no such file|permission denied)")
 
 #: Pattern in the Engine's message, the setting that it is about ("" for none), what would work.
 HINTS: tuple[tuple[str, str, str], ...] = (
@@ -135,7 +143,7 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "restart the Engine",
     ),
     (
-        r"executable file not found|exec: .*: (no such file|permission denied)",
+        _NO_PROGRAM.pattern,
         "cmd",
         "the image has no such command; name one that it has and that starts the server, such as "
         '["jupyterhub-singleuser"], or None for the image\'s own',
@@ -182,35 +190,89 @@ _NO_HUB = re.compile(
 )
 
 
+class _Told:
+    """What an error says, which depends on who reads it: see `asker`.
+
+    JupyterHub reads these attributes of an error in the request in which it shows it.
+    """
+
+    _text: str
+    _said: errors.ServerFailed | None
+    _server: tuple[str, str]
+
+    @property
+    def jupyterhub_message(self) -> str:
+        """As plain text."""
+        return f"{self._text}{self._output}"
+
+    @property
+    def jupyterhub_html_message(self) -> str:
+        """As HTML: a server's log line by line."""
+        log = self._said.log if self._said else None
+        if log and may_read_output(*self._server):
+            return _PAGE.render(text=self._text, log=log)
+        return _PAGE.render(text=self.jupyterhub_message, log="")
+
+    @property
+    def _output(self) -> str:
+        if self._said is None or not self._said.quoted:
+            return ""
+        if not self._said.output or may_read_output(*self._server):
+            return self._said.quoted
+        user, _ = self._server
+        end = "" if self._text.endswith(("?", ".")) else "."
+        return f"{end} What it said is shown to {user or 'its owner'}, and to who may access it"
+
+    def __str__(self) -> str:
+        # JupyterHub 5 puts this on the page with the form, JupyterHub 6 into its log alone.
+        made_for_it = isinstance(self, getattr(spawner, "SpawnException", ()))
+        return self._text if made_for_it else self.jupyterhub_message
+
+
+@cache
+def _start_failed(base: type[Exception]) -> Any:
+    """The class of our errors, made of JupyterHub's."""
+    return type("StartFailed", (_Told, base), {"__doc__": "A start failed; the Hub is told."})
+
+
 def http_error(
-    error: errors.DockerNamedError, settings: object = None, command: Iterable[str] = ()
+    error: errors.DockerNamedError,
+    settings: object = None,
+    command: Iterable[str] = (),
+    secrets: Iterable[str] = (),
 ) -> web.HTTPError:
-    """The error to raise instead: JupyterHub shows its message, and keeps its traceback out.
+    """The error to raise instead: what of it who may read. All of it goes into the Hub's log.
 
     Args:
         error: what went wrong.
         settings: those of the server that was to be started; the message gets advice then.
         command: what its container runs, as far as known.
+        secrets: of its environment and files, as far as known, which no message has.
     """
     status, reason = next(
         (status, reason) for kind, status, reason in STATUS if isinstance(error, kind)
     )
-    failed = error if isinstance(error, errors.ServerFailed) else None
-    text = failed.summary if failed else str(error)
+    hidden = frozenset((*secrets, *_secrets(settings)))
+    advice = advice_on(error, settings, tuple(command))
+    text = error.public
     wait = seconds_to_wait(settings) if isinstance(error, errors.LimitReached) else 0
     if wait:
         text += f", or try again in {wait} seconds"
-    if advice := advice_on(error, settings, tuple(command)):
+    if advice:
         text += f"{'' if text.endswith('?') else '.'} {advice}"
-    message = f"{text}{failed.quoted}" if failed else text
-    page = _PAGE.render(text=text, log=failed.log if failed else "")
+    elif isinstance(error, errors.EngineError) and str(error) != text:
+        text += f"; {errors.IN_THE_LOG}"
+    text = masked(without(text, hidden))
+    _log_whole(error, text, settings, hidden)
     made_for_it = getattr(spawner, "SpawnException", None)  # new in JupyterHub 6
     found: Any = (
-        made_for_it(message, reason=reason, status_code=status, message_html=page)
+        _start_failed(made_for_it)(text, reason=reason, status_code=status)
         if made_for_it
-        else web.HTTPError(status, message)
+        else _start_failed(web.HTTPError)(status, text.replace("%", "%%"))
     )
-    found.jupyterhub_message, found.jupyterhub_html_message = message, page
+    user, server = getattr(settings, "user", None), str(getattr(settings, "name", ""))
+    found._text, found._server = text, (str(getattr(user, "name", "")), server)
+    found._said = error if isinstance(error, errors.ServerFailed) else None
     if wait:
         found.headers = {"Retry-After": str(wait)}
     return found  # type: ignore[no-any-return]
@@ -227,6 +289,26 @@ def seconds_to_wait(settings: object) -> int:
     return max(1, round(random.uniform(low, high)))  # noqa: S311  # no secret
 
 
+def _secrets(settings: object) -> Iterator[str]:
+    yield from secrets_in(getattr(settings, "api_token", ""), "token")
+    for name in sorted(errors.PRIVATE):
+        yield from secrets_in(getattr(settings, name, None))
+
+
+def _log_whole(
+    error: errors.DockerNamedError, told: str, settings: object, secrets: Iterable[str]
+) -> None:
+    """Tell the log what people are not told: the Engine's own words, values of settings."""
+    whole = str(error)
+    cause = error.__cause__
+    if isinstance(cause, errors.DockerNamedError) and str(cause) not in whole:
+        whole += f" (because: {cause})"
+    quiet = isinstance(error, (errors.OptionsError, errors.LimitReached))
+    if whole != told and not quiet:
+        text = masked(without(whole, secrets)).replace("\n", "\n    | ")
+        LOG.error("%s: %s", getattr(settings, "_log_name", "a server"), text)
+
+
 def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[str, ...]) -> str:
     """What would help, as far as the error and the settings tell; "" if nothing does.
 
@@ -238,6 +320,8 @@ def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[s
     if settings is None:
         return ""
     if isinstance(error, errors.EngineError):
+        if command and _NO_PROGRAM.search(error.message):
+            return _advice_on_end(_NO_COMMAND[-1], settings, command)
         return hint(error.message, partial(getattr, settings))
     if isinstance(error, errors.PullFailed):
         return hint(error.message, partial(getattr, settings), PULL_HINTS)
@@ -305,13 +389,18 @@ def hint(
 
     Args:
         message: the Engine's.
-        value_of: setting → the value that it has for this server.
+        value_of: setting → the value that it has for this server; told where that is no secret.
         hints: a table such as `HINTS`.
 
     Returns:
         "" if there is no advice for this message.
     """
     for pattern, setting, words in hints:
-        if re.search(pattern, message):
-            return str(errors.ConfigError(setting, value_of(setting), words)) if setting else words
+        if not re.search(pattern, message):
+            continue
+        if not setting:
+            return words
+        if errors.shows(setting, value_of(setting)):
+            return str(errors.ConfigError(setting, value_of(setting), words))
+        return f"The setting {setting}: {words}"
     return ""

@@ -40,5 +40,11 @@ class StartAttempt:
 
     @property
     def command_line(self) -> tuple[str, ...]:
-        """What the container runs: ENTRYPOINT and CMD in one; empty as long as nobody knows."""
-        return self.settings.command_line(self.image) if self.settings else ()
+        """What the container runs: ENTRYPOINT and CMD in one; empty as long as nobody knows.
+
+        Also where ``extra_create_kwargs`` says what it runs: messages have no values of that.
+        """
+        settings = self.settings
+        if settings is None or settings.config.keys() & {"Entrypoint", "Cmd"}:
+            return ()
+        return settings.command_line(self.image)

@@ -16,7 +16,7 @@ from ..desired.resolved import ResolvedSettings
 from ..errors import NotFound, ServerDied, ServerSilent, WrongServer
 from ..timeouts import within
 from ..timings import DEFAULT, Timings
-from .redact import hidden, plain_text, printable
+from .redact import hidden, plain_text, printable, secrets_in
 from .runtime import Runtime
 
 #: Characters at most of a failed server's last lines: they may be of any length.
@@ -78,22 +78,22 @@ class ReadinessProbe:
         try:
             running = await self._runtime.backend.endpoint(container_id, kept.port, kept.access)
         except (ServerDied, NotFound):
-            raise await self._post_mortem(container_id) from None
+            raise await self.post_mortem(container_id) from None
         url = url_of(running, secure=self._ssl is not None) + proof.path
         timings = self._runtime.timings
-        patience = min(timings.wrong_answers, self._time_left() / 2)
+        patience = min(timings.wrong_answers, self.time_left() / 2)
         asked = asyncio.ensure_future(wrong_answer(url, proof, self._ssl, timings, patience))
         dead = asyncio.ensure_future(self._runtime.watcher.wait_dead(container_id))
         try:
             await asyncio.wait(
-                {asked, dead}, timeout=self._time_left(), return_when=asyncio.FIRST_COMPLETED
+                {asked, dead}, timeout=self.time_left(), return_when=asyncio.FIRST_COMPLETED
             )
             if asked.done():
                 self._require(asked.result(), url, proof, settings)
                 return running
             if not dead.done():
                 self.too_late = ServerSilent(url, self._seconds, None)
-            death = await self._post_mortem(container_id, dead.result() if dead.done() else None)
+            death = await self.post_mortem(container_id, dead.result() if dead.done() else None)
         finally:
             asked.cancel()
             dead.cancel()
@@ -115,22 +115,41 @@ class ReadinessProbe:
                 port=settings.kept.port,
             )
 
-    def _hidden(self, text: str) -> str:
-        return hidden(printable(text), self.env, self.secrets)
+    @property
+    def all_secrets(self) -> set[str]:
+        """What no message may have."""
+        return {*self.secrets, *secrets_in(self.env)}
 
-    def _time_left(self) -> float:
+    def _hidden(self, text: str) -> str:
+        return hidden(printable(text), self.env, secrets=self.secrets)
+
+    def time_left(self) -> float:
+        """Seconds until the start has to be over, but for what it takes to tell why it failed."""
         timings = self._runtime.timings
         margin = min(timings.explain_failure, self._seconds * timings.explain_failure_share)
         return max(0.0, self._deadline - margin - asyncio.get_running_loop().time())
 
-    async def _post_mortem(
+    async def post_mortem(
         self, container_id: str, end: ObservedContainer | None = None
     ) -> ServerDied:
+        """What to say about a container that ended; ``end`` is what was heard of that."""
         death = await self._runtime.backend.post_mortem(container_id, self._log_lines, end)
-        log = None if death.log is None else self._hidden(death.log)
-        if log is not None and len(log) > MAX_QUOTED:
-            log = f"…{log[-MAX_QUOTED:]}"
-        return ServerDied(death.exit_code, death.oom, log)
+        return ServerDied(death.exit_code, death.oom, self._safe(death.log))
+
+    def quotable(self, output: str) -> str | None:
+        """The last lines of what a command wrote; None where nothing is to be quoted."""
+        lines = output.strip().splitlines()[-self._log_lines :] if self._log_lines else None
+        return self._safe(None if lines is None else "\n".join(lines))
+
+    def safe(self, output: str) -> str:
+        """What a server or a command wrote, without secrets and what moves a cursor."""
+        return self._hidden(output)
+
+    def _safe(self, log: str | None) -> str | None:
+        if log is not None:
+            log = self._hidden(log)
+            log = log if len(log) <= MAX_QUOTED else f"…{log[-MAX_QUOTED:]}"
+        return log
 
 
 def url_of(running: Endpoint, *, secure: bool) -> str:

@@ -9,32 +9,99 @@ from collections.abc import Iterable, Iterator, Mapping
 from html.parser import HTMLParser
 from urllib.parse import quote, quote_plus
 
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|API_?KEY|PRIVATE", re.IGNORECASE)
-#: Shorter values would take ordinary words out of a log.
+#: Part of a name that says that the value is a secret: of variables, options, keys, arguments.
+_TELLING = r"TOKEN|SECRET|PASS(?!ED|ING|IVE|ES\b)|PWD|CREDENTIAL|API_?KEY|PRIVATE|DATABASE_UR[LI]"
+_SECRET_NAME = re.compile(
+    rf"{_TELLING}|(?:^|[_.-])KEY$|(?-i:[a-z]Key$)|^AWS_|_DSN$|^AUTH$|AUTHORIZATION",
+    re.IGNORECASE,
+)
+# `NAME=value`, as in environments, queries of URLs and options of mounts, and `"name": "value"`.
+_ASSIGNED = re.compile(
+    rf"""(?P<name>[\w.-]*(?:{_TELLING})[\w.-]*|\bAWS_\w+|\b\w*_KEY|\b\w+_DSN)"""
+    r"""(?P<sign>=|["']\s*:\s*(?=["']))(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,;&"'\]})]+)""",
+    re.IGNORECASE,
+)
+_USERINFO = re.compile(r"(?P<before>//[^/\s:@'\"]*:)(?P<value>[^/\s'\"]+)(?=@)")
+_HEADER = re.compile(r"(?P<before>\b(?:Bearer|Basic|token) +)(?P<value>[\w+/=~.-]{8,})")
+#: Shorter values would take ordinary words out of a server's log.
 MIN_LENGTH = 8
+#: Of our own messages they go where they stand as words of their own, from this length on.
+MIN_WORD = 4
 HIDDEN = "[hidden]"
+
+#: Values of no secret, whatever its name is.
+_NO_SECRETS = frozenset({"true", "false", "none", "null"})
 
 # A terminal's colours and titles, as servers log them, and then any other control character.
 _SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def hidden(text: str, env: Mapping[str, str], secrets: Iterable[str] = ()) -> str:
-    """A text without the values of the environment's secrets, also where they were encoded.
+def hidden(text: str, *holders: object, secrets: Iterable[str] = ()) -> str:
+    """A server's output without secrets of its environment or settings, also if encoded.
 
     Args:
         text: such as a crashed server's log.
-        env: name → value; a name with TOKEN, SECRET, PASS… in it holds a secret.
+        holders: what `secrets_in` finds secrets in.
         secrets: further secrets, whatever their names are.
     """
-    named = (value for name, value in env.items() if _SECRET_NAME.search(name))
-    values = {
-        form for value in (*named, *secrets) if len(value) >= MIN_LENGTH for form in _forms(value)
-    }
+    found = {*secrets, *(value for holder in holders for value in secrets_in(holder))}
+    return without(text, (value for value in found if len(value) >= MIN_LENGTH))
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """A message without some secrets, also where they were encoded."""
     # Longest first: one secret may be the beginning of another.
-    for value in sorted(values, key=len, reverse=True):
-        text = text.replace(value, HIDDEN)
+    for value in sorted({form for one in secrets for form in _forms(one)}, key=len, reverse=True):
+        if len(value) >= MIN_LENGTH:
+            text = text.replace(value, HIDDEN)
+        elif value in text:
+            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", HIDDEN, text)
     return text
+
+
+def masked(text: str) -> str:
+    """A text without what its form shows to be secrets, whosever they are.
+
+    That is the value in ``PASSWORD=value``, in ``"token": "value"`` and in
+    ``https://name:value@host``, and the credentials of an HTTP header.
+    """
+    text = _ASSIGNED.sub(lambda found: f"{found['name']}{found['sign']}{HIDDEN}", text)
+    text = _USERINFO.sub(rf"\g<before>{HIDDEN}", text)
+    return _HEADER.sub(rf"\g<before>{HIDDEN}", text)
+
+
+def secrets_in(holder: object, name: str = "") -> Iterator[str]:
+    """The secrets in an environment, or in the value of a setting.
+
+    Args:
+        holder: a dict, list or text, at any depth. A key with TOKEN, SECRET, PASS… in it has a
+            secret, and so has ``NAME=value`` in a text, as in a list of variables or in a mount's
+            options, and a URL with a password.
+        name: of this value.
+    """
+    if isinstance(holder, Mapping):
+        for key, value in holder.items():
+            yield from secrets_in(value, str(key))
+    elif isinstance(holder, (list, tuple, set, frozenset)):
+        for value in holder:
+            yield from secrets_in(value, name)
+    elif isinstance(holder, str):
+        if _SECRET_NAME.search(name) and _is_one(holder):
+            yield holder
+        yield from _secrets_in_text(holder)
+
+
+def _secrets_in_text(text: str) -> Iterator[str]:
+    for part in (text, *text.split(",")):
+        key, sign, value = part.partition("=")
+        if sign and _is_one(value) and _SECRET_NAME.search(key.strip()):
+            yield value
+    yield from (found["value"] for found in _USERINFO.finditer(text) if _is_one(found["value"]))
+
+
+def _is_one(value: str) -> bool:
+    return len(value) >= MIN_WORD and value.lower() not in _NO_SECRETS
 
 
 def printable(text: str) -> str:

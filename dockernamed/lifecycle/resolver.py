@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -23,7 +24,7 @@ from ..desired.isolation import OwnNetwork, check_further, check_internal, isola
 from ..desired.network import Access, check_certified, own_network
 from ..desired.plan import UNPLUGGED
 from ..desired.proof import checked_readiness
-from ..desired.resolved import KeptSettings, Place, ResolvedSettings
+from ..desired.resolved import KeptSettings, Place, PostStart, ResolvedSettings
 from ..desired.unsafe import Judge
 from ..desired.volumes import RequestedVolumes, requested_volumes
 from ..errors import ConfigError
@@ -100,6 +101,7 @@ class SettingsResolver:
             config=arguments.config,
             host_config=arguments.host_config,
             hardening=await self._hardening(),
+            post_start=await self._post_start(),
         )
         await self._refuse_unsafe(resolved)
         await self._refuse_ways_out(resolved)
@@ -111,11 +113,15 @@ class SettingsResolver:
             return found
         return replace(found, log_driver=await self._runtime.log_driver())
 
-    async def _refuse_unsafe(self, resolved: ResolvedSettings) -> None:
+    async def judge(self) -> Judge:
+        """Who tells what may be created, with the setting ``allow_unsafe``."""
         allowed = frozenset(self._settings.allow_unsafe)
         runtime = self._runtime
         real = os.path.realpath if await runtime.shares_files() else str
-        judge = Judge(allowed, await runtime.engine_paths(), real)
+        return Judge(allowed, await runtime.engine_paths(), real)
+
+    async def _refuse_unsafe(self, resolved: ResolvedSettings) -> None:
+        judge = await self.judge()
         # In a thread: to follow links is to read a file system, perhaps a remote one.
         await asyncio.to_thread(refuse_unsafe, resolved, judge)
 
@@ -248,6 +254,14 @@ class SettingsResolver:
             chosen=self._chosen,
         )
 
+    async def _post_start(self) -> PostStart | None:
+        settings = self._settings
+        command = words_of(await evaluated(settings.post_start_cmd, settings))
+        if not command:
+            return None
+        user, timeout = settings.post_start_user, settings.post_start_timeout
+        return PostStart(command, user, timeout, settings.post_start_failure)
+
     async def _number(self, setting: str) -> int | None:
         """A setting with the number of a user or group, or a callable's."""
         value = await evaluated(getattr(self._settings, setting), self._settings)
@@ -297,6 +311,26 @@ class SettingsResolver:
 
     def _expanded(self, setting: str, value: T) -> T:
         return templates.expand_all(value, self._namespace, field=setting)
+
+
+def words_of(value: object) -> tuple[str, ...]:
+    """The setting ``post_start_cmd`` as program and arguments.
+
+    Raises:
+        ConfigError: it is neither a list of words nor text that can be split into words.
+    """
+    setting = "post_start_cmd"
+    if isinstance(value, str):
+        try:
+            return tuple(shlex.split(value))
+        except ValueError as error:
+            raise ConfigError(setting, value, f"it cannot be split into words: {error}") from None
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
+        hint = 'use a list of words, such as ["/opt/setup", "--quick"]'
+        raise ConfigError(setting, value, hint)
+    return tuple(value)
 
 
 def _id(setting: str, value: object) -> int:

@@ -25,7 +25,7 @@ from .form import Presence, images_of, presence, render
 from .overrides import OVERRIDE, Layer, OverridableSettings
 from .profiles import Requester
 from .schema import schema
-from .user_options import Choice, Menu, from_form, parse, recall
+from .user_options import Choice, Menu, from_form, parse, recall, typed
 
 #: Settings that are templates. What a user typed must not be expanded as one in them.
 TEMPLATED = frozenset(
@@ -131,6 +131,10 @@ class Chooser:
     async def from_form(self, fields: Mapping[str, object]) -> dict[str, object]:
         """The fields of a sent form, or of a link's query, as ``user_options``."""
         return from_form(fields, await self.menu())
+
+    async def typed(self, user_options: object, *, others: bool = False) -> list[str]:
+        """The options of a link whose values were typed, see `user_options.typed`."""
+        return typed(user_options, await self.menu(), others=others)
 
     async def schema(self) -> dict[str, Any]:
         """The JSON Schema of what may be sent."""

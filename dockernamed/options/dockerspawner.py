@@ -27,7 +27,6 @@ DOCKER: Mapping[str, str] = MappingProxyType(
         "image_whitelist": "use allowed_images",
         "links": "use network_name, with a network that both containers are on",
         "move_certs_image": _CERTS,
-        "post_start_cmd": "nothing takes its place: put the command into the image, or into cmd",
         "remove_containers": "use remove",
         "tls": _TLS,
         "tls_assert_hostname": _TLS,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from ..errors import ConfigError, DockerNamedError, OptionsError
+from ..errors import ConfigError, DockerNamedError, OptionsError, shows
 from ..templates import doubled, shielded
 from .kubernetes import KUBERNETES
 
@@ -138,8 +138,10 @@ class Layer:
     def refused(self, name: str, value: object, why: str) -> DockerNamedError:
         """The error for a setting that does not take its value: the user's or the admin's."""
         if self.field:
+            # Why may quote the whole of an admin's value, into which the user's text went.
+            reason = f": {why}" if shows(name, value) else ""
             return OptionsError(
-                self.field, self.asked, f"the setting {name} does not take it: {why}"
+                self.field, self.asked, f"the setting {name} does not take it{reason}"
             )
         return ConfigError(f"{name} (by {self.source})", value, why)
 

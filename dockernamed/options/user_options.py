@@ -179,6 +179,28 @@ def parse(user_options: object, menu: Menu, *, others: bool = False) -> Choice:
     )
 
 
+def typed(sent: object, menu: Menu, *, others: bool = False) -> list[str]:
+    """The keys of options whose values were typed, and not chosen from what an admin listed.
+
+    Args:
+        sent: options that `parse` may or may not accept.
+        menu: what this user may choose.
+        others: as for `parse`.
+
+    Returns:
+        Free texts, any image where any may be named, and keys of an admin's own form. Nothing of
+        options that `parse` refuses.
+    """
+    try:
+        choice = parse(sent, menu, others=others)
+    except OptionsError:
+        return []
+    keys = menu.keys_of((menu.catalogue.profiles or {}).get(choice.profile or ""))
+    free = [key for key in choice.options if key.endswith(UNLISTED)]
+    image = [IMAGE] if menu.images.wildcard and choice.image is not None else []
+    return [*free, *image, *(key for key in _as_object(sent) if key not in keys)]
+
+
 def recall(saved: object, menu: Menu) -> tuple[dict[str, object], str]:
     """Options saved at an earlier start, for the form to begin with.
 

@@ -47,7 +47,7 @@ async def test_a_program_that_is_no_jupyterhub_server(make_hub: MakeHub, fake: F
     assert error.status_code == 500
     told = message(error)
     assert "answers, but not as a JupyterHub server: does its command start" in told
-    assert "404 Not Found from FakeWeb/1: No such page." in told
+    assert "404 Not Found from FakeWeb/1: No such page" in told
     assert "image = 'lab:latest', cmd = ['jupyter', 'lab'] and port = 8888" in told
     assert 'readiness = "http"' in told
     assert (fake.containers, fake.volumes) == ([], {})

@@ -349,10 +349,10 @@ async def test_an_image_that_is_missing(make_hub: MakeHub) -> None:
 
 
 async def test_an_image_that_goes_between_look_and_create(hub: Hub, fake: FakeEngine) -> None:
-    """The Engine's own words, and the new volume is taken back."""
+    """The message says so in our words, and the new volume is taken back."""
     fake.fault(404, *CREATE, message=f"No such image: {IMAGE}")
     error = await refused(hub)
-    assert f"No such image: {IMAGE}" in message(error)
+    assert f"image = {IMAGE!r}: it is no longer on the Engine" in message(error)
     assert fake.volumes == {}
 
 
@@ -360,7 +360,7 @@ async def test_skip_does_not_pull(make_hub: MakeHub, fake: FakeEngine) -> None:
     """pull_policy = "skip" and an unknown image: the Engine may know how to get it."""
     fake.publish("remote:1")
     error = await refused(make_hub(image="remote:1", pull_policy="skip"))
-    assert "No such image" in message(error)
+    assert "it is no longer on the Engine" in message(error)
     assert fake.pulls == []
 
 

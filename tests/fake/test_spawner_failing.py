@@ -196,10 +196,10 @@ async def test_cancelled_while_nobody_answers(hub: Hub, fake: FakeEngine, strike
 
 
 async def test_a_command_that_cannot_run(hub: Hub, fake: FakeEngine) -> None:
-    """The Engine's 400 at start: its words reach the user, container and volume go."""
+    """The Engine's 400 at start: the user learns what cannot run, container and volume go."""
     fake.fault(400, *START, message='exec: "nonsense": executable file not found in $PATH')
     error = await refused(hub)
-    assert "executable file not found" in message(error)
+    assert "which cannot be run there: set c.DockerNamedSpawner.cmd" in message(error)
     assert (fake.containers, fake.volumes) == ([], {})
 
 

@@ -503,15 +503,19 @@ async def test_a_renamed_users_running_server(
     assert [container.id for container in fake.containers] == ([] if remove else [first.id])
 
 
-async def test_rename_that_cannot_be(make_hub: MakeHub, fake: FakeEngine) -> None:
-    """The kept container cannot be removed: the rename is refused with the Engine's reason."""
+async def test_rename_that_cannot_be(
+    make_hub: MakeHub, fake: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kept container cannot be removed: the rename is refused; why is in the log."""
     hub = make_hub(remove=False)
     await hub.spawn("exp-1")
     await hub.stop("exp-1")
     fake.fault(400, *REMOVE, message="it is nailed down")
     with pytest.raises(web.HTTPError) as caught:
         await hub.rename("exp-1", "keep")
-    assert "nailed down" in message(caught.value)
+    assert "cannot remove container" in message(caught.value)
+    assert "nailed down" not in message(caught.value)
+    assert "nailed down" in caplog.text
     assert "exp-1" in hub.user().orm_spawners
 
 

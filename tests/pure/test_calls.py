@@ -31,7 +31,8 @@ HTML = b"<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative
         ("GET", "/containers/json/", None),
         ("GET", "/v1.41/v1.41/containers/json", None),
         ("GET", "/containers/json\n", None),
-        ("POST", "/containers/x/exec", None),
+        ("POST", "/containers/x/exec", "/containers/{id}/exec"),
+        ("POST", "/containers/x/attach", None),
         ("DELETE", "/images/lab", None),
     ],
 )

@@ -1,4 +1,4 @@
-"""hub.http_errors: to the Engine's words come the setting, its value and what would have worked."""
+"""hub.http_errors: instead of the Engine's words, the setting and what would have worked."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.driving import Reader, message
 
-from dockernamed.errors import EngineFailed, PullFailed, ServerDied
+from dockernamed import errors
+from dockernamed.errors import (
+    ConfigError,
+    EngineFailed,
+    ForeignObject,
+    OptionsError,
+    PullFailed,
+    ServerDied,
+    WrongServer,
+)
 from dockernamed.hub.http_errors import HINTS, hint, http_error
+from dockernamed.options.overrides import Layer
+from dockernamed.settings import DockerNamedSettings
 
 VALUES = {
     "extra_host_config": {"port_bindings": {8888: 80}},
@@ -38,9 +50,9 @@ SAID = [
     (
         "driver failed programming external connectivity on endpoint a: Error starting userland "
         "proxy: listen tcp4 127.0.0.1:80: bind: address already in use",
-        "extra_host_config = {'port_bindings': {8888: 80}}: another program",
+        "The setting extra_host_config: another program",
     ),
-    ("Bind for 127.0.0.1:80 failed: port is already allocated", "extra_host_config = "),
+    ("Bind for 127.0.0.1:80 failed: port is already allocated", "The setting extra_host_config: "),
     (
         "no available IPv4 addresses on this network's address pools: lab (5f)",
         "network_name = 'lab': all addresses",
@@ -62,12 +74,12 @@ SAID = [
     ),
     (
         'create data: error looking up volume plugin nfs2: plugin "nfs2" not found',
-        "mounts = [{'target': '/data'}]: the Engine has no such volume driver",
+        "The setting mounts: the Engine has no such volume driver",
     ),
     (
         "error while mounting volume '/volumes/x/_data': failed to mount local volume: mount :/x:"
         "/volumes/x/_data: no such device",
-        "mounts = [{'target': '/data'}]: the volume's driver",
+        "The setting mounts: the volume's driver",
     ),
     ("no answer within 60 s", "An Engine that takes requests and answers nothing"),
     ("no whole answer within 60 s", "An Engine that takes requests and answers nothing"),
@@ -108,14 +120,17 @@ SAID = [
     ),
     (
         "unknown log opt 'foo' for json-file log driver",
-        "log_config = {'config': {'foo': '1'}}: the Engine's log driver does not take that",
+        "The setting log_config: the Engine's log driver does not take that",
     ),
 ]
 
 
 @pytest.mark.parametrize(("said", "begins"), SAID)
 def test_what_is_at_its_end(said: str, begins: str) -> None:
-    """Who reads the Engine's words also learns which setting it is, its value, and what helps."""
+    """Who cannot read the Engine's words learns which setting it is, and what helps.
+
+    Values of settings that may be secrets are not shown.
+    """
     assert hint(said, VALUES.__getitem__).startswith(begins)
 
 
@@ -130,17 +145,13 @@ def test_other_words_stay_alone() -> None:
     assert hint("invalid mount config: path does not exist: /data", VALUES.__getitem__) == ""
 
 
-def message(error: Any) -> str:
-    """What the person who asked reads."""
-    return str(error.jupyterhub_message)
-
-
 def test_refusals_have_hints() -> None:
-    """The person who asked gets the Engine's words and the hint; other errors are as they are."""
+    """The person who asked gets the hint, and not the Engine's words."""
     error = EngineFailed("create container x", "Minimum memory limit allowed is 6MB", 400)
     told = message(http_error(error, SimpleNamespace(**VALUES)))
-    assert told.startswith(f"{error}. mem_limit = 4194304: ")
-    assert message(http_error(error)) == str(error)
+    assert told.startswith("Docker Engine: cannot create container x (400). mem_limit = 4194304: ")
+    assert "Minimum" not in told
+    assert message(http_error(error)).endswith("(400); the Hub's log has the whole story")
     died = ServerDied(1, False, "No such image")
     assert message(http_error(died, SimpleNamespace(**VALUES))) == str(died)
 
@@ -175,7 +186,7 @@ def test_another_end_gets_no_advice() -> None:
 def test_a_log_on_a_page() -> None:
     """As a server wrote it, line for line, and never as HTML."""
     found = http_error(ServerDied(3, False, "a\n  <b>b</b>"), None)
-    page = str(getattr(found, "jupyterhub_html_message", ""))
+    page = message(found, html=True)
     assert "a\n  &lt;b&gt;b&lt;/b&gt;</pre>" in page
 
 
@@ -195,12 +206,144 @@ def test_a_log_on_a_page() -> None:
 def test_what_a_registry_says(said: str, words: str) -> None:
     """No credentials, or a registry that does not answer: the message says what to look at."""
     found = http_error(PullFailed("r.example/lab:1", said), SimpleNamespace())
-    message = str(getattr(found, "jupyterhub_message", ""))
-    assert said in message
-    assert words in message.partition(said)[2]
+    told = message(found)
+    assert said in told
+    assert words in told.partition(said)[2]
 
 
 def test_another_word_of_a_registry_gets_no_advice() -> None:
     """What says enough by itself is left alone."""
     found = http_error(PullFailed("lab:1", "manifest for lab:1 not found"), SimpleNamespace())
-    assert str(getattr(found, "jupyterhub_message", "")).endswith("not found")
+    assert message(found).endswith("not found")
+
+
+# --- who may read what ----------------------------------------------------------------------------
+
+ANN = SimpleNamespace(user=SimpleNamespace(name="ann"), name="lab", image="lab:1")
+ACCESS = "access:servers!server=ann/lab"
+SAID_BY_A_SERVER = [
+    ServerDied(3, False, "the exam's answers"),
+    errors.ServerSilent("http://x", 60, "the exam's answers"),
+    WrongServer(
+        "http://x", "200 OK: the exam's answers", "answers, but", image="i", cmd=(), port=1
+    ),
+]
+
+
+@pytest.mark.parametrize("error", SAID_BY_A_SERVER, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    ("reader", "reads"),
+    [
+        (Reader("ann"), True),
+        (Reader("ann", token=True), False),
+        (Reader("ann", ACCESS, token=True), True),
+        (Reader("tea"), False),
+        (Reader("tea", "servers!server=ann/lab", "access:servers!server=ann/"), False),
+        (Reader("tea", ACCESS), True),
+        (Reader(), False),
+    ],
+    ids=["owner", "token", "token to access", "other", "may start", "may access", "nobody"],
+)
+def test_who_reads_what_a_server_said(error: Any, reader: Reader, reads: bool) -> None:
+    """The owner, and who may access the server; others are told what happened, and who may read.
+
+    The one error is shown in many requests: each reader is judged when they read.
+    """
+    found = http_error(error, ANN)
+    for told in (message(found, reader), message(found, reader, html=True)):
+        assert ("the exam" in told or "the exam&#39;s" in told) is reads
+        assert ("is shown to ann" in told) is not reads
+    if isinstance(error, ServerDied):
+        assert "exit code 3" in message(found, reader)
+
+
+def test_outside_of_any_request() -> None:
+    """Whoever reads the message where no request is answered gets what everybody may read."""
+    assert "exam" not in str(getattr(http_error(SAID_BY_A_SERVER[0], ANN), "jupyterhub_message"))  # noqa: B009
+
+
+def test_a_service_of_the_owners_name() -> None:
+    """Services are not users: one that is called as the owner is somebody else."""
+    service = Reader("ann")
+    assert service._jupyterhub_user is not None
+    service._jupyterhub_user.kind = "service"
+    assert "exam" not in message(http_error(SAID_BY_A_SERVER[0], ANN), service)
+
+
+HUNTER = "hunter2-of-the-nfs"
+SECRET_SETTINGS = {
+    "mounts": [{"driver_config": {"options": {"o": f"username=a,password={HUNTER}"}}}],
+    "volumes": {f"//ann:{HUNTER}@nas/x": "/x"},
+    "extra_create_kwargs": {"environment": [f"DATABASE_URL=postgres://u:{HUNTER}@db/x"]},
+    "extra_host_config": {"log_config": {"splunk-token": HUNTER}},
+    "client_kwargs": {"base_url": f"tcp://u:{HUNTER}@engine"},
+    "tls_config": {"client_key": HUNTER},
+    "environment": {"MYSQL_PWD": HUNTER, "AWS_ID": HUNTER, "SSH_KEY": HUNTER},
+    "args": [f"--token={HUNTER}"],
+    "server_volume": HUNTER,
+    "profile_list": [{"spawner_override": {"mounts": [HUNTER]}}],
+}
+
+
+@pytest.mark.parametrize("setting", sorted(errors.PRIVATE))
+def test_values_of_private_settings(setting: str) -> None:
+    """Neither the value nor what is said of it reaches a user; the setting's name does."""
+    value = SECRET_SETTINGS.get(setting, HUNTER)
+    for field in (setting, f"{setting} (by profile 'x')", f"{setting}[0]['a']"):
+        found = message(http_error(ConfigError(field, value, f"it has {value}"), ANN))
+        assert HUNTER not in found
+        assert setting in found
+        assert "the Hub's log" in found
+
+
+def test_private_settings_exist() -> None:
+    """A setting that was renamed does not lose its protection unnoticed."""
+    there = DockerNamedSettings.class_trait_names()
+    of_jupyterhub = {"group_overrides"}
+    named = {name for name in errors.SHOWN | errors.PRIVATE if "." not in name}
+    assert named - set(there) - of_jupyterhub == set()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EngineFailed(
+            "start container x",
+            "error while mounting volume '/v': failed to mount local volume: mount //nas:/v, data: "
+            f"addr=1.2.3.4,username=a,password={HUNTER}: permission denied",
+        ),
+        EngineFailed("create container x", f"invalid environment: DATABASE_URL=x://u:{HUNTER}@h"),
+        EngineFailed("create container x", f"bind source path does not exist: /srv/{HUNTER}"),
+        EngineFailed("create container x", f"invalid JSON: {{'password': '{HUNTER}'}}"),
+        EngineFailed(f"create volume {HUNTER}", "no"),
+        ForeignObject("volume", HUNTER, "server 'x' of user 'bob'", "use {user_server}"),
+        PullFailed("r/lab:1", f"GET https://u:{HUNTER}@r/v2: 500"),
+    ],
+)
+def test_the_engines_words(error: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """No user reads them where they may quote; the log has them, without the passwords."""
+    settings = SimpleNamespace(**VALUES, user=SimpleNamespace(name="ann"), name="lab")
+    found = message(http_error(error, settings))
+    assert HUNTER not in found
+    assert "bob" not in found
+    assert f"password={HUNTER}" not in caplog.text
+    assert f"u:{HUNTER}" not in caplog.text
+
+
+def test_secrets_by_their_value(caplog: pytest.LogCaptureFixture) -> None:
+    """What the settings and the environment show to be a secret is hidden wherever it stands."""
+    error = EngineFailed("create container x", f"what is {HUNTER}? and tok-tok-tok?")
+    settings = SimpleNamespace(**SECRET_SETTINGS, **ANN.__dict__)
+    http_error(error, settings, secrets=["tok-tok-tok"])
+    assert "what is [hidden]? and [hidden]?" in caplog.text
+
+
+def test_options_of_a_user() -> None:
+    """What a user typed may be shown to them, and not the admin's value into which it went."""
+    layer = Layer("option 'x'", {}, "x-unlisted-choice", "typed")
+    refused: Any = layer.refused("mounts", [HUNTER], f"a value of [{HUNTER!r}, 'typed']")
+    assert isinstance(refused, OptionsError)
+    told = message(http_error(refused, ANN))
+    assert "typed" in told
+    assert "mounts" in told
+    assert HUNTER not in told

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Callable
+from contextvars import copy_context
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tornado import web
 
 from dockernamed import DockerNamedSpawner
 from dockernamed.desired.private import ENV_FILE
+from dockernamed.hub.asker import answering
 from support.fake_engine import FakeEngine
 from support.stage import contents
 from support.stub_hub import Hub, of_server
@@ -29,9 +32,38 @@ async def refused(hub: Hub, server: str = "exp-1", options: Any = None) -> web.H
     return caught.value
 
 
-def message(error: Any) -> str:
-    """As users see it."""
-    return str(error.jupyterhub_message)
+class Reader:
+    """A request of somebody whom the Hub knows; see `dockernamed.hub.asker`.
+
+    Args:
+        name: of the user.
+        scopes: what the request may do.
+        token: it was made with a token, not by a browser in which the user has signed in.
+    """
+
+    def __init__(self, name: str = "", *scopes: str, token: bool = False) -> None:
+        self._jupyterhub_user = SimpleNamespace(name=name, kind="user") if name else None
+        self._scopes, self._token = scopes, token
+
+    def has_scope(self, scope: str) -> bool:
+        """As JupyterHub's handlers have it."""
+        return scope in self._scopes
+
+    def get_token(self) -> object:
+        """Likewise."""
+        return object() if self._token else None
+
+
+def message(error: Any, reader: Reader | None = None, *, html: bool = False) -> str:
+    """As somebody sees it, the server's owner unless another one is given."""
+    reader = reader or Reader("ann", "access:servers!server={}/{}".format(*error._server))
+    what = "jupyterhub_html_message" if html else "jupyterhub_message"
+
+    def read() -> str:
+        answering(reader)
+        return str(getattr(error, what))
+
+    return copy_context().run(read)
 
 
 def env_of(fake: FakeEngine, server: str = "exp-1") -> dict[str, str]:

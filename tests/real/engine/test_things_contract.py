@@ -26,7 +26,7 @@ from dockernamed.desired.private import FILES_DIR
 from dockernamed.desired.spec import LABEL_START
 from dockernamed.engine.archive import File, pack
 from dockernamed.engine.client import Engine
-from dockernamed.errors import Conflict, EngineError, NameTaken, NotFound
+from dockernamed.errors import Conflict, EngineError, EngineTimeout, NameTaken, NotFound
 
 
 async def until(things: Things, id: str, condition: Callable[[Seen], bool]) -> Seen:
@@ -251,6 +251,46 @@ async def test_what_is_for_one_start_without_a_shell(
     spec = spec_of(world, Program(), "x", files=("/etc/one",))
     await hand_over(things, id, spec, Environment(personal={"JUPYTERHUB_USER": "ann"}))
     await hand_over(things, id, spec, Environment(), {"/etc/one": b"1"})
+
+
+# --- commands
+
+
+async def test_a_command(things: Things, make_thing: MakeThing) -> None:
+    """Run in a thing that runs, to its end: exit code and output, and no shell that was not named.
+
+    What cannot be run is an error, or an exit code of its own.
+    """
+    if Can.EXECUTE not in things.can:
+        pytest.skip("needs to run commands")
+    id = await make_thing()
+    with pytest.raises(EngineError):
+        await things.execute(id, ["true"], "", 20)
+    await things.start(id)
+    done = await things.execute(id, ["sh", "-c", "echo one; echo two; exit 7"], "", 20)
+    assert (done.exit_code, done.output.split()) == (7, ["one", "two"])
+    assert (await things.execute(id, ["true"], "0", 20)).exit_code == 0
+    try:
+        assert (await things.execute(id, ["/no-such-program"], "", 20)).exit_code in (126, 127)
+    except EngineError as error:
+        assert "no-such-program" in error.message or "executable" in error.message  # noqa: PT017
+    with pytest.raises(EngineTimeout):
+        await things.execute(id, ["sleep", "60"], "", 0.3)
+
+
+async def test_a_thing_that_ends_ends_its_commands(things: Things, make_thing: MakeThing) -> None:
+    """Whoever waits for one learns it at once, by whatever answer."""
+    if Can.EXECUTE not in things.can:
+        pytest.skip("needs to run commands")
+    id = await make_thing()
+    await things.start(id)
+    running = asyncio.ensure_future(things.execute(id, ["sleep", "60"], "", 50))
+    await asyncio.sleep(0.2)  # so that it runs; if it does not yet, it is refused, which does too
+    await things.kill(id)
+    try:
+        assert (await asyncio.wait_for(running, 30)).exit_code != 0
+    except EngineError as error:
+        assert not isinstance(error, EngineTimeout)  # noqa: PT017
 
 
 # --- whose directories -------------------------------------------------------------------------

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
 from support.fake_engine.core import ApiError, Core, Subscriber, has_labels
-from support.fake_engine.objects import DIRECTORIES, RemoteImage, full_reference
+from support.fake_engine.objects import DIRECTORIES, Command, RemoteImage, full_reference
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,6 +51,9 @@ class _Api:
             ("POST", container + "/rename", self.rename),
             ("POST", container + "/wait", self.wait),
             ("GET", container + "/logs", self.logs),
+            ("POST", container + "/exec", self.prepare_command),
+            ("POST", "/exec/{id}/start", self.run_command),
+            ("GET", "/exec/{id}/json", self.inspect_command),
             ("PUT", container + "/archive", self.put_archive),
             ("HEAD", container + "/archive", self.stat_archive),
             ("GET", container + "/archive", self.get_archive),
@@ -210,6 +214,43 @@ class _Api:
         tail = request.query.get("tail", "all")
         body = self._container(request).log_bytes(None if tail == "all" else int(tail))
         return web.Response(body=body, content_type="application/vnd.docker.raw-stream")
+
+    async def prepare_command(self, request: web.Request) -> web.StreamResponse:
+        container = self._container(request)
+        if not container.running:
+            raise ApiError(409, f"Container {container.id} is not running")
+        id = f"{len(self.core.commands):064x}"
+        self.core.commands[id] = Command(container, await _body(request))
+        return web.json_response({"Id": id}, status=201)
+
+    async def run_command(self, request: web.Request) -> web.StreamResponse:
+        """Knows ``echo WORD``, ``exit NUMBER`` and ``sleep``, which lasts as the container does."""
+        command = self._command(request)
+        container, line = command.container, " ".join(command.body["Cmd"])
+        if "no-such-program" in line:
+            raise ApiError(400, "OCI runtime exec failed: executable file not found in $PATH")
+        response = web.StreamResponse(headers={"Content-Type": "application/vnd.docker.raw-stream"})
+        await response.prepare(request)
+        for word in re.findall(r"echo (\S+?);", line):
+            data = f"{word}\n".encode()
+            await response.write(bytes([1, 0, 0, 0]) + len(data).to_bytes(4, "big") + data)
+        if "sleep" in line:
+            async with self.core.changed:
+                await self.core.changed.wait_for(lambda: not container.running)
+        code = re.search(r"exit (\d+)", line)
+        command.exit_code = 137 if not container.running else int(code[1]) if code else 0
+        return response
+
+    async def inspect_command(self, request: web.Request) -> web.StreamResponse:
+        command = self._command(request)
+        code = command.exit_code
+        return web.json_response({"Running": code is None, "ExitCode": code})
+
+    def _command(self, request: web.Request) -> Command:
+        found = self.core.commands.get(request.match_info["id"])
+        if found is None:
+            raise ApiError(404, f"No such exec instance: {request.match_info['id']}")
+        return found
 
     async def put_archive(self, request: web.Request) -> web.StreamResponse:
         container, path = self._container(request), request.query["path"]

@@ -14,6 +14,7 @@ from support.fake_engine.filesystem import Filesystem
 from support.fake_engine.objects import (
     NAME,
     Behaviour,
+    Command,
     Container,
     Image,
     RemoteImage,
@@ -68,6 +69,7 @@ class Core:
         self.stop_before_die = dialect in ("docker28", "podman")
         self.api_version, self.min_api_version = "1.41", "1.12"
         self.containers: dict[str, Container] = {}
+        self.commands: dict[str, Command] = {}
         self.names: dict[str, str] = {}
         self.images: dict[str, Image] = {}  # by id
         self.references: dict[str, str] = {}  # reference → id

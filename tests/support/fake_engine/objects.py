@@ -38,6 +38,15 @@ class Behaviour:
 
 
 @dataclass
+class Command:
+    """A command in a container, as ``docker exec`` makes one; no exit code while it runs."""
+
+    container: Container
+    body: dict[str, Any]
+    exit_code: int | None = None
+
+
+@dataclass
 class RemoteImage:
     """What a registry has under a name.
 

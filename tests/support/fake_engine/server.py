@@ -21,7 +21,14 @@ from support.fake_engine.api import Pulls, make_app
 from support.fake_engine.core import Core
 from support.fake_engine.faults import Fault, Gate
 from support.fake_engine.filesystem import Filesystem
-from support.fake_engine.objects import Behaviour, Container, RemoteImage, full_reference, new_id
+from support.fake_engine.objects import (
+    Behaviour,
+    Command,
+    Container,
+    RemoteImage,
+    full_reference,
+    new_id,
+)
 from support.fake_engine.serving import hang_up
 
 T = TypeVar("T")
@@ -163,6 +170,11 @@ class FakeEngine:
     def containers(self) -> list[Container]:
         """All of them."""
         return self._call(lambda: list(self._core.containers.values()))
+
+    @property
+    def commands(self) -> list[Command]:
+        """All that was run in containers, in order."""
+        return self._call(lambda: list(self._core.commands.values()))
 
     def die(self, ref: str, exit_code: int = 1, *, oom: bool = False, log: str = "") -> None:
         """Its process ends."""

@@ -25,16 +25,30 @@ class Visitor:
         answer = self._session.post(f"{hub.url}/hub/login", fields, allow_redirects=False)
         assert answer.status_code == 302, answer.text
 
-    def get(self, path: str, options: Mapping[str, str] | None = None) -> requests.Response:
-        """A page, with options in its query, as this JupyterHub wants them there."""
+    def get(
+        self,
+        path: str,
+        options: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """A page, with options in its query, as this JupyterHub wants them there.
+
+        A page of the Hub itself leads there, by what a browser says, unless other headers are
+        given.
+        """
         prefix = "opt-" if HUB6 else ""
         params = {f"{prefix}{name}": value for name, value in (options or {}).items()}
-        return self._session.get(self._url + path, params=params, allow_redirects=False)
+        if headers is None:
+            headers = {"Sec-Fetch-Site": "same-origin", "Referer": f"{self._url}/hub/home"}
+        return self._session.get(
+            self._url + path, params=params, headers=dict(headers), allow_redirects=False
+        )
 
-    def post(self, path: str, fields: Mapping[str, str]) -> requests.Response:
-        """Send a form."""
-        data = {**fields, "_xsrf": self._session.cookies["_xsrf"]}
-        return self._session.post(self._url + path, data, allow_redirects=False)
+    def post(self, path: str, fields: Mapping[str, str], *, xsrf: bool = True) -> requests.Response:
+        """Send a form of a page of the Hub, or of another site's, which knows no ``_xsrf``."""
+        if xsrf:
+            fields = {"_xsrf": self._session.cookies["_xsrf"], **fields}
+        return self._session.post(self._url + path, dict(fields), allow_redirects=False)
 
     def close(self) -> None:
         """End the session."""
