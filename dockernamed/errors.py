@@ -202,7 +202,16 @@ class BadRequest(EngineError):
 
 
 class CallNotAllowed(BadRequest):
-    """Something in front of the Engine, such as a proxy, does not let the call through."""
+    """Something in front of the Engine, such as a proxy, does not let the call through.
+
+    The message is "… does not allow" the call, and what that is for.
+    """
+
+    @property
+    def public(self) -> str:
+        """All of it, but for what refused the call, in whose words anything may be quoted."""
+        refused = "".join(self.message.rpartition("does not allow")[1:])
+        return f"{super().public}: something in front of it {refused}"
 
 
 class EngineFailed(EngineError):

@@ -33,6 +33,8 @@ USUAL = (
 )
 NEEDED = [call for call in CALLS if (call.method, call.path) in USUAL]
 LESS = [call for call in CALLS if call.lost]
+NETWORK = next(call for call in CALLS if call.path == "/networks/create")
+OWN_NETWORK: dict[str, Any] = {"network_isolation": "user", "network_name": ""}
 
 
 def named(call: ApiCall) -> str:
@@ -72,15 +74,30 @@ async def test_what_is_needed(hub: Hub, fake: FakeEngine, call: ApiCall) -> None
     assert "administrative rules" not in said
 
 
-@pytest.mark.parametrize("own_network", [False, True])
 @pytest.mark.parametrize("call", LESS, ids=named)
-async def test_what_is_only_lost(
-    make_hub: MakeHub, fake: FakeEngine, call: ApiCall, own_network: bool
-) -> None:
-    """A server starts, stops and is deleted without it, also with a network of its user's."""
-    hub = make_hub(**({"network_isolation": "user", "network_name": ""} if own_network else {}))
+async def test_what_is_only_lost(hub: Hub, fake: FakeEngine, call: ApiCall) -> None:
+    """A server starts, stops and is deleted without it."""
     fake.fault("forbidden", call.method, call.pattern, times=10**6)
     await asyncio.wait_for(life(hub), 20)
+    assert fake.containers == []
+
+
+@pytest.mark.parametrize("call", [call for call in LESS if call != NETWORK], ids=named)
+async def test_what_is_only_lost_with_a_network_of_the_users(
+    make_hub: MakeHub, fake: FakeEngine, call: ApiCall
+) -> None:
+    """Likewise where a network is made for the server's user, and goes with the server."""
+    hub = make_hub(**OWN_NETWORK)
+    fake.fault("forbidden", call.method, call.pattern, times=10**6)
+    await asyncio.wait_for(life(hub), 20)
+    assert fake.containers == []
+
+
+async def test_no_network_of_the_users(make_hub: MakeHub, fake: FakeEngine) -> None:
+    """Where it cannot be made, the start is refused; the message names the call."""
+    fake.fault("forbidden", NETWORK.method, NETWORK.pattern, times=10**6)
+    said = message(await refused(make_hub(**OWN_NETWORK)))
+    assert f"does not allow {named(NETWORK)}, which is needed to {NETWORK.purpose}" in said
     assert fake.containers == []
 
 

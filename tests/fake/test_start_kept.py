@@ -26,7 +26,7 @@ from support.stage import (
 
 from dockernamed.desired.environment import split
 from dockernamed.desired.private import ENV_FILE
-from dockernamed.errors import EngineFailed, EngineTimeout, EngineUnavailable, ServerDied
+from dockernamed.errors import EngineFailed, EngineTimeout, EngineUnavailable, NotFound, ServerDied
 
 
 async def kept(stage: Stage) -> str:
@@ -134,6 +134,9 @@ async def test_a_kept_container_without_its_network(
         stage.fake.container(old).unplugged = True
     elif how == "removed":
         await stage.engine.remove_network("lab-net")
+        with pytest.raises(NotFound):
+            await stage.start(spec, keep=True)
+        stage.fake.add_network("lab-net")
     new = await stage.start(spec, keep=True)
     assert (new == old) is (how == "fine")
     assert (how in caplog.text) is (how != "fine")
