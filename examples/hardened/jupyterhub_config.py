@@ -14,6 +14,8 @@ c.JupyterHub.hub_ip = "0.0.0.0"
 c.DockerNamedSpawner.image = os.environ.get("LAB_IMAGE", "quay.io/jupyter/base-notebook:latest")
 c.DockerNamedSpawner.mem_limit = "2G"
 c.DockerNamedSpawner.cpu_limit = 2
+# The servers of each user are in a network of their own, which the Hub's container joins.
+c.DockerNamedSpawner.network_isolation = "user"
 
 # The volume at /data keeps what must outlive the Hub's container.
 c.JupyterHub.db_url = "sqlite:////data/jupyterhub.sqlite"
