@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,6 @@ from urllib.parse import quote, urlsplit
 
 import traitlets
 from jupyterhub.spawner import Spawner
-from jupyterhub.utils import make_ssl_context, url_path_join
 from traitlets import default, observe
 
 from . import errors, naming, templates
@@ -24,7 +22,6 @@ from .callables import evaluated
 from .desired.environment import Environment, split
 from .desired.gpus import gpu_environment
 from .desired.network import Endpoint, certified, check_reachable, hub_host, hub_host_beside
-from .desired.proof import Proof
 from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
 from .desired.spec import ServerSpec, notes
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
@@ -32,12 +29,13 @@ from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
 from .hub.http_errors import as_http_error, http_error, hub_advice
 from .hub.identity import hub_id_of
-from .hub.internal_ssl import names_in
+from .hub.internal_ssl import names_in, ssl_context
 from .hub.kept_options import KeptOptions
 from .hub.other_hubs import another_hub_at
 from .hub.ownership import OfOthers, of_others, ports_of_others
 from .hub.quotas import admit
 from .hub.sent_options import ask_for_defaults, were_sent
+from .hub.whereabouts import Whereabouts, proof_of
 from .images.prepull import prepull
 from .images.pull_queue import NOBODY, PullLimits
 from .images.puller import Progress
@@ -46,7 +44,7 @@ from .lifecycle.attempt import StartAttempt
 from .lifecycle.hooks import AfterStart, modified
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
-from .lifecycle.readiness import ReadinessProbe, url_of, wrong_answer
+from .lifecycle.readiness import ReadinessProbe, url_of
 from .lifecycle.resolver import SettingsResolver
 from .lifecycle.runtime import Runtime
 from .options import chooser
@@ -54,7 +52,7 @@ from .options.chooser import Chooser
 from .options.overrides import hub_wide, restore
 from .options.user_options import Choice
 from .settings import DockerNamedSettings
-from .timeouts import ended, within
+from .timeouts import ended
 from .timings import DEFAULT
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (to tell them from one address)
@@ -83,12 +81,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._state = ServerState()
         self._attempt: StartAttempt | None = None
         self._monitor: ServerMonitor | None = None
-        self._proving: asyncio.Task[None] | None = None
         self._progress = StartProgress()
         self._hub_url_found: str | None = None
         self._hub_hosts: Mapping[str, str] = {}
         self._choice = Choice()
         self._options = KeptOptions(self)
+        self._whereabouts = Whereabouts(self, lambda: self._runtime, self._settings_now)
         if self.user is not None:
             # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
             # share a client. A "!" never comes out of quote().
@@ -430,7 +428,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self._runtime,
             seconds=self.start_timeout,
             log_lines=self.crash_log_lines,
-            ssl_context=self._ssl_context(),
+            ssl_context=ssl_context(self),
         )
         failed = True
         try:
@@ -485,7 +483,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self.log.warning("%s: %s", self._log_name, note)
             self._progress.tell(0, note)
         self._note_before_start(settings, volumes.remembered)
-        proof = self._proof(settings.kept)
+        proof = proof_of(self, settings.kept)
 
         tell = partial(self._progress.tell, 70)
         after = AfterStart(self._runtime, probe, self.log, self._log_name, tell)
@@ -588,19 +586,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self.orm_spawner.state = {**self.get_state(), **noted}
             self.user.db.commit()
 
-    def _proof(self, kept: KeptSettings) -> Proof:
-        return Proof(kept.readiness, self.server.base_url, self.oauth_client_id)
-
-    def _ssl_context(self) -> Any:
-        if not self.internal_ssl:
-            return None
-        settings = self.user.settings
-        return make_ssl_context(
-            settings.get("internal_ssl_key"),
-            settings.get("internal_ssl_cert"),
-            cafile=settings.get("internal_ssl_ca"),
-        )
-
     # --- the environment -------------------------------------------------------------------
 
     def get_env(self) -> dict[str, str]:
@@ -652,10 +637,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return record.exit_code or 0
         if self.pending == "check":
             await self._join_network()
-            if await self._displaced():
+            if await self._whereabouts.displaced(self._kept):
                 return 1
         if self._watch().outdated():
-            await self._moved()
+            await self._whereabouts.follow()
         return None
 
     async def _join_network(self) -> None:
@@ -677,13 +662,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if self._monitor is None or self._monitor.id != self.object_id:
             self._stop_watching()
             runtime = self._runtime
+            moved = self._whereabouts.follow
             self._monitor = ServerMonitor(
-                runtime.watcher, self.object_id, self._ended, self._moved, runtime.timings
+                runtime.watcher, self.object_id, self._ended, moved, runtime.timings
             )
         return self._monitor
 
     def _stop_watching(self) -> None:
-        self._stop_proving()
+        self._whereabouts.stop()
         if self._monitor is not None:
             self._monitor.end()
             self._monitor = None
@@ -698,79 +684,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         why = " (out of memory)" if record.oom else ""
         self.log.warning("%s %s, with exit code %s%s", self._log_name, how, record.exit_code, why)
 
-    async def _moved(self) -> None:
-        """Lead the Hub and its proxy to where the server is now."""
-        try:
-            url = urlsplit(await self._url_now())
-        except errors.DockerNamedError as error:
-            self.log.warning("Could not find out where %s is now: %s", self._log_name, error)
-            return
-        server = self.server
-        if server is None or (server.ip, server.port) == (url.hostname, url.port):
-            return
-        self.log.warning("%s is at %s now, not at %s", self._log_name, url.netloc, server.host)
-        server.ip, server.port = url.hostname, url.port
-        self.user.db.commit()
-        proxy = self.user.settings.get("proxy")
-        if proxy is not None and not self.pending:
-            self._stop_proving()
-            self._proving = asyncio.ensure_future(self._lead_proxy(proxy, url.geturl()))
-
-    async def _lead_proxy(self, proxy: Any, url: str) -> None:
-        """Have the proxy lead to a URL of the server once that is proven to be the server's."""
-        try:
-            # Where it was, somebody else may be by now.
-            await proxy.delete_user(self.user, self.name)
-            kept = await self._settings_now()
-            if await self._wrong_answer(kept, url, self._runtime.timings.wrong_answers):
-                await self._wrong_answer(kept, url)
-            if not self.pending:
-                await proxy.add_user(self.user, self.name)
-        except Exception:  # of whatever proxy this is; JupyterHub adds missing routes by itself
-            self.log.exception("Could not lead the proxy to %s", self._log_name)
-
-    async def _displaced(self) -> bool:
-        """At the Hub's start: whether others have a server's port of the Engine's host by now."""
-        kept, timings = self._kept, self._runtime.timings
-        if kept is None or not kept.on_host:
-            return False
-        patience = timings.wrong_answers
-        try:
-            wrong = self._wrong_answer(kept, await self._url_now(), patience)
-            return await within(patience + timings.probe_answer, wrong)
-        except (errors.DockerNamedError, asyncio.TimeoutError):
-            return False  # JupyterHub asks as well
-
-    async def _wrong_answer(self, kept: KeptSettings, url: str, patience: float = math.inf) -> bool:
-        """Ask until the server's proof comes; True after so many seconds of wrong answers."""
-        proof, timings = self._proof(kept), self._runtime.timings
-        wrong = await wrong_answer(url + proof.path, proof, self._ssl_context(), timings, patience)
-        if wrong is not None:
-            self.log.error("%s: %s %s (%s)", self._log_name, url, proof.doubt(wrong), wrong)
-        return wrong is not None
-
-    def _stop_proving(self) -> None:
-        if self._proving is not None:
-            self._proving.cancel()
-            self._proving = None
-
     async def get_url(self) -> str:
-        """Where the server is now: published ports change when the Engine restarts.
-
-        As JupyterHub has it, with the server's path: it compares the two at its start.
-        """
-        try:
-            return str(url_path_join(await self._url_now(), self.server.base_url))
-        except errors.DockerNamedError as error:
-            # JupyterHub asks at its start, which must not fail because one server has just ended.
-            self.log.warning("%s: keeping the URL as it was: %s", self._log_name, error)
-            return str(self.server.url)
-
-    async def _url_now(self) -> str:
-        kept = await self._settings_now()
-        backend = self._runtime.backend
-        endpoint = await backend.endpoint(self.object_id, kept.port, kept.access)
-        return url_of(endpoint, secure=self.internal_ssl)
+        """Where the server is now: published ports change when the Engine restarts."""
+        return await self._whereabouts.url()
 
     async def _settings_now(self) -> KeptSettings:
         """The kept ones; today's for a server of a version that kept none."""

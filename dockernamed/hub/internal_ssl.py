@@ -1,4 +1,4 @@
-"""The Hub's certificate with `JupyterHub.internal_ssl`: the name by which servers know the Hub.
+"""The Hub's side of `JupyterHub.internal_ssl`: its certificate, and the name that servers know.
 
 The gateway of a network that is made later is in no certificate that the Hub makes at its start. So
 its certificate is made out to one further name, which containers are told the address of. A Hub
@@ -11,6 +11,8 @@ import socket
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from jupyterhub.utils import make_ssl_context
 
 from ..desired.network import HUB_NAME
 
@@ -49,3 +51,15 @@ def names_in(certificate: str) -> frozenset[str]:
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     hosts = names.get_values_for_type(x509.DNSName)
     return frozenset((*hosts, *map(str, names.get_values_for_type(x509.IPAddress))))
+
+
+def ssl_context(spawner: Any) -> Any:
+    """With which the Hub asks a spawner's server; None where they talk without TLS."""
+    if not spawner.internal_ssl:
+        return None
+    settings = spawner.user.settings
+    return make_ssl_context(
+        settings.get("internal_ssl_key"),
+        settings.get("internal_ssl_cert"),
+        cafile=settings.get("internal_ssl_ca"),
+    )
