@@ -38,6 +38,8 @@ async def _faults(settings: Any, runtime: Runtime) -> list[str]:
         try:
             await runtime.network(name)
         except ConfigError as error:
+            if error.field != "network_name":
+                raise  # the way to the Engine, which its watcher tells of
             found.append(_line(setting, name, error.hint))
     try:
         await scope_of(settings, runtime)

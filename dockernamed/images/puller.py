@@ -235,7 +235,9 @@ class Puller:
 
         def tell(progress: Progress) -> None:
             pull = self._pulls.get(key)
-            if pull is not None and pull.task is asyncio.current_task():
+            if pull is None or pull.task is not asyncio.current_task():
+                return
+            if pull.progress != progress:
                 pull.progress = progress
                 for listener in list(pull.listeners):
                     _tell(listener, progress)

@@ -215,13 +215,16 @@ async def test_a_proxy_that_does_not_let_the_engine_be_asked(
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, True, "1"])
-async def test_a_callable_that_gives_no_number(value: Any, make_hub: MakeHub) -> None:
-    """The admin's mistake is told with what would work."""
+async def test_a_callable_that_gives_no_number(
+    value: Any, make_hub: MakeHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The admin's mistake is told with what would work, and with the value in the log."""
     error = await refused(make_hub(gpus=lambda spawner: value, gpu_devices=["0"]))
-    assert f"gpus = {value!r}: use a whole number" in message(error)
+    assert ": use a whole number" in message(error)
+    assert f"gpus = {value!r}: use a whole number" in caplog.text
 
 
-async def test_requests_by_hand(make_hub: MakeHub) -> None:
+async def test_requests_by_hand(make_hub: MakeHub, caplog: pytest.LogCaptureFixture) -> None:
     """A hook that asks for all GPUs would take those that others have for themselves."""
 
     def hook(spawner: Any) -> None:
@@ -229,8 +232,9 @@ async def test_requests_by_hand(make_hub: MakeHub) -> None:
 
     for settings in ({"gpus": 1}, {"gpus": 0}):
         hub = make_hub(gpu_devices=["0"], pre_spawn_hook=hook, **settings)
-        error = await refused(hub)
-        assert "extra_host_config['device_requests']" in message(error)
+        caplog.clear()
+        assert "extra_host_config" in message(await refused(hub))
+        assert "extra_host_config['device_requests']" in caplog.text
     await make_hub(pre_spawn_hook=hook).spawn("by-hand")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -66,19 +67,27 @@ def by_hook(spawner: Any) -> None:
     ],
 )
 async def test_what_is_known_at_the_start_only(
-    make_hub: MakeHub, fake: FakeEngine, settings: dict[str, Any]
+    make_hub: MakeHub,
+    fake: FakeEngine,
+    caplog: pytest.LogCaptureFixture,
+    settings: dict[str, Any],
 ) -> None:
-    """Callables and hooks are judged before anything is made, and may be allowed like the rest."""
+    """Callables and hooks are judged before anything is made, and may be allowed like the rest.
+
+    The user is told which setting it is, and the log says how to allow it.
+    """
     hub = make_hub(**settings)
-    error = await refused(hub)
-    assert "allow_unsafe" in message(error)
+    assert re.search("extra_(host_config|create_kwargs)", message(await refused(hub)))
+    assert "c.DockerNamedSpawner.allow_unsafe = [" in caplog.text
     assert (of_server(fake, "exp-1"), dict(fake.volumes)) == ([], {})
     await hub.restart(allow_unsafe=["privileged"], **settings)
     await hub.spawn("exp-1")
     assert host_config(fake)["Privileged"] is True
 
 
-async def test_the_socket_of_this_engine(make_hub: MakeHub, fake: FakeEngine) -> None:
+async def test_the_socket_of_this_engine(
+    make_hub: MakeHub, fake: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     """A mount of the Engine's socket is refused at the start, by a template's field as well.
 
     So are the Engine's files, wherever it says that it keeps them.
@@ -86,7 +95,9 @@ async def test_the_socket_of_this_engine(make_hub: MakeHub, fake: FakeEngine) ->
     files = ("/srv/fake-engine/volumes/bob/_data", "/srv")
     for source in ("/{raw_username}/../run/docker.sock", "/proc/self/root/run", *files):
         hub = make_hub(volumes={source: "/s"})
-        assert "engine-socket" in message(await refused(hub))
+        caplog.clear()
+        assert "volumes" in message(await refused(hub))
+        assert "engine-socket" in caplog.text
 
 
 async def test_grant_sudo(make_hub: MakeHub, fake: FakeEngine) -> None:

@@ -76,7 +76,7 @@ def test_copies_live_on(hub: Hub, user: str) -> None:
     assert hub.api("DELETE", f"/users/{user}").status == 204
     untouched(hub, copied, labelled)
     for one in (copied, labelled):
-        hub.docker.client.remove_container(one["Id"], force=True)
+        hub.docker.client.remove_container(one["Id"], v=True, force=True)
 
 
 def test_copies_are_no_orphans(hub: Hub, user: str) -> None:
@@ -98,4 +98,4 @@ def test_copies_are_no_orphans(hub: Hub, user: str) -> None:
     untouched(hub, original, copied, orphan_copy)
     hub.halt(user)
     for one in (copied, orphan_copy):
-        hub.docker.client.remove_container(one["Id"], force=True)
+        hub.docker.client.remove_container(one["Id"], v=True, force=True)

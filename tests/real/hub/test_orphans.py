@@ -68,6 +68,6 @@ def test_orphans_go_and_nothing_else(hub: Hub, user: str) -> None:
     running = {c["Id"] for c in hub.docker.client.containers(filters={"label": HUB})}
     assert {server, stranger} <= running
     assert hub.api("GET", f"/users/{user}").json()["servers"]["exp"]["ready"]
-    hub.docker.client.remove_container(stranger, force=True)
+    hub.docker.client.remove_container(stranger, v=True, force=True)
     for name in left:
         hub.docker.client.remove_network(name)

@@ -120,24 +120,33 @@ def nothing(hub: Hub) -> AbstractContextManager[None]:
 
 
 Use: TypeAlias = Callable[[Hub], AbstractContextManager[None]]
-CASES: dict[str, tuple[Use, str, tuple[str, ...]]] = {
-    "port": (port_taken, "port", (f"127.0.0.1:{PORT}", "already in use", "port_bindings")),
-    "addresses": (addresses_taken, "addresses", ("no available", "network_name = ", "-small'")),
-    "memory": (nothing, "fine", ("6MB", "mem_limit = 4194304")),
-    "driver": (nothing, "fine", ("no-such-driver", "mounts = ", "docker plugin install")),
-    "storage": (nothing, "fine", ("/dev/no-such-disk", "mounts = ", "could not mount")),
-    "size": (nothing, "fine", ("storage_opt = {'size': '1G'}", "pquota")),
-    "image": (image_going, "image", ("No such image", "image = ", "-gone:latest'", "again")),
+#: What uses it up; the choice that works then; words of the answer; words of the Engine, which may
+#: quote what it was sent, and are in the Hub's log alone where they do.
+CASES: dict[str, tuple[Use, str, tuple[str, ...], tuple[str, ...]]] = {
+    "port": (port_taken, "port", ("already in use", "port_bindings"), (f"127.0.0.1:{PORT}",)),
+    "addresses": (
+        addresses_taken,
+        "addresses",
+        ("all addresses", "network_name = ", "-small'"),
+        ("no available",),
+    ),
+    "memory": (nothing, "fine", ("mem_limit = 4194304",), ("6MB",)),
+    "driver": (nothing, "fine", ("mounts", "docker plugin install"), ("no-such-driver",)),
+    "storage": (nothing, "fine", ("mounts", "could not mount"), ("/dev/no-such-disk",)),
+    "size": (nothing, "fine", ("storage_opt = {'size': '1G'}", "pquota"), ()),
+    "image": (image_going, "image", ("No such image", "image = ", "-gone:latest'", "again"), ()),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_at_its_end(hub: Hub, user: str, case: str) -> None:
-    """The answer says what is at its end, which setting, and what helps; nothing is half made.
+    """The answer says which setting it is about, and what helps; nothing is half made.
+
+    What the Engine says of it is in the Hub's log, and in the answer where it quotes nothing.
 
     Then the server starts: with the resource back, or with another choice.
     """
-    use_up, then, said = CASES[case]
+    use_up, then, said, logged = CASES[case]
     hub.add_user(user)
     before = [volume["Name"] for volume in hub.docker.volumes()]
     with use_up(hub):
@@ -145,6 +154,8 @@ def test_at_its_end(hub: Hub, user: str, case: str) -> None:
         assert answer.status == 500
         missing = [words for words in said if words not in answer.message]
         assert missing == [], answer.message
+        assert [words for words in logged if words not in hub.log()] == []
+        assert [words for words in logged if words in answer.message] == []
         assert hub.servers(user) == {}
         hub.docker.nothing_of(user)
         assert [volume["Name"] for volume in hub.docker.volumes()] == before

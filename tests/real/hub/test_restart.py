@@ -102,7 +102,7 @@ def test_servers_that_died_meanwhile(hub: Hub, user: str) -> None:
         hub.spawn(user, server)
     hub.kill()
     hub.docker.client.kill(hub.docker.one(user, "a")["Id"])
-    hub.docker.client.remove_container(hub.docker.one(user, "b")["Id"], force=True)
+    hub.docker.client.remove_container(hub.docker.one(user, "b")["Id"], v=True, force=True)
     hub.start()
     assert settled(hub, user) == [""]
     hub.docker.gone(user, "a")
