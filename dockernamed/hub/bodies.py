@@ -1,4 +1,4 @@
-"""Bodies of requests that JupyterHub itself could not take: too large, too deep, or ill titled.
+"""Bodies that JupyterHub itself could not take: too large, too deep, ill titled, or no text.
 
 What is sent to start a server goes into its database before any spawner sees it. Nested so deeply
 that it can be read but not be written, it left a server that seemed to run and did not. Half a
@@ -38,7 +38,10 @@ def _limited(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def limited(handler: Any) -> Any:
         if len(handler.request.body) > MAX_BYTES:
             raise web.HTTPError(413, f"The body may have at most {MAX_BYTES} bytes")
-        body = read(handler)
+        try:
+            body = read(handler)
+        except UnicodeDecodeError as error:  # JupyterHub 5 answers 500
+            raise web.HTTPError(400, "The body is not UTF-8") from error
         if is_deeper(body, MAX_DEPTH):
             raise web.HTTPError(400, f"The body may be nested at most {MAX_DEPTH} levels deep")
         title = body.get("display_name") if isinstance(body, dict) else None

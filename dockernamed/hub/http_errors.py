@@ -229,10 +229,24 @@ class _Told:
         return self._text if made_for_it else self.jupyterhub_message
 
 
+class _ToldByTornado(_Told):
+    """The same where JupyterHub 5 looks for it over REST: in what tornado writes into its log."""
+
+    @property
+    def log_message(self) -> str:
+        """A pattern for ``%`` without any fields."""
+        return self.jupyterhub_message.replace("%", "%%")
+
+    @log_message.setter
+    def log_message(self, pattern: str) -> None:
+        """What tornado sets is in our text already."""
+
+
 @cache
 def _start_failed(base: type[Exception]) -> Any:
     """The class of our errors, made of JupyterHub's."""
-    return type("StartFailed", (_Told, base), {"__doc__": "A start failed; the Hub is told."})
+    told = _ToldByTornado if base is web.HTTPError else _Told
+    return type("StartFailed", (told, base), {"__doc__": "A start failed; the Hub is told."})
 
 
 def http_error(
@@ -268,7 +282,7 @@ def http_error(
     found: Any = (
         _start_failed(made_for_it)(text, reason=reason, status_code=status)
         if made_for_it
-        else _start_failed(web.HTTPError)(status, text.replace("%", "%%"))
+        else _start_failed(web.HTTPError)(status, text)
     )
     user, server = getattr(settings, "user", None), str(getattr(settings, "name", ""))
     found._text, found._server = text, (str(getattr(user, "name", "")), server)

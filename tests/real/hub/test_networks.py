@@ -56,6 +56,11 @@ def reaches(hub: Hub, container: Any, host: str, port: int | str = 8888) -> bool
     return "HTTP/1." in said
 
 
+def reaches_in_time(hub: Hub, container: Any, host: str, port: int | str = 8888) -> None:
+    """Wait until it gets one: where much else runs, an answer takes longer than it is patient."""
+    eventually(lambda: reaches(hub, container, host, port), what=f"{host}:{port} answers")
+
+
 def network(container: Any) -> tuple[str, dict[str, Any]]:
     """The name of a container's first network, and what it has there."""
     name = container["HostConfig"]["NetworkMode"]
@@ -89,8 +94,8 @@ def test_users_do_not_reach_each_other(hub: Hub, user: str) -> None:
     assert [one for one in attempts if reaches(hub, mine, *one)] == []
     # Nor does a user's other server: whoever takes over one has not got them all.
     assert [one for one in ways_to(second) if reaches(hub, mine, *one)] == []
-    assert reaches(hub, mine, gateway, hub.hub_port)
-    assert reaches(hub, mine, "127.0.0.1")
+    reaches_in_time(hub, mine, gateway, hub.hub_port)
+    reaches_in_time(hub, mine, "127.0.0.1")
 
 
 def test_what_holds_the_machine_is_out_of_reach(hub: Hub, user: str) -> None:
@@ -115,9 +120,9 @@ def test_a_users_servers_share_a_network(hub: Hub, user: str) -> None:
     one, two, theirs = spawned(hub, (user, "a"), (user, "b"), (other, "a"))
     assert network(one)[0] == network(two)[0] != network(theirs)[0]
     for way in ways_to(two):
-        assert reaches(hub, one, *way)
+        reaches_in_time(hub, one, *way)
     assert [way for way in ways_to(theirs) if reaches(hub, one, *way)] == []
-    assert reaches(hub, one, network(one)[1]["Gateway"], hub.hub_port)
+    reaches_in_time(hub, one, network(one)[1]["Gateway"], hub.hub_port)
     (name,) = own_networks(hub, user)
     info = hub.docker.client.inspect_network(name)
     assert info["Options"]["com.docker.network.bridge.name"] == naming.bridge_name(name)
@@ -147,7 +152,7 @@ def test_a_network_without_a_way_out(hub: Hub, user: str) -> None:
     assert info["Internal"]
     assert not any((mine["NetworkSettings"]["Ports"] or {}).values())
     gateway = place["Gateway"] or info["IPAM"]["Config"][0]["Gateway"]
-    assert reaches(hub, mine, gateway, hub.hub_port)
+    reaches_in_time(hub, mine, gateway, hub.hub_port)
     assert f"//{gateway}:{hub.hub_port}/" in hub.docker.environment(mine)["JUPYTERHUB_API_URL"]
 
 
@@ -158,7 +163,7 @@ def test_further_networks(hub: Hub, user: str) -> None:
     one, two = spawned(hub, (f"joined-{user}", ""), (f"joined-x{user}", ""))
     for name in (f"{hub.prefix}-a", f"{hub.prefix}-z"):
         address = two["NetworkSettings"]["Networks"][name]["IPAddress"]
-        assert reaches(hub, one, address, OTHER_PORT)
+        reaches_in_time(hub, one, address, OTHER_PORT)
     assert not reaches(hub, one, network(two)[1]["IPAddress"], OTHER_PORT)
 
 
@@ -179,13 +184,13 @@ def test_the_documented_firewall_lines(hub: Hub, user: str) -> None:
     assert {line[2] for line in lines} == {"INPUT", "DOCKER-USER"}
     done: list[list[str]] = []
     with Listener() as listener:
-        assert reaches(hub, mine, place["Gateway"], listener.port)
+        reaches_in_time(hub, mine, place["Gateway"], listener.port)
         try:
             for line in lines:
                 subprocess.run(line, check=True)
                 done.append(line)
             assert not reaches(hub, mine, place["Gateway"], listener.port)
-            assert reaches(hub, mine, place["Gateway"], hub.hub_port)
+            reaches_in_time(hub, mine, place["Gateway"], hub.hub_port)
         finally:
             for line in done:
                 undo = [line[0], "-D", line[2], *line[4 if line[3].isdigit() else 3 :]]

@@ -24,6 +24,8 @@ class Visitor:
         fields = {"username": user, "password": "", "_xsrf": self._session.cookies["_xsrf"]}
         answer = self._session.post(f"{hub.url}/hub/login", fields, allow_redirects=False)
         assert answer.status_code == 302, answer.text
+        # The token of forms is another one from now on, and comes with the next page.
+        self.get("/hub/home")
 
     def get(
         self,
