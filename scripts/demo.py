@@ -232,18 +232,22 @@ class Demo:
             os.kill(int((self.folder / "proxy.pid").read_text()), signal.SIGKILL)
 
     def remove_leftovers(self) -> list[str]:
-        """Remove the containers, volumes and networks of this Hub; tell which there were."""
+        """Remove the containers, volumes and networks of this Hub; tell which there were.
+
+        The Hub's own network is not told: it is there as long as the Hub.
+        """
         client = docker.from_env()
         mine: Any = {"label": f"dockernamed.hub={self.name}"}
         names = []
         for container in client.containers.list(all=True, filters=mine):
             names.append(f"container {container.name}")
-            container.remove(force=True)
+            container.remove(v=True, force=True)
         for volume in client.volumes.list(filters=mine):
             names.append(f"volume {volume.name}")
             volume.remove(force=True)
         for network in client.networks.list(filters=mine):
-            names.append(f"network {network.name}")
+            if network.attrs["Labels"].get("dockernamed.network") != "hub":
+                names.append(f"network {network.name}")
             network.remove()
         return names
 

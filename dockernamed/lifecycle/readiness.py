@@ -6,6 +6,7 @@ import asyncio
 import math
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -219,6 +220,11 @@ async def _ask(
         if answer.status >= 500 or proof.given_by(answer):
             return answer
         return replace(answer, words=await _first_words(reader, timings.first_words))
+    except OSError:
+        # The streams keep it as well, and asyncio would report that nobody saw it there.
+        with suppress(OSError):
+            await writer.wait_closed()
+        raise
     finally:
         writer.close()
 
