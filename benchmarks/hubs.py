@@ -63,6 +63,8 @@ c.DockerNamedSpawner.allowed_images = "*"
 c.DockerNamedSpawner.readiness = "http"
 # In the container's environment, where the others have them; measured by itself.
 c.DockerNamedSpawner.private_tokens = False
+# In the Engine's default network, as the others are: in any other one a start takes longer.
+c.DockerNamedSpawner.network_isolation = "none"
 """
 
 #: The contender that `Setting.beside` adds: dockernamed as it is in another checkout.
