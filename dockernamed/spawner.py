@@ -21,7 +21,14 @@ from .backends.watcher import ObservedContainer
 from .callables import evaluated
 from .desired.environment import Environment, split
 from .desired.gpus import gpu_environment
-from .desired.network import Endpoint, certified, check_reachable, hub_host, hub_host_beside
+from .desired.network import (
+    ALL_INTERFACES,
+    Endpoint,
+    certified,
+    check_reachable,
+    hub_host,
+    hub_host_beside,
+)
 from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
 from .desired.spec import ServerSpec, notes
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
@@ -55,7 +62,6 @@ from .settings import DockerNamedSettings
 from .timeouts import ended
 from .timings import DEFAULT
 
-ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (to tell them from one address)
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
 #: For who named a registry: what answered there, or that nobody did, may be no business of theirs.

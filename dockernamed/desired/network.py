@@ -15,6 +15,8 @@ from typing import Any
 from ..errors import ConfigError
 from .isolation import OwnNetwork
 
+#: What stands for all addresses of a host, and not for one of them.
+ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (to tell them from one address)
 #: Networks in which Docker's DNS does not resolve container names.
 NAMELESS_NETWORKS = frozenset({"bridge", "podman", "default", "host", "none"})
 #: In the Hub's certificate, for servers that find it at an address which is not.
@@ -311,7 +313,7 @@ def reached_at(place: Location, name: str, port: int, access: Access) -> tuple[s
         # Never guess who answers where nothing is published.
         host, at_port = place.ports.get(port, ("", 0))
         if at_port:
-            anywhere = host in ("", "0.0.0.0", "::")  # noqa: S104  (as the Engine reports it)
+            anywhere = host in ALL_INTERFACES
             return (access.engine_host if anywhere else host), at_port
         lack = "no published ports"
     raise ConfigError("network_name", place.mode, f"containers have {lack} there")

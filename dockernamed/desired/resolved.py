@@ -21,7 +21,7 @@ from .environment import Environment
 from .hardening import NOT_HARDENED, Hardening, home_for_a_while
 from .isolation import OwnNetwork
 from .mounts import Mount, check_targets, under
-from .network import Access, is_address
+from .network import ALL_INTERFACES, Access, is_address
 from .private import Secrets, link_places
 from .proof import AS_JUPYTERHUB
 from .quotas import Promise, promised
@@ -52,7 +52,7 @@ class Place:
         """Where the Hub finds the server, as alternative names of a certificate; names apart."""
         if self.access.by != "published":
             return []
-        fixed = self.publish_ip not in (None, "", "0.0.0.0", "::")  # noqa: S104  (to tell it from one address)
+        fixed = self.publish_ip is not None and self.publish_ip not in ALL_INTERFACES
         host = str(self.publish_ip) if fixed else self.access.engine_host
         return [f"{'IP' if is_address(host) else 'DNS'}:{host}"]
 
