@@ -301,13 +301,16 @@ class ServerDied(ServerFailed):
         exit_code: as the Engine reports it (137 = killed, 139 = segmentation fault, …).
         oom: True when the kernel killed it for exceeding its memory limit.
         log: the last lines of its output; "" if there was none, None if nobody looked.
+        words: what the backend says of its end; "" where it says nothing more.
     """
 
-    def __init__(self, exit_code: int, oom: bool, log: str | None) -> None:
-        self.exit_code, self.oom = exit_code, oom
+    def __init__(self, exit_code: int, oom: bool, log: str | None, words: str = "") -> None:
+        self.exit_code, self.oom, self.words = exit_code, oom, words
         summary = f"the server ended before it was ready, with exit code {exit_code}"
         if oom:
             summary += " (out of memory: it needed more than its memory limit)"
+        if words:
+            summary += f": {words}"
         super().__init__(summary, log)
 
 

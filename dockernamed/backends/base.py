@@ -57,6 +57,8 @@ class Can(str, Enum):
     RENAME = "rename"
     #: Run a command in a thing that runs: `Things.execute`.
     EXECUTE = "execute"
+    #: Give a thing that was made another environment, also where its image has no shell.
+    RECONFIGURE = "reconfigure"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Seen:
         dead: nothing runs there, but the backend may be unable to remove it.
         place: where it is reached; None where it was seen in a list.
         volumes: names of the volumes that it mounts; none where it was seen in a list.
+        words: what the backend says of why it does not run; "" where it says nothing.
     """
 
     id: str
@@ -110,6 +113,7 @@ class Seen:
     dead: bool = False
     place: Location | None = None
     volumes: tuple[str, ...] = ()
+    words: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Containers:
         engine: whose containers.
     """
 
-    can = frozenset(Can)
+    can = frozenset(Can) - {Can.RECONFIGURE}
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -109,7 +109,7 @@ class Executor:
         """
         seen = await self._things.inspect(container_id)
         if not seen.running or seen.place is None:
-            raise ServerDied(seen.exit_code, seen.oom, "")
+            raise ServerDied(seen.exit_code, seen.oom, "", seen.words)
         return Endpoint(seen.id, seen.name, *reached_at(seen.place, seen.name, port, access))
 
     async def _without_other_hubs(self, server: ServerRef) -> ServerRef:
@@ -336,14 +336,15 @@ class Executor:
             lines: how many of its last log lines to quote.
             end: what was heard of its end; by now it may run again, or be gone.
         """
-        code, oom = (end.exit_code, end.oom) if end is not None else (None, False)
+        code, oom, words = (end.exit_code, end.oom, end.words) if end else (None, False, "")
         try:
             seen = await self._things.inspect(container_id)
         except NotFound:
             gone = "(its container was removed by somebody else)"
             return ServerDied(-1 if code is None else code, oom, gone)
         log = (await self.last_words(container_id, lines)).strip() if lines > 0 else None
-        return ServerDied(seen.exit_code if code is None else code, oom or seen.oom, log)
+        code = seen.exit_code if code is None else code
+        return ServerDied(code, oom or seen.oom, log, words or seen.words)
 
     async def last_words(self, container_id: str, lines: int) -> str:
         """The last lines of a container's output, or in words why they cannot be read."""

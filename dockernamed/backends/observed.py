@@ -78,6 +78,7 @@ class ObservedContainer:
         made_as: the name that it was created with, from its label; "" when it has none.
         start: of which start it is, likewise.
         api_url: where it finds its Hub, likewise.
+        words: what the backend says of why it does not run (yet); "" where it says nothing.
     """
 
     id: str
@@ -96,6 +97,7 @@ class ObservedContainer:
     made_as: str = ""
     start: str = ""
     api_url: str = ""
+    words: str = ""
 
     def provenance(self, hub: str) -> Provenance:
         """Where it comes from, as one of the containers that have this Hub's label."""

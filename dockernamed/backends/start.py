@@ -68,6 +68,8 @@ class Start:
         self._owners, self._another_hub_at = owners, another_hub_at
         if Can.KEEP not in things.can:
             request = replace(request, spec=replace(request.spec, process=(), keep=False))
+        elif Can.RECONFIGURE not in things.can and not request.spec.process:
+            request = replace(request, spec=replace(request.spec, keep=False))
         self._request, self._desired = request, _desired(request)
         self._key = request.server.key
         self._known = Observed(shell=owners.may_have_shell(request.spec))
@@ -256,7 +258,7 @@ class Start:
 
     async def _hand_over(self, container_id: str, spec: ServerSpec, *, unused: bool) -> None:
         """Give a container, new or kept, what is private of this start."""
-        if not spec.is_private:
+        if not spec.is_private and Can.RECONFIGURE not in self._things.can:
             return
         reader = await self._owners.reader(container_id, spec, unused=unused)
         env, files = self._request.env, self._request.files
@@ -363,7 +365,7 @@ def _desired(request: StartRequest) -> Desired:
         names=spec.names,
         spec=spec_hash(spec, request.env),
         image=spec.image,
-        keep=spec.keep and bool(spec.process),
+        keep=spec.keep,
         by_shell=bool(spec.process),
         volumes={name: request.volume_owners.get(name, {}) for name in mounted},
         past_us=tuple(sorted(volumes_of(host_config) - set(mounted))),

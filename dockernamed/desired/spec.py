@@ -25,6 +25,7 @@ from .gpus import device_requests, gpu_id
 from .hardening import NOT_HARDENED, Hardening
 from .merging import merged
 from .mounts import Mount, api_spelled, spelled
+from .placement import ServiceSettings
 from .private import PRIVATE_DIR
 
 #: Docker's own default; ``cpu_limit`` is a share of it.
@@ -71,6 +72,7 @@ class ServerSpec:
         host_config: further keys of HostConfig, likewise; both win over what is computed here.
         hardening: what it may do to the others and to the host.
         changes: of the whole body, as a patch (`changes.patched`), made at last.
+        service: where it runs, for a backend that is a cluster.
     """
 
     key: naming.Key
@@ -99,6 +101,7 @@ class ServerSpec:
     host_config: Mapping[str, Any] = field(default_factory=dict)
     hardening: Hardening = NOT_HARDENED
     changes: Mapping[str, Any] = field(default_factory=dict)
+    service: ServiceSettings = field(default_factory=ServiceSettings)
 
     @property
     def runs_as(self) -> str:

@@ -135,7 +135,7 @@ class ReadinessProbe:
     ) -> ServerDied:
         """What to say about a container that ended; ``end`` is what was heard of that."""
         death = await self._runtime.backend.post_mortem(container_id, self._log_lines, end)
-        return ServerDied(death.exit_code, death.oom, self._safe(death.log))
+        return ServerDied(death.exit_code, death.oom, self._safe(death.log), death.words)
 
     def quotable(self, output: str) -> str | None:
         """The last lines of what a command wrote; None where nothing is to be quoted."""

@@ -1,0 +1,38 @@
+"""Where in a cluster a server runs, and how it is kept running there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Values of the setting `restart_policy`.
+RESTART_POLICIES = ("none", "on-failure")
+#: Values of the setting `endpoint_mode`.
+ENDPOINT_MODES = ("dnsrr", "vip")
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """What a server as a Swarm service has besides that of a container.
+
+    Attributes:
+        constraints: that its node must fulfil, in the Engine's words: ``node.labels.disk==ssd``.
+        preferences: node attributes over whose values servers are spread, the first one first, such
+            as ``node.labels.rack``.
+        generic_resources: name → how many of it are reserved, such as ``{"GPU": 1}``.
+        restart_policy: one of `RESTART_POLICIES`.
+        endpoint_mode: one of `ENDPOINT_MODES`.
+        stop_grace: seconds between SIGTERM and SIGKILL, which Swarm must know beforehand.
+        auth: credentials of the image's registry, as of `Engine.pull`; None: none are passed on.
+        extra: changes of the whole service, in the Engine API's spelling, made at last.
+    """
+
+    constraints: tuple[str, ...] = ()
+    preferences: tuple[str, ...] = ()
+    generic_resources: Mapping[str, int] = field(default_factory=dict)
+    restart_policy: str = "none"
+    endpoint_mode: str = "dnsrr"
+    stop_grace: float = 10.0
+    auth: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
+    extra: Mapping[str, Any] = field(default_factory=dict)
