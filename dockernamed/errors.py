@@ -15,6 +15,7 @@
     │   │   └── NameTaken      409 at create: the name belongs to another container
     │   ├── BadRequest         400 and other 4xx: the call itself can never work
     │   │   └── CallNotAllowed 403 of a proxy before the Engine: it does not let the call through
+    │   ├── NotAManager        503: it manages no Swarm, so there are no services
     │   └── EngineFailed       5xx: the Engine tried and failed
     ├── ImageError             an image is not available
     │   ├── ImageMissing       not present, and the pull policy does not allow pulling it
@@ -212,6 +213,15 @@ class CallNotAllowed(BadRequest):
         """All of it, but for what refused the call, in whose words anything may be quoted."""
         refused = "".join(self.message.rpartition("does not allow")[1:])
         return f"{super().public}: something in front of it {refused}"
+
+
+class NotAManager(EngineError):
+    """The Engine is no manager of a Swarm; the message says what to do about it."""
+
+    @property
+    def public(self) -> str:
+        """With the reason, which quotes nothing."""
+        return f"{super().public}: it is not a manager of a Swarm"
 
 
 class EngineFailed(EngineError):

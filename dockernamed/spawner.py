@@ -17,7 +17,7 @@ from traitlets import default, observe
 
 from . import errors, naming, templates
 from .backends.base import SeenNetwork, ServerRef, StartRequest
-from .backends.watcher import ObservedContainer
+from .backends.observed import ObservedContainer
 from .callables import evaluated
 from .desired.environment import Environment, split
 from .desired.gpus import gpu_environment

@@ -1,6 +1,7 @@
 """Doing it: plans carried out on an Engine, what exists there observed, failures rolled back.
 
 `base` says what a backend is, and `containers` is the first one; `executor` carries plans out over
-any, `start` those of a start, and `rollback` takes back what a failed one made; `watcher` observes.
+any, `start` those of a start, and `rollback` takes back what a failed one made. `table` is what is
+known of all there is, and `watcher` keeps it true.
 Entered by `lifecycle` and `spawner`; enters `engine` and `desired`.
 """

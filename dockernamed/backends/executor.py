@@ -47,10 +47,11 @@ from .base import (
     Things,
     nobody_else,
 )
+from .observed import ObservedContainer
 from .owners import Owners
 from .rollback import Rollback, force_remove
 from .start import Start, containers_of, instances_of, say
-from .watcher import ObservedContainer, Watcher
+from .table import Table
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class Executor:
     def __init__(
         self,
         things: Things,
-        watcher: Watcher,
+        watcher: Table,
         log: logging.Logger,
         timings: Timings = DEFAULT,
         another_hub_at: AskForHub = nobody_else,

@@ -29,7 +29,8 @@ from ..errors import (
 from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .base import Seen, Things
-from .watcher import ObservedContainer, Watcher
+from .observed import ObservedContainer
+from .table import Table
 
 LOG = logging.getLogger("dockernamed.rollback")
 
@@ -72,7 +73,7 @@ class Rollback:
     def __init__(
         self,
         things: Things,
-        watcher: Watcher,
+        watcher: Table,
         log: logging.Logger,
         timings: Timings = DEFAULT,
     ) -> None:
@@ -223,7 +224,7 @@ class Rollback:
                 self.spawn(self.undo(made))
 
 
-async def force_remove(things: Things, watcher: Watcher, container_id: str) -> bool:
+async def force_remove(things: Things, watcher: Table, container_id: str) -> bool:
     """Remove a container, whether it runs or not.
 
     Returns:
@@ -256,7 +257,7 @@ async def _look_at(things: Things, container_id: str) -> Seen | None:
 
 async def retry_transient(
     work: Callable[[], Awaitable[None]],
-    watcher: Watcher,
+    watcher: Table,
     pauses: Sequence[float],
     patience: float | None = None,
 ) -> None:

@@ -41,9 +41,10 @@ from ..desired.spec import (
 )
 from ..errors import ConfigError, EngineError, NameTaken, NotFound
 from .base import AskForHub, Can, ServerRef, StartRequest, Things
+from .observed import ObservedContainer
 from .owners import Owners
 from .rollback import TRANSIENT, Rollback, force_remove
-from .watcher import ObservedContainer, Watcher
+from .table import Table
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ class Start:
     def __init__(
         self,
         things: Things,
-        watcher: Watcher,
+        watcher: Table,
         rollback: Rollback,
         owners: Owners,
         log: logging.Logger,
@@ -338,7 +339,7 @@ class Start:
         return await asyncio.shield(task)
 
 
-def containers_of(watcher: Watcher, server: ServerRef) -> list[ObservedContainer]:
+def containers_of(watcher: Table, server: ServerRef) -> list[ObservedContainer]:
     """Every container of a server, from the watcher's table: no request."""
     key = server.key
     found = {record.id: record for record in watcher.find(key.user, key.server)}
@@ -347,7 +348,7 @@ def containers_of(watcher: Watcher, server: ServerRef) -> list[ObservedContainer
     return [record for record in found.values() if server.has(record.provenance(key.hub))]
 
 
-def instances_of(watcher: Watcher, server: ServerRef) -> list[Instance]:
+def instances_of(watcher: Table, server: ServerRef) -> list[Instance]:
     """The same, as a plan needs it."""
     return [
         Instance(record.id, record.running, record.spec)

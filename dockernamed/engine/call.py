@@ -17,6 +17,7 @@ from ..errors import (
     EngineError,
     EngineFailed,
     NameTaken,
+    NotAManager,
     NotFound,
 )
 from .calls import known
@@ -28,6 +29,16 @@ _PLUGIN = re.compile(r"authorization denied by plugin")
 # Docker answers 403 or 500 to these calls where its other answers to the like are 409.
 _NETWORK_CONFLICT = re.compile(r"already (exists|in use|connected|used)|not connected|same bridge")
 _AMBIGUOUS = re.compile(r"is ambiguous \(")
+# What Swarm's managers answer, with 500, 400 and 503. The last one but for a manager that begins.
+_OF_SWARM = ("/services/create", "/secrets/create", "/configs/create")
+_NO_NETWORK = re.compile(r"^network \S+ not found$")
+_CHANGED_SINCE = re.compile(r"update out of sequence")
+_USED_BY_SERVICE = re.compile(r"is in use by the following service")
+_NO_MANAGER = re.compile(r"not a swarm manager(?!\. Manager is being prepared)")
+_MANAGER_HINT = (
+    "Set DOCKER_HOST, or base_url in client_kwargs, to a manager's address; without a Swarm, make "
+    "this Engine its manager: docker swarm init"
+)
 _OF_NETWORKS = ("/networks/create", "/connect", "/disconnect")
 
 
@@ -117,17 +128,44 @@ def demultiplex(body: bytes) -> str:
     the payload. Only a body that is made of nothing but such frames is taken for that, so that no
     second request is needed to learn if there is a terminal.
     """
-    parts, position, size = [], 0, len(body)
-    while position < size:
-        header = body[position : position + 8]
-        if len(header) < 8 or header[0] > 2 or header[1:4] != b"\0\0\0":
-            return body.decode(errors="replace")
-        end = position + 8 + int(struct.unpack(">I", header[4:])[0])
-        if end > size:
-            return body.decode(errors="replace")
-        parts.append(body[position + 8 : end])
+    frames, rest = _frames(body, _OUTPUTS)
+    if rest:
+        return body.decode(errors="replace")
+    return b"".join(payload for _, payload in frames).decode(errors="replace")
+
+
+def demultiplex_service(body: bytes) -> tuple[str, str]:
+    """What a Swarm's manager sends of a log: its text, and why some of it is missing; "" if not.
+
+    The last frame of a body may not be whole: managers wait for nodes that are lost.
+    """
+    frames, rest = _frames(body, (*_OUTPUTS, _SYSTEM))
+    if rest and not frames and len(rest) >= _HEADER:  # of a terminal
+        return body.decode(errors="replace"), ""
+    output, missing = (
+        b"".join(payload for stream, payload in frames if (stream == _SYSTEM) is system)
+        for system in (False, True)
+    )
+    return output.decode(errors="replace"), missing.decode(errors="replace").strip()
+
+
+#: Length of a frame's header; what its first byte is for a container's input, output and errors,
+#: and for what the Engine itself has to say.
+_HEADER = 8
+_OUTPUTS = (0, 1, 2)
+_SYSTEM = 3
+
+
+def _frames(body: bytes, streams: tuple[int, ...]) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Stream and payload of each whole frame, and what is left behind the last one."""
+    frames, position = [], 0
+    while len(header := body[position : position + _HEADER]) == _HEADER:
+        end = position + _HEADER + int(struct.unpack(">I", header[4:])[0])
+        if header[0] not in streams or header[1:4] != b"\0\0\0" or end > len(body):
+            break
+        frames.append((header[0], body[position + _HEADER : end]))
         position = end
-    return b"".join(parts).decode(errors="replace")
+    return frames, body[position:]
 
 
 class Tail:
@@ -168,14 +206,17 @@ def refusal(call: Call, status: int, body: bytes) -> EngineError:
     if status in (403, 405) and (not by_engine or _PLUGIN.search(message)):
         return _not_allowed(call, status, message if by_engine else "")
     message = message or http.client.responses.get(status, "no reason given")
-    creating = call.path == "/containers/create"
     changing = call.method == "DELETE" or call.path.endswith("/kill")
-    if status == 404:
+    if status == 404 or (call.path.startswith("/services/") and _NO_NETWORK.search(message)):
         kind: type[EngineError] = NotFound
-    elif creating and _NAME_TAKEN.search(message):
+    elif _is_name_taken(call, status, message):
         kind = NameTaken
+    elif status == 503 and _NO_MANAGER.search(message):
+        kind, message = NotAManager, f"{message.rstrip('. ')}. {_MANAGER_HINT}"
     elif (
         status == 409
+        or (status == 500 and _CHANGED_SINCE.search(message))
+        or (status == 400 and _USED_BY_SERVICE.search(message))
         or (changing and status in (403, 500) and _CONFLICT.search(message))
         or (call.path.endswith(_OF_NETWORKS) and _NETWORK_CONFLICT.search(message))
         or (status == 400 and _AMBIGUOUS.search(message))
@@ -184,6 +225,12 @@ def refusal(call: Call, status: int, body: bytes) -> EngineError:
     else:
         kind = EngineFailed if status >= 500 or status < 400 else BadRequest
     return kind(call.action, message, status)
+
+
+def _is_name_taken(call: Call, status: int, message: str) -> bool:
+    if call.path == "/containers/create":
+        return _NAME_TAKEN.search(message) is not None
+    return status == 409 and call.path in _OF_SWARM
 
 
 def _not_allowed(call: Call, status: int, message: str) -> EngineError:

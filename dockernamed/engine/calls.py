@@ -31,8 +31,8 @@ class ApiCall:
         purpose: what it is made for.
         lost: what no longer works where it is not allowed, while servers start and stop all the
             same; "" where they do not.
-        on_demand: it is made for a setting that few Hubs have, and gives away much: the example's
-            proxy does not allow it until its rule is taken out of its comment.
+        on_demand: it is made for what few Hubs have, and gives away much: the example's proxy does
+            not allow it until its rule is taken out of its comment.
     """
 
     method: str
@@ -164,6 +164,50 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
             "/networks/{id}",
             "remove networks of servers that no longer exist",
             "such networks stay",
+        ),
+    ),
+    "Docker Swarm (`dockernamed-swarm`)": (
+        ApiCall("POST", "/services/create", "create a server's service", on_demand=True),
+        ApiCall("GET", "/services/{id}", "look at one", on_demand=True),
+        ApiCall(
+            "POST",
+            "/services/{id}/update",
+            "start and stop one, and give it what is new at a start",
+            on_demand=True,
+        ),
+        ApiCall("DELETE", "/services/{id}", "remove it", on_demand=True),
+        ApiCall("GET", "/services", "find the Hub's services", on_demand=True),
+        ApiCall("GET", "/tasks", "see what became of them", on_demand=True),
+        ApiCall(
+            "GET",
+            "/nodes",
+            "learn where a server is reached, and which nodes there are",
+            on_demand=True,
+        ),
+        ApiCall("GET", "/nodes/{id}", "look at one", on_demand=True),
+        ApiCall(
+            "POST", "/secrets/create", "hand a server its tokens, secrets and files", on_demand=True
+        ),
+        ApiCall("GET", "/secrets", "find those of servers that no longer exist", on_demand=True),
+        ApiCall("DELETE", "/secrets/{id}", "remove them with the server", on_demand=True),
+        ApiCall("POST", "/configs/create", "remember on which node a volume is", on_demand=True),
+        ApiCall("GET", "/configs/{id}", "read it", on_demand=True),
+        ApiCall("GET", "/configs", "find the volumes of a server", on_demand=True),
+        ApiCall("POST", "/configs/{id}/update", "change it", on_demand=True),
+        ApiCall("DELETE", "/configs/{id}", "forget it when the volume is deleted", on_demand=True),
+        ApiCall(
+            "GET",
+            "/services/{id}/logs",
+            "show the last lines of one that died",
+            "nobody sees why a server died",
+            on_demand=True,
+        ),
+        ApiCall(
+            "GET",
+            "/tasks/{id}/logs",
+            "show the last lines of one that died",
+            "nobody sees why a server died",
+            on_demand=True,
         ),
     ),
 }

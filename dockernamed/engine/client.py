@@ -18,36 +18,30 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import logging
 import math
 import tarfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
-from urllib.parse import quote
 
-from ..errors import Conflict, EngineFailed, EngineTimeout, EngineUnavailable, NotFound
-from ..timeouts import ended, retry, within
+from ..errors import Conflict, EngineFailed, EngineTimeout, NotFound
+from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .archive import first_entry
 from .call import Call, Tail, demultiplex, parse_items, parse_nothing, parse_object
+from .caller import Caller, any_event, filters_of, quoted
 from .connection import Connection, encode_auth, registry_auth
 from .transport import Transport
 
 __all__ = ["Connection", "Engine"]
 
-LOG = logging.getLogger("dockernamed.engine")
 T = TypeVar("T")
 
 #: Seconds between two looks at what somebody else removes.
 GONE_S = 0.05
 #: Bytes of a command's output that are kept: its end.
 MAX_OUTPUT = 64 << 10
-#: Seconds after which the decoding of a long list lets the event loop run.
-TURN_S = 0.002
 #: The kinds and the actions of events that are asked for. Everything else (exec, attach, top, …)
 #: is left out by the Engine: health checks alone would make several events a second and container.
 EVENT_KINDS = ("container", "image", "network")
@@ -57,10 +51,6 @@ EVENT_ACTIONS = (
     *("pull", "tag", "untag", "delete", "import", "load"),
     *("connect", "disconnect"),
 )
-
-
-def _any(event: object) -> bool:
-    return True
 
 
 class Engine:
@@ -79,6 +69,7 @@ class Engine:
     Attributes:
         connection: where it is.
         timeout: seconds within which a short call must be answered.
+        caller: makes the calls, for what else knows calls of this Engine.
 
     Raises:
         ConfigError: the connection's timeout is no number.
@@ -95,11 +86,9 @@ class Engine:
     ) -> None:
         self.connection = connection
         self.timeout = connection.deadline
-        self._silent = False
         self._transport = Transport(connection, timings.connect)
-        self._short, self._slow = asyncio.Semaphore(workers), asyncio.Semaphore(stops)
-        self._pulls = asyncio.Semaphore(pulls)
-        self._repeat_after = timings.repeat_after
+        self.caller = Caller(self._transport, self.timeout, workers, timings.repeat_after)
+        self._slow, self._pulls = asyncio.Semaphore(stops), asyncio.Semaphore(pulls)
 
     @property
     def base_url(self) -> str:
@@ -114,16 +103,16 @@ class Engine:
 
     async def version(self) -> dict[str, Any]:
         """``GET /version``: among others ``Version``, ``ApiVersion`` and ``Components``."""
-        return await self._get("ask its version", "/version")
+        return await self.caller.get("ask its version", "/version")
 
     async def info(self) -> dict[str, Any]:
         """``GET /info``: among others ``LoggingDriver`` and ``DiscoveredDevices``."""
-        return await self._get("ask about it", "/info")
+        return await self.caller.get("ask about it", "/info")
 
     @asynccontextmanager
     async def events(
         self,
-        keep: Callable[[dict[str, Any]], bool] = _any,
+        keep: Callable[[dict[str, Any]], bool] = any_event,
         *,
         patience: float = DEFAULT.stream_opens,
     ) -> AsyncIterator[AsyncIterator[list[dict[str, Any]]]]:
@@ -140,25 +129,9 @@ class Engine:
         Raises:
             EngineUnavailable: when the stream ends, in whatever way. It is never begun again.
         """
-        params = {"filters": _filters(type=EVENT_KINDS, event=EVENT_ACTIONS)}
-        call = Call("watch events", "GET", "/events", params, timeout=None)
-        opening = asyncio.ensure_future(self._transport.open(call))
-
-        async def batches() -> AsyncIterator[list[dict[str, Any]]]:
-            async with aclosing(self._transport.objects(call, await opening, keep)) as found:
-                async for batch in found:
-                    yield batch
-            raise EngineUnavailable(call.action, "the stream ended")
-
-        try:
-            await asyncio.wait({opening}, timeout=patience)
-            if opening.done():
-                opening.result()
-            yield batches()
-        finally:
-            await ended(opening)
-            if not opening.cancelled() and not opening.exception():
-                opening.result().close()
+        filters = {"type": EVENT_KINDS, "event": EVENT_ACTIONS}
+        async with self.caller.events(filters, keep, patience) as batches:
+            yield batches
 
     # --- containers ------------------------------------------------------------------------
 
@@ -176,15 +149,19 @@ class Engine:
         """
         body = {key: value for key, value in config.items() if key != "platform"}
         params = {"name": name, "platform": config.get("platform")}
-        call = self._call(f"create container {name}", "POST", "/containers/create", params, body)
-        answer = parse_object(call, await self._ask(call))
+        call = self.caller.call(
+            f"create container {name}", "POST", "/containers/create", params, body
+        )
+        answer = parse_object(call, await self.caller.ask(call))
         if "Id" not in answer:
             raise EngineFailed(call.action, f"no id in the answer: {str(answer)[:200]}")
         return str(answer["Id"])
 
     async def start_container(self, id: str) -> None:
         """Start it; fine when it runs already."""
-        await self._do(f"start container {_short(id)}", "POST", f"/containers/{_q(id)}/start")
+        await self.caller.do(
+            f"start container {_short(id)}", "POST", f"/containers/{quoted(id)}/start"
+        )
 
     async def stop_container(self, id: str, grace: float) -> None:
         """Stop it, and return once it has ended; fine when it had ended already.
@@ -193,10 +170,10 @@ class Engine:
             id: or name.
             grace: seconds between the stop signal and SIGKILL, rounded up to a whole number.
         """
-        action, path = f"stop container {_short(id)}", f"/containers/{_q(id)}/stop"
+        action, path = f"stop container {_short(id)}", f"/containers/{quoted(id)}/stop"
         seconds = math.ceil(grace)
         call = Call(action, "POST", path, {"t": seconds}, timeout=seconds + self.timeout)
-        parse_nothing(call, await self._ask(call, self._slow))
+        parse_nothing(call, await self.caller.ask(call, self._slow))
 
     async def kill_container(self, id: str) -> None:
         """Send SIGKILL.
@@ -204,7 +181,9 @@ class Engine:
         Raises:
             Conflict: it does not run.
         """
-        await self._do(f"kill container {_short(id)}", "POST", f"/containers/{_q(id)}/kill")
+        await self.caller.do(
+            f"kill container {_short(id)}", "POST", f"/containers/{quoted(id)}/kill"
+        )
 
     async def remove_container(self, id: str, *, force: bool = False, volumes: bool = True) -> None:
         """Remove it, and return once it is gone; fine when it was gone already.
@@ -218,10 +197,10 @@ class Engine:
             Conflict: it runs, and ``force`` is False.
         """
         params = {"force": int(force), "v": int(volumes)}
-        action, path = f"remove container {_short(id)}", f"/containers/{_q(id)}"
-        call = self._call(action, "DELETE", path, params, repeat=True)
+        action, path = f"remove container {_short(id)}", f"/containers/{quoted(id)}"
+        call = self.caller.call(action, "DELETE", path, params, repeat=True)
         try:
-            parse_nothing(call, await self._ask(call, self._slow))
+            parse_nothing(call, await self.caller.ask(call, self._slow))
         except NotFound:
             return
         except Conflict as error:
@@ -235,8 +214,8 @@ class Engine:
         Raises:
             Conflict: another container has the name.
         """
-        path = f"/containers/{_q(id)}/rename"
-        await self._do(f"rename container {_short(id)}", "POST", path, {"name": name})
+        path = f"/containers/{quoted(id)}/rename"
+        await self.caller.do(f"rename container {_short(id)}", "POST", path, {"name": name})
 
     async def inspect_container(self, id: str, *, anew: bool = False) -> dict[str, Any]:
         """All the Engine knows of a container, by id or name.
@@ -247,9 +226,9 @@ class Engine:
                 with patience: while an Engine starts, stops or restarts a container, it answers
                 nothing about it.
         """
-        action, path = f"inspect container {_short(id)}", f"/containers/{_q(id)}/json"
-        call = self._call(action, "GET", path, repeat=True, anew=anew)
-        return parse_object(call, await self._ask(call, self._slow if anew else self._short))
+        action, path = f"inspect container {_short(id)}", f"/containers/{quoted(id)}/json"
+        call = self.caller.call(action, "GET", path, repeat=True, anew=anew)
+        return parse_object(call, await self.caller.ask(call, self._slow if anew else None))
 
     async def list_containers(
         self, labels: Sequence[str], convert: Callable[[dict[str, Any]], T | None] | None = None
@@ -265,9 +244,11 @@ class Engine:
 
     async def logs(self, id: str, tail: int) -> str:
         """The last ``tail`` lines of its output, stdout and stderr as they came."""
-        action, path = f"read the log of container {_short(id)}", f"/containers/{_q(id)}/logs"
+        action, path = f"read the log of container {_short(id)}", f"/containers/{quoted(id)}/logs"
         params = {"stdout": 1, "stderr": 1, "tail": tail}
-        return demultiplex(await self._ask(self._call(action, "GET", path, params, repeat=True)))
+        return demultiplex(
+            await self.caller.ask(self.caller.call(action, "GET", path, params, repeat=True))
+        )
 
     async def execute(
         self, id: str, command: Sequence[str], user: str, seconds: float
@@ -286,19 +267,21 @@ class Engine:
         """
         where, until = f"container {_short(id)}", time.monotonic() + seconds
         body = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), "User": user}
-        call = self._call(
-            f"prepare a command in {where}", "POST", f"/containers/{_q(id)}/exec", body=body
+        call = self.caller.call(
+            f"prepare a command in {where}", "POST", f"/containers/{quoted(id)}/exec", body=body
         )
-        run = str(parse_object(call, await self._ask(call)).get("Id"))
+        run = str(parse_object(call, await self.caller.ask(call)).get("Id"))
         output, action = Tail(MAX_OUTPUT), f"run a command in {where}"
         call = Call(
-            action, "POST", f"/exec/{_q(run)}/start", body={"Detach": False, "Tty": False},
+            action, "POST", f"/exec/{quoted(run)}/start", body={"Detach": False, "Tty": False},
             timeout=max(until - time.monotonic(), 0.001),
         )  # fmt: skip
         # In no turn of others: it may last, and only a start waits for it.
-        await self._transport.each_part(call, output.feed)
+        await self.caller.each_part(call, output.feed)
         while True:  # what it wrote may end a moment before it does
-            ended_with = await self._get(f"look at a command in {where}", f"/exec/{_q(run)}/json")
+            ended_with = await self.caller.get(
+                f"look at a command in {where}", f"/exec/{quoted(run)}/json"
+            )
             if not ended_with.get("Running"):
                 return int(ended_with.get("ExitCode") or 0), output.text
             if time.monotonic() > until:
@@ -307,19 +290,18 @@ class Engine:
 
     async def put_archive(self, id: str, path: str, data: bytes) -> None:
         """Unpack a tar archive in a container's directory, which Docker wants to exist."""
-        action, target = f"copy into container {_short(id)}", f"/containers/{_q(id)}/archive"
-        call = self._call(action, "PUT", target, {"path": path}, data, repeat=True)
-        parse_nothing(call, await self._ask(call))
+        action, target = f"copy into container {_short(id)}", f"/containers/{quoted(id)}/archive"
+        call = self.caller.call(action, "PUT", target, {"path": path}, data, repeat=True)
+        parse_nothing(call, await self.caller.ask(call))
 
     async def get_archive(self, id: str, path: str) -> bytes:
         """A tar archive of what is at a path in a container, running or not."""
-        return await self._ask(self._from_container(id, path))
+        return await self.caller.ask(self._from_container(id, path))
 
     async def first_of_archive(self, id: str, path: str) -> tarfile.TarInfo:
         """What is at a path in a container, without what is in it, as `get_archive` has it."""
         call = self._from_container(id, path)
-        async with self._short:
-            entry = await self._transport.beginning(call, first_entry)
+        entry = await self.caller.beginning(call, first_entry)
         if entry is None:
             raise EngineFailed(call.action, f"no archive of {path}")
         return entry
@@ -327,15 +309,17 @@ class Engine:
     def _from_container(self, id: str, path: str) -> Call:
         action, target = (
             f"look at {path} in container {_short(id)}",
-            f"/containers/{_q(id)}/archive",
+            f"/containers/{quoted(id)}/archive",
         )
-        return self._call(action, "GET", target, {"path": path}, repeat=True)
+        return self.caller.call(action, "GET", target, {"path": path}, repeat=True)
 
     async def has_file(self, id: str, path: str) -> bool:
         """Whether there is something at a path in a container, running or not."""
-        action, target = f"look into container {_short(id)}", f"/containers/{_q(id)}/archive"
+        action, target = f"look into container {_short(id)}", f"/containers/{quoted(id)}/archive"
         try:
-            await self._ask(self._call(action, "HEAD", target, {"path": path}, repeat=True))
+            await self.caller.ask(
+                self.caller.call(action, "HEAD", target, {"path": path}, repeat=True)
+            )
         except NotFound:
             return False
         except EngineFailed:
@@ -350,7 +334,7 @@ class Engine:
 
     async def inspect_image(self, ref: str) -> dict[str, Any]:
         """All the Engine knows of an image that it has, by reference or id."""
-        return await self._get(f"inspect image {ref}", f"/images/{_q(ref)}/json")
+        return await self.caller.get(f"inspect image {ref}", f"/images/{quoted(ref)}/json")
 
     async def list_images(self) -> list[str]:
         """References of all images that the Engine has, by tag and by digest."""
@@ -413,14 +397,14 @@ class Engine:
             body["Driver"] = driver
         if options:
             body["DriverOpts"] = dict(options)
-        call = self._call(
+        call = self.caller.call(
             f"create volume {name}", "POST", "/volumes/create", body=body, repeat=True
         )
-        return parse_object(call, await self._ask(call))
+        return parse_object(call, await self.caller.ask(call))
 
     async def inspect_volume(self, name: str) -> dict[str, Any]:
         """All the Engine knows of a volume."""
-        return await self._get(f"inspect volume {name}", f"/volumes/{_q(name)}")
+        return await self.caller.get(f"inspect volume {name}", f"/volumes/{quoted(name)}")
 
     async def remove_volume(self, name: str, *, force: bool = False) -> None:
         """Remove a volume.
@@ -430,18 +414,18 @@ class Engine:
             Conflict: a container uses it.
         """
         params = {"force": int(force)}
-        await self._do(f"remove volume {name}", "DELETE", f"/volumes/{_q(name)}", params)
+        await self.caller.do(f"remove volume {name}", "DELETE", f"/volumes/{quoted(name)}", params)
 
     async def list_volumes(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """Volumes that have all the labels, each ``key=value`` or just ``key``."""
         params = {"filters": _by_labels(labels)}
-        call = self._call("list volumes", "GET", "/volumes", params, repeat=True)
-        found = parse_object(call, await self._ask(call)).get("Volumes") or []
+        call = self.caller.call("list volumes", "GET", "/volumes", params, repeat=True)
+        found = parse_object(call, await self.caller.ask(call)).get("Volumes") or []
         return [volume for volume in found if _has_labels(volume, labels)]
 
     async def inspect_network(self, name: str) -> dict[str, Any]:
         """All the Engine knows of a network, by name or id."""
-        return await self._get(f"inspect network {name}", f"/networks/{_q(name)}")
+        return await self.caller.get(f"inspect network {name}", f"/networks/{quoted(name)}")
 
     async def create_network(self, name: str, config: Mapping[str, Any]) -> str:
         """Create a network and return its id.
@@ -455,8 +439,8 @@ class Engine:
             EngineTimeout, EngineUnavailable: it may have been created all the same.
         """
         body = {**config, "Name": name, "CheckDuplicate": True}
-        call = self._call(f"create network {name}", "POST", "/networks/create", body=body)
-        answer = parse_object(call, await self._ask(call))
+        call = self.caller.call(f"create network {name}", "POST", "/networks/create", body=body)
+        answer = parse_object(call, await self.caller.ask(call))
         if "Id" not in answer:
             raise EngineFailed(call.action, f"no id in the answer: {str(answer)[:200]}")
         return str(answer["Id"])
@@ -468,10 +452,10 @@ class Engine:
             NotFound: one of them is not there.
         """
         action = f"connect container {_short(container)} to network {_short(network)}"
-        path = f"/networks/{_q(network)}/connect"
-        call = self._call(action, "POST", path, body={"Container": container})
+        path = f"/networks/{quoted(network)}/connect"
+        call = self.caller.call(action, "POST", path, body={"Container": container})
         try:
-            parse_nothing(call, await self._ask(call))
+            parse_nothing(call, await self.caller.ask(call))
         except Conflict as error:
             if "already" not in error.message:
                 raise
@@ -483,20 +467,20 @@ class Engine:
             NotFound: there is no such network.
         """
         action = f"disconnect container {_short(container)} from network {_short(network)}"
-        path = f"/networks/{_q(network)}/disconnect"
+        path = f"/networks/{quoted(network)}/disconnect"
         body = {"Container": container, "Force": True}
-        call = self._call(action, "POST", path, body=body)
+        call = self.caller.call(action, "POST", path, body=body)
         try:
-            parse_nothing(call, await self._ask(call))
+            parse_nothing(call, await self.caller.ask(call))
         except Conflict as error:
             if "not connected" not in error.message:
                 raise
 
     async def containers_of_network(self, name: str) -> list[str]:
         """The ids of all containers of a network, by its name, in any state."""
-        params = {"all": 1, "filters": _filters(network=[name])}
-        call = self._call("list containers", "GET", "/containers/json", params, repeat=True)
-        return [str(one["Id"]) for one in parse_items(call, await self._ask(call))]
+        params = {"all": 1, "filters": filters_of(network=[name])}
+        call = self.caller.call("list containers", "GET", "/containers/json", params, repeat=True)
+        return [str(one["Id"]) for one in parse_items(call, await self.caller.ask(call))]
 
     async def list_networks(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """Networks that have all the labels, each ``key=value`` or just ``key``."""
@@ -508,35 +492,9 @@ class Engine:
         Raises:
             Conflict: a container is connected to it.
         """
-        await self._do(f"remove network {name}", "DELETE", f"/networks/{_q(name)}")
+        await self.caller.do(f"remove network {name}", "DELETE", f"/networks/{quoted(name)}")
 
     # --- how calls are made ----------------------------------------------------------------
-
-    def _call(
-        self,
-        action: str,
-        method: str,
-        path: str,
-        params: Mapping[str, Any] | None = None,
-        body: object = None,
-        *,
-        repeat: bool = False,
-        anew: bool = False,
-    ) -> Call:
-        return Call(
-            action, method, path, params or {}, body,
-            timeout=self.timeout, repeat=repeat, anew=anew,
-        )  # fmt: skip
-
-    async def _get(self, action: str, path: str) -> dict[str, Any]:
-        call = self._call(action, "GET", path, repeat=True)
-        return parse_object(call, await self._ask(call))
-
-    async def _do(
-        self, action: str, method: str, path: str, params: Mapping[str, Any] | None = None
-    ) -> None:
-        call = self._call(action, method, path, params)
-        parse_nothing(call, await self._ask(call))
 
     async def _list(
         self,
@@ -546,58 +504,17 @@ class Engine:
         params: Mapping[str, Any] | None = None,
         convert: Callable[[dict[str, Any]], T | None] | None = None,
     ) -> list[Any]:
-        """The items of an array that have all the labels; the event loop runs in between."""
+        """The items of an array that have all the labels."""
         query = {**(params or {}), "filters": _by_labels(labels)}
-        call = self._call(action, "GET", path, query, repeat=True)
-        found, turn = [], time.monotonic()
-        for one in parse_items(call, await self._ask(call)):
-            if _has_labels(one, labels):
-                item = one if convert is None else convert(one)
-                if item is not None:
-                    found.append(item)
-            if time.monotonic() - turn > TURN_S:
-                await asyncio.sleep(0)
-                turn = time.monotonic()
-        return found
 
-    async def _ask(self, call: Call, slots: asyncio.Semaphore | None = None) -> bytes:
-        """Make a call in its turn, repeat it if that does no harm, and return the answer's body.
+        def kept(one: dict[str, Any]) -> Any:
+            if not _has_labels(one, labels):
+                return None
+            return one if convert is None else convert(one)
 
-        Args:
-            call: what to ask.
-            slots: limit the calls of its kind; those for short calls by default.
-        """
-
-        async def ask() -> bytes:
-            async with slots or self._short:
-                try:
-                    answer = await self._transport.fetch(call)
-                except EngineTimeout as error:
-                    self._note_silence(error)
-                    raise
-            self._silent = False
-            return answer
-
-        async def unless_closed(error: EngineUnavailable, pause: float) -> None:
-            nonlocal call
-            if self._transport.closed:
-                raise error
-            call = replace(call, anew=True)  # the other kept connections may be just as dead
-            await asyncio.sleep(pause)
-
-        if not call.repeat:
-            return await ask()
-        return await retry(ask, self._repeat_after, on=EngineUnavailable, wait=unless_closed)
-
-    def _note_silence(self, error: EngineTimeout) -> None:
-        """Tell once, until it answers again, what an Engine may be that answers nothing."""
-        if not self._silent:
-            LOG.warning(
-                "%s. An Engine that takes requests and answers nothing may be deadlocked, as "
-                "Docker before 23 can be while many containers are removed: restart it",
-                error,
-            )
-        self._silent = True
+        return await self.caller.items(
+            self.caller.call(action, "GET", path, query, repeat=True), kept
+        )
 
     async def _until_gone(self, id: str, error: Conflict) -> None:
         """Somebody else's removal is under way: wait for its end, at most the usual deadline."""
@@ -625,18 +542,10 @@ def _has_labels(thing: Mapping[str, Any], labels: Sequence[str]) -> bool:
     return True
 
 
-def _filters(**filters: Sequence[str]) -> str:
-    return json.dumps({key: list(values) for key, values in filters.items()})
-
-
 def _by_labels(labels: Sequence[str]) -> str | None:
     """Podman finds nothing by a key alone: such labels are looked for in the answer only."""
     full = [label for label in labels if "=" in label]
-    return _filters(label=full) if full else None
-
-
-def _q(name: str) -> str:
-    return quote(name, safe="/:")
+    return filters_of(label=full) if full else None
 
 
 def _short(id: str) -> str:

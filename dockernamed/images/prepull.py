@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from ..backends.watcher import Watcher
+from ..backends.table import Table
 from ..errors import EngineError, PullFailed
 from ..timeouts import retry
 from ..timings import DEFAULT
@@ -18,7 +18,7 @@ AT_ONCE = 2
 async def prepull(
     images: Sequence[str],
     pull: Callable[[str], Awaitable[object]],
-    watcher: Watcher,
+    watcher: Table,
     log: logging.Logger,
     pauses: Sequence[float] = DEFAULT.prepull_again,
 ) -> None:

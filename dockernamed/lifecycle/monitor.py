@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from ..backends.observed import ObservedContainer
-from ..backends.watcher import Watcher
+from ..backends.table import Table
 from ..errors import EngineError
 from ..timeouts import within
 from ..timings import DEFAULT, Timings
@@ -47,7 +47,7 @@ class ServerMonitor:
 
     def __init__(
         self,
-        watcher: Watcher,
+        watcher: Table,
         id: str,
         ended: Callable[[ObservedContainer, str], Awaitable[object]],
         moved: Callable[[], Awaitable[object]],

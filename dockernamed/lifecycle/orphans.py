@@ -17,7 +17,7 @@ from ..backends.base import AskForHub, SeenNetwork, nobody_else
 from ..backends.executor import Executor
 from ..backends.networks import Networks
 from ..backends.observed import ObservedContainer
-from ..backends.watcher import Watcher
+from ..backends.table import Table
 from ..desired.isolation import OwnNetwork
 from ..desired.provenance import id_advice, other_hub
 from ..desired.resolved import KeptSettings
@@ -167,7 +167,7 @@ class OrphanReaper:
     def __init__(
         self,
         hub: str,
-        watcher: Watcher,
+        watcher: Table,
         backend: Executor,
         known: Callable[[], Iterable[KnownServer]],
         *,

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from ..backends.watcher import ObservedContainer
+from ..backends.observed import ObservedContainer
 from ..desired.network import Endpoint
 from ..desired.proof import Answer, Proof
 from ..desired.resolved import ResolvedSettings

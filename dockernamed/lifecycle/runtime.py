@@ -15,6 +15,7 @@ from ..backends.base import AskForHub, nobody_else
 from ..backends.containers import Containers
 from ..backends.executor import Executor
 from ..backends.networks import Networks
+from ..backends.table import Table
 from ..backends.watcher import Watcher
 from ..callables import evaluated
 from ..desired.network import own_container_id
@@ -55,7 +56,7 @@ class Runtime:
         LOG.parent, LOG.propagate = log, True
         self.engine = Engine(connection, workers=workers, pulls=pulls.at_once, timings=timings)
         self.timings = timings
-        self.watcher = Watcher(self.engine, hub, timings)
+        self.watcher: Table = Watcher(self.engine, hub, timings)
         self.puller = Puller(self.engine, self.watcher, pulls)
         self.another_hub_at = another_hub_at
         things = Containers(self.engine)

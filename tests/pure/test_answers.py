@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockernamed.engine.call import Call, demultiplex, parse_items
+from dockernamed.engine.call import Call, demultiplex, demultiplex_service, parse_items
 from dockernamed.errors import EngineFailed
 
 CALL = Call("test", "GET", "/")
@@ -66,3 +66,35 @@ def test_broken_frame() -> None:
 def test_any_log(body: bytes) -> None:
     """No log raises, whatever a container writes."""
     assert isinstance(demultiplex(body), str)
+
+
+def frame(stream: int, text: bytes) -> bytes:
+    """A part of a log without a terminal."""
+    return bytes([stream, 0, 0, 0]) + len(text).to_bytes(4, "big") + text
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "missing"),
+    [
+        (b"", "", ""),
+        (frame(1, b"a\n") + frame(2, b"b\n"), "a\nb\n", ""),
+        (
+            frame(1, b"a\n") + frame(3, b"node x is not available\n"),
+            "a\n",
+            "node x is not available",
+        ),
+        (frame(1, b"a\n") + frame(1, b"broken off")[:-3], "a\n", ""),
+        (frame(1, b"a\n")[:5], "", ""),
+        (b"of a terminal\n", "of a terminal\n", ""),
+    ],
+)
+def test_log_of_a_service(body: bytes, text: str, missing: str) -> None:
+    """What came is read up to the last whole part, apart from what the manager itself says."""
+    assert demultiplex_service(body) == (text, missing)
+
+
+@given(st.binary(max_size=60))
+def test_any_log_of_a_service(body: bytes) -> None:
+    """No log raises, whatever a container writes."""
+    text, missing = demultiplex_service(body)
+    assert isinstance(text + missing, str)

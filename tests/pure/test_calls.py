@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,15 @@ from support import apicalls
 
 from dockernamed.engine.call import Call, refusal
 from dockernamed.engine.calls import CALLS, known
-from dockernamed.errors import BadRequest, CallNotAllowed, Conflict
+from dockernamed.errors import (
+    BadRequest,
+    CallNotAllowed,
+    Conflict,
+    EngineFailed,
+    NameTaken,
+    NotAManager,
+    NotFound,
+)
 
 HTML = b"<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.</html>"
 
@@ -34,6 +43,10 @@ HTML = b"<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative
         ("POST", "/containers/x/exec", "/containers/{id}/exec"),
         ("POST", "/containers/x/attach", None),
         ("DELETE", "/images/lab", None),
+        ("POST", "/v1.41/services/0a1b/update", "/services/{id}/update"),
+        ("GET", "/tasks/0a1b/logs", "/tasks/{id}/logs"),
+        ("POST", "/swarm/leave", None),
+        ("GET", "/secrets/0a1b", None),
     ],
 )
 def test_what_is_a_call(method: str, path: str, found: str | None) -> None:
@@ -67,6 +80,74 @@ def test_who_refuses(status: int, body: bytes, kind: type[Exception]) -> None:
     assert type(error) is kind
     if kind is CallNotAllowed:
         assert "does not allow DELETE /networks/{id}, which is needed to" in error.message
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "message", "kind"),
+    [
+        (
+            "POST",
+            "/services/create",
+            409,
+            "rpc error: code = AlreadyExists desc = name conflicts with an existing object",
+            NameTaken,
+        ),
+        ("POST", "/secrets/create", 409, "desc = secret s already exists", NameTaken),
+        ("POST", "/configs/create", 409, "desc = config s already exists", NameTaken),
+        ("POST", "/services/create", 500, "network nonet not found", NotFound),
+        ("POST", "/services/x/update", 500, "network nonet not found", NotFound),
+        ("POST", "/services/x/update", 500, "desc = update out of sequence", Conflict),
+        ("POST", "/configs/x/update", 500, "desc = update out of sequence", Conflict),
+        (
+            "DELETE",
+            "/secrets/s",
+            400,
+            "desc = secret 's' is in use by the following service: b",
+            Conflict,
+        ),
+        ("POST", "/services/create", 400, "desc = secret not found: nope", BadRequest),
+        ("GET", "/services", 500, "desc = The swarm does not have a leader.", EngineFailed),
+        ("GET", "/services", 503, "Swarm is encrypted and needs to be unlocked", EngineFailed),
+        (
+            "GET",
+            "/services",
+            503,
+            "This node is not a swarm manager. Manager is being prepared or has trouble connecting",
+            EngineFailed,
+        ),
+        (
+            "GET",
+            "/services",
+            503,
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join".',
+            NotAManager,
+        ),
+        (
+            "GET",
+            "/services",
+            503,
+            "This node is not a swarm manager. Worker nodes can't be used to view or modify it.",
+            NotAManager,
+        ),
+    ],
+)
+def test_what_a_manager_refuses(
+    method: str, path: str, status: int, message: str, kind: type[Exception]
+) -> None:
+    """A Swarm's answers become the errors that tell what can be done, whatever their status."""
+    body = f'{{"message": {json.dumps(message)}}}'.encode()
+    error = refusal(Call("do it", method, path), status, body)
+    assert type(error) is kind
+    assert message.rstrip(".") in error.message
+
+
+def test_who_is_no_manager_learns_what_to_do() -> None:
+    """The admin reads which setting to change, and whoever may start servers what is wrong."""
+    body = b'{"message": "This node is not a swarm manager. Worker nodes are none."}'
+    error = refusal(Call("list nodes", "GET", "/nodes"), 503, body)
+    assert "DOCKER_HOST" in str(error)
+    assert "docker swarm init" in str(error)
+    assert error.public == "Docker Engine: cannot list nodes (503): it is not a manager of a Swarm"
 
 
 def test_differences_are_told() -> None:
