@@ -35,9 +35,9 @@ from ..naming import LABEL_HUB, key_of
 from ..timeouts import during, ended, within
 from ..timings import DEFAULT, Timings
 from . import observed
-from . import observed_services as seen
+from . import observed_tasks as seen
 from .observed import State
-from .observed_services import Node, ServiceSeen, TaskSeen
+from .observed_tasks import Node, ServiceSeen, TaskSeen
 from .table import LOG, Table
 
 __all__ = ["TaskWatcher"]

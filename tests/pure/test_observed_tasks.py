@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dockernamed.backends.observed import ObservedContainer, State
-from dockernamed.backends.observed_services import (
+from dockernamed.backends.observed_tasks import (
     DRAINED,
     LOST,
     Node,
