@@ -115,6 +115,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
             yield stack
         except BaseException:
             print(swarm.describe())
+            print(stack.paste("docker service logs jupyterhub_hub 2>&1 | tail -60"))
             raise
         finally:
             stack.close()
