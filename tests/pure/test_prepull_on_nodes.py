@@ -406,6 +406,10 @@ async def test_a_new_node_that_cannot_get_it_is_given_up(caplog: pytest.LogCaptu
     looks = manager.looks
     await until(lambda: manager.looks > looks + 5)
     assert len(manager.seen) == 1 + 3
+    manager.nodes["n2"], looks = "down", manager.looks
+    await until(lambda: manager.looks > looks + 1)
+    manager.nodes["n2"] = "complete"
+    await until(lambda: len(manager.seen) == 1 + 3 + 1 and not manager.services)
     work.cancel()
 
 
