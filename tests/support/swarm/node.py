@@ -34,7 +34,8 @@ rm -f /etc/docker/key.json
 rm -f /etc/resolv.conf
 printf 'nameserver 127.0.0.1\n' >/etc/resolv.conf
 mkdir -p /etc/docker
-printf '{{}}\\n' >/run/daemon.json
+# Newer Engines keep images elsewhere by default.
+echo '{{"features": {{"containerd-snapshotter": false}}}}' >/run/daemon.json
 """
 #: Images that are on the disk already. The files of layers are only ever read, so all nodes share
 #: them; what stands beside them is the Engine's own, as is a mark that it makes.
@@ -73,6 +74,7 @@ class Node:
         address: in the Swarm's subnet.
         id: the Swarm's id for it.
         labels: of its dockerd, as in the placement constraint ``engine.labels.NAME==VALUE``.
+        is_manager: whether it is one of the Swarm's managers.
         client: of its Engine.
         namespaces: where it runs.
     """
@@ -93,11 +95,13 @@ class Node:
             *("--pidfile", "/run/docker.pid", "--config-file", "/run/daemon.json"),
             *("--host", f"unix://{folder}/docker.sock", "--shutdown-timeout", "5"),
             *("--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", cgroup),
+            *("--storage-driver", "overlay2"),
             *options,
         ]
         self.url = f"unix://{folder}/docker.sock"
         self.address = self.id = ""
         self.labels: dict[str, str] = {}
+        self.is_manager = False
         self.client: docker.APIClient
         self._process: subprocess.Popen[bytes] | None = None
         self._rules: list[tuple[str, ...]] = []
