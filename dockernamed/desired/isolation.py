@@ -15,8 +15,10 @@ SCOPES = ("hub", "user", "server")
 SETTING = "network_isolation"
 _ICC = "com.docker.network.bridge.enable_icc"
 _BRIDGE = "com.docker.network.bridge.name"
-#: Of the label that tells the networks which lead nowhere from the others.
+#: Of the label that tells the networks which lead nowhere from the others, and those of all nodes
+#: of a Swarm from those of one Engine.
 _INTERNAL = "-internal"
+_OVERLAY = "-overlay"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class OwnNetwork:
         user: raw name; "" for all users.
         server: raw name, where it is for one server; else "".
         internal: nothing but its containers and the Engine's host can be reached from it.
+        overlay: it is one of a Swarm, on all nodes; else a bridge of one Engine.
         names: to try in this order; the second one if somebody else has the first.
     """
 
@@ -37,10 +40,19 @@ class OwnNetwork:
     user: str = ""
     server: str = ""
     internal: bool = False
+    overlay: bool = False
     names: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def of(cls, key: naming.Key, scope: str, *, prefix: str, internal: bool = False) -> OwnNetwork:
+    def of(
+        cls,
+        key: naming.Key,
+        scope: str,
+        *,
+        prefix: str,
+        internal: bool = False,
+        overlay: bool = False,
+    ) -> OwnNetwork:
         """The network of a server.
 
         Args:
@@ -48,12 +60,13 @@ class OwnNetwork:
             scope: one of `SCOPES`.
             prefix: first part of the names.
             internal: as in the attributes.
+            overlay: likewise.
         """
         user = None if scope == "hub" else key.user
         server = key.server if scope == "server" else None
-        kind = _INTERNAL if internal else ""
+        kind = f"{_OVERLAY if overlay else ''}{_INTERNAL if internal else ''}"
         names = naming.network_names(key.hub, user, server, prefix=prefix, kind=kind)
-        return cls(key.hub, scope, user or "", server or "", internal, names)
+        return cls(key.hub, scope, user or "", server or "", internal, overlay, names)
 
     @classmethod
     def read(cls, labels: Mapping[str, str]) -> OwnNetwork | None:
@@ -61,16 +74,19 @@ class OwnNetwork:
         scope = labels.get(naming.LABEL_NETWORK, "")
         internal = scope.endswith(_INTERNAL)
         scope = scope.removesuffix(_INTERNAL)
+        overlay = scope.endswith(_OVERLAY)
+        scope = scope.removesuffix(_OVERLAY)
         hub = labels.get(naming.LABEL_HUB)
         if hub is None or scope not in SCOPES:
             return None
         user, server = labels.get(naming.LABEL_USER, ""), labels.get(naming.LABEL_SERVER, "")
-        return cls(hub, scope, user, server, internal)
+        return cls(hub, scope, user, server, internal, overlay)
 
     @property
     def labels(self) -> dict[str, str]:
         """Those that it has on the Engine."""
-        scope = f"{self.scope}{_INTERNAL if self.internal else ''}"
+        kind = f"{_OVERLAY if self.overlay else ''}{_INTERNAL if self.internal else ''}"
+        scope = f"{self.scope}{kind}"
         found = {naming.LABEL_HUB: self.hub, naming.LABEL_NETWORK: scope}
         if self.scope != "hub":
             found[naming.LABEL_USER] = self.user
@@ -82,8 +98,16 @@ class OwnNetwork:
         """The body of ``POST /networks/create`` but for the name, which is one of ours.
 
         In a network of the whole Hub containers cannot talk to each other. In the others they can:
-        they are one user's, and the Hub's own container may be among them.
+        they are one user's, and the Hub's own container may be among them, which an overlay has to
+        be made for.
         """
+        if self.overlay:
+            return {
+                "Driver": "overlay",
+                "Attachable": True,
+                "Internal": self.internal,
+                "Labels": self.labels,
+            }
         options = {_BRIDGE: naming.bridge_name(name)}
         if self.scope == "hub":
             options[_ICC] = "false"
@@ -101,20 +125,31 @@ class OwnNetwork:
         )
 
 
-def isolation(setting: str | None, network_name: str, *, beside: bool, podman: bool = False) -> str:
+def isolation(
+    setting: str | None,
+    network_name: str,
+    *,
+    beside: bool,
+    podman: bool = False,
+    swarm: bool = False,
+) -> str:
     """Whose servers share a network with a server: ``hub``, ``user``, ``server`` or ``none``.
 
     Args:
         setting: `network_isolation`; None leaves it to us.
         network_name: the setting of that name.
-        beside: the Hub runs in a container of the servers' own Engine.
+        beside: the Hub runs in a container of the servers' own Engine; of a Swarm: in one that
+            servers reach in a network of the whole Swarm.
         podman: the Engine is Podman, which does not keep containers of one network apart.
+        swarm: the networks are those of a Swarm, which does not either.
 
     Raises:
         ConfigError: it contradicts the network's name, or would cut off the Hub's own container.
     """
     if setting is None:
-        return "none" if network_name or beside or podman else "hub"
+        if network_name or beside or podman:
+            return "none"
+        return "user" if swarm else "hub"
     if setting == "none":
         return setting
     if network_name:
@@ -131,12 +166,12 @@ def isolation(setting: str | None, network_name: str, *, beside: bool, podman: b
             "containers of such a network cannot talk to each other, and the Hub runs in a "
             'container itself; set network_isolation = "user" or "server"',
         )
-    if setting == "hub" and podman:
+    if setting == "hub" and (podman or swarm):
         raise ConfigError(
             SETTING,
             setting,
-            "Podman does not keep the containers of one network apart; set "
-            'network_isolation = "user" or "server"',
+            f"{'a Swarm' if swarm else 'Podman'} does not keep the containers of one network "
+            'apart; set network_isolation = "user" or "server"',
         )
     return setting
 

@@ -30,23 +30,29 @@ TEXT = st.text(max_size=80)
 
 
 @pytest.mark.parametrize(
-    ("setting", "name", "beside", "podman", "scope"),
+    ("setting", "name", "where", "scope"),
     [
-        (None, "", False, False, "hub"),
-        (None, "", True, False, "none"),
-        (None, "", False, True, "none"),
-        (None, "lab", False, False, "none"),
-        ("none", "lab", True, False, "none"),
-        ("user", "", True, False, "user"),
-        ("server", "", False, True, "server"),
-        ("hub", "", False, False, "hub"),
+        (None, "", {}, "hub"),
+        (None, "", {"beside": True}, "none"),
+        (None, "", {"podman": True}, "none"),
+        (None, "lab", {}, "none"),
+        ("none", "lab", {"beside": True}, "none"),
+        ("user", "", {"beside": True}, "user"),
+        ("server", "", {"podman": True}, "server"),
+        ("hub", "", {}, "hub"),
+        (None, "", {"swarm": True}, "user"),
+        (None, "", {"swarm": True, "beside": True}, "none"),
+        (None, "lab", {"swarm": True}, "none"),
+        ("server", "", {"swarm": True, "beside": True}, "server"),
     ],
 )
 def test_whose_servers_share_a_network(
-    setting: str | None, name: str, beside: bool, podman: bool, scope: str
+    setting: str | None, name: str, where: dict[str, bool], scope: str
 ) -> None:
-    """A Hub on the host keeps all servers apart, unless the admin has said otherwise."""
-    assert isolation(setting, name, beside=beside, podman=podman) == scope
+    """A Hub on the host keeps all servers apart, unless the admin has said otherwise; in a Swarm,
+    where that cannot be, those of different users.
+    """
+    assert isolation(setting, name, **{"beside": False, **where}) == scope
 
 
 @pytest.mark.parametrize(
@@ -54,7 +60,8 @@ def test_whose_servers_share_a_network(
     [
         ("user", "lab", {}, 'network_name = ""'),
         ("hub", "", {"beside": True}, 'network_isolation = "user"'),
-        ("hub", "", {"podman": True}, 'network_isolation = "user"'),
+        ("hub", "", {"podman": True}, 'Podman does.* network_isolation = "user"'),
+        ("hub", "", {"swarm": True}, 'a Swarm does.* network_isolation = "user"'),
     ],
 )
 def test_what_cannot_work(setting: str, name: str, where: dict[str, bool], said: str) -> None:
@@ -88,9 +95,10 @@ def test_further_networks_that_are_none(name: str) -> None:
 
 @pytest.mark.parametrize("scope", ["hub", "user", "server"])
 @pytest.mark.parametrize("internal", [True, False])
-def test_labels_are_read_back(scope: str, internal: bool) -> None:
+@pytest.mark.parametrize("overlay", [True, False])
+def test_labels_are_read_back(scope: str, internal: bool, overlay: bool) -> None:
     """They say whose network it is, and nothing else does."""
-    own = OwnNetwork.of(KEY, scope, prefix="jupyter", internal=internal)
+    own = OwnNetwork.of(KEY, scope, prefix="jupyter", internal=internal, overlay=overlay)
     assert OwnNetwork.read(own.labels) == own
     assert own.body(own.names[0])["Internal"] is internal
     assert OwnNetwork.read({**own.labels, naming.LABEL_NETWORK: "lab"}) is None
@@ -103,9 +111,10 @@ def test_names_are_never_shared(servers: list[tuple[str, str, str]], internal: b
     plain text.
     """
     wanted = {
-        OwnNetwork.of(naming.Key(*one), scope, prefix="jupyter", internal=internal)
+        OwnNetwork.of(naming.Key(*one), scope, prefix="jupyter", internal=internal, overlay=overlay)
         for one in servers
         for scope in ("hub", "user", "server")
+        for overlay in (True, False)
     }
     names = [name for one in wanted for name in one.names]
     assert len({*names}) == len(names)
@@ -115,6 +124,15 @@ def test_names_are_never_shared(servers: list[tuple[str, str, str]], internal: b
         assert len(name) <= 63
         assert (name.isascii(), name.lower()) == (True, name)
     assert all(len(bridge) == 15 and bridge.startswith("dn-") for bridge in bridges)
+
+
+def test_a_network_of_a_swarm() -> None:
+    """It is on all nodes, the Hub's container can join it, and it is never taken for a bridge."""
+    own = OwnNetwork.of(KEY, "user", prefix="jupyter", overlay=True)
+    body = own.body(own.names[0])
+    assert (body["Driver"], body["Attachable"], body["Labels"]) == ("overlay", True, own.labels)
+    assert "Options" not in body
+    assert OwnNetwork.read(OWN.labels) != own
 
 
 def test_names_stay_what_they_are() -> None:

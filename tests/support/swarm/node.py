@@ -21,6 +21,8 @@ from support.swarm.namespaces import Namespaces, child_of
 LINK = "eth0"
 #: What dockerd writes goes to a file system in memory that ends with the namespaces: what it
 #: expects in /run and /etc, and its data. The folder for its socket is the same inside and outside.
+#: Nobody answers there for names of hosts: a task whose image has no registry here would otherwise
+#: wait for some until a pull fails that cannot succeed.
 MOUNTS = """
 exec 4<{folder}
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -29,6 +31,8 @@ mount --no-canonicalize --bind /proc/self/fd/4 {folder}
 exec 4<&-
 mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/etc.work overlay /etc
 rm -f /etc/docker/key.json
+rm -f /etc/resolv.conf
+printf 'nameserver 127.0.0.1\n' >/etc/resolv.conf
 mkdir -p /etc/docker
 # Newer Engines keep images elsewhere by default.
 echo '{{"features": {{"containerd-snapshotter": false}}}}' >/run/daemon.json
@@ -128,8 +132,6 @@ class Node:
         # A pid in there may be another program's by now.
         self.namespaces.run("rm", "-f", "/run/docker.pid", "/run/docker/containerd/containerd.pid")
         env = {"PATH": os.environ["PATH"], "HOME": "/root"}
-        # Otherwise each task waits for a pull that cannot succeed.
-        env["DOCKER_SERVICE_PREFER_OFFLINE_IMAGE"] = "1"
         with self.log_file.open("ab") as log:
             self._process = self.namespaces.start("dockerd", *self._options, env=env, output=log)
 
