@@ -80,11 +80,16 @@ class Backend:
         self.removed: list[tuple[str, float] | str] = []
         self.stopped: list[tuple[str, float] | str] = []
         self.broken: set[str] = set()
+        self.tidied: list[str] = []
 
     async def discard(self, container_id: str, *, grace: float, keep: bool) -> None:
         if container_id in self.broken:
             raise EngineFailed(f"remove container {container_id}", "device busy", 500)
         (self.stopped if keep else self.removed).append((container_id, grace))
+
+    async def tidy(self, hub: str) -> None:
+        """See `Executor.tidy`."""
+        self.tidied.append(hub)
 
     async def networks(self, hub: str) -> Sequence[SeenNetwork]:
         if "networks" in self.broken:
