@@ -9,10 +9,12 @@ from typing import Any
 
 from ..desired.isolation import check_internal, isolation
 from ..desired.network import NAMELESS_NETWORKS, own_network
+from ..desired.swarm_network import check_overlay
 from ..errors import ConfigError, DockerNamedError
 from ..lifecycle import surroundings
 from ..lifecycle.hardened import wants_internal_network
 from ..lifecycle.runtime import Runtime
+from ..lifecycle.swarm_resolver import hub_overlays
 from ..options.unread import OURS
 from ..timeouts import within
 from .config_types import Fault, literal
@@ -24,8 +26,11 @@ async def faults(settings: Any, runtime: Runtime) -> list[str] | None:
     """What cannot work of the settings of networks, as lines for the log.
 
     Returns:
-        None where the Engine did not tell in time: `tell` says it later.
+        None where the Engine did not tell in time, or tells of a Swarm, which may still be set up:
+        `tell` says it later.
     """
+    if runtime.swarm:
+        return None
     try:
         return await within(runtime.timings.network_exists, _faults(settings, runtime))
     except (DockerNamedError, asyncio.TimeoutError):
@@ -36,9 +41,11 @@ async def _faults(settings: Any, runtime: Runtime) -> list[str]:
     found = []
     for setting, name in _named(settings):
         try:
-            await runtime.network(name)
+            info = await runtime.network(name)
+            if runtime.swarm:
+                check_overlay(setting, name, info)
         except ConfigError as error:
-            if error.field != "network_name":
+            if error.field not in ("network_name", setting):
                 raise  # the way to the Engine, which its watcher tells of
             found.append(_line(setting, name, error.hint))
     try:
@@ -70,9 +77,14 @@ async def scope_of(settings: Any, runtime: Runtime) -> str:
     """
     here = await runtime.hub_container() if runtime.engine_is_local else None
     asked = settings.network_isolation in (None, "hub") and not settings.network_name
-    podman = asked and await runtime.podman()
+    podman = asked and not runtime.swarm and await runtime.podman()
+    beside = bool(await hub_overlays(runtime)) if runtime.swarm else here is not None
     scope = isolation(
-        settings.network_isolation, settings.network_name, beside=here is not None, podman=podman
+        settings.network_isolation,
+        settings.network_name,
+        beside=beside,
+        podman=podman,
+        swarm=runtime.swarm,
     )
     if scope != "none":
         check_internal(wants_internal_network(settings), settings.use_internal_ip)
