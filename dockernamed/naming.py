@@ -42,6 +42,8 @@ LABEL_API_URL = f"{LABEL}.api_url"
 LABEL_NETWORK = f"{LABEL}.network"
 #: Which GPUs a container was given, so that other Hubs on its Engine find it; `desired.gpus`.
 LABEL_GPUS = f"{LABEL}.gpus"
+#: Which Hub's service of a Swarm only brings an image to nodes; `desired.node_images`.
+LABEL_PREPULL = f"{LABEL}.prepull"
 
 DEFAULT_PREFIX = "jupyter"
 DEFAULT_TEMPLATE = "{prefix}-{username}--{servername}"
@@ -199,6 +201,23 @@ def network_names(
         _hashed(shape, key, _digest("network", kind, try_, *whose)) for try_ in ("1", "2")
     )
     return first, second
+
+
+def prepull_name(hub: str, image: str, node: str, *, prefix: str) -> str:
+    """The name of the service that brings an image to the nodes of a Swarm.
+
+    Args:
+        hub: the Hub's id.
+        image: in full.
+        node: the id of the only node; "" for all of them.
+        prefix: the setting of that name.
+
+    Returns:
+        A DNS label of at most 63 characters, never the same for different arguments, and never the
+        name of a server's service.
+    """
+    shape, key = _shape(DEFAULT_TEMPLATE, prefix), Key(hub, "prepull", "")
+    return _hashed(shape, key, _digest("prepull", hub, image, node))
 
 
 def bridge_name(network: str) -> str:

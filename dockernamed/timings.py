@@ -58,6 +58,8 @@ class Timings:
         look_at_homes: that a server which is ready waits to learn whether its user can write.
         list_images: that the options form waits to learn which images the Engine has.
         prepull_again: before each further try to pull an image ahead of need.
+        prepull_look: between two looks at how far an image is on the nodes of a Swarm.
+        new_nodes: between two looks at whether a Swarm has nodes that lack images pulled ahead.
     """
 
     connect: float = 10.0
@@ -96,6 +98,8 @@ class Timings:
     look_at_homes: float = 2.0
     list_images: float = 2.0
     prepull_again: tuple[float, ...] = (10.0, 60.0, 300.0)
+    prepull_look: float = 1.0
+    new_nodes: float = 30.0
 
 
 #: As the package runs.

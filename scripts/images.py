@@ -1,6 +1,6 @@
 """Build the images of the demo and the tests, each from a Dockerfile.
 
-    scripts/images [busybox|lab|lab-green|hub|hub-hardened|haproxy|all] ...
+    scripts/images [busybox|lab|lab-green|hub|hub-hardened|hub-swarm|haproxy|all] ...
 
 =============================  ==================================================================
 ``dockernamed-test/busybox``   2 MB: a static busybox whose httpd answers on port 8888
@@ -8,6 +8,7 @@
 ``dockernamed/lab-green``      a layer on top of it that looks different
 ``dockernamed/hub``            JupyterHub, its proxy and this checkout: a Hub in a container
 ``dockernamed/hub-hardened``   the same with the configuration and the account of examples/hardened
+``dockernamed/hub-swarm``      the same with the configuration of examples/swarm
 ``dockernamed-test/haproxy``   the proxy between that Hub and the Engine
 =============================  ==================================================================
 
@@ -283,6 +284,12 @@ def hub_hardened(builder: Builder) -> str:
     return builder.build("dockernamed/hub-hardened:latest", folder, base=hub(builder))
 
 
+def hub_swarm(builder: Builder) -> str:
+    """The image of examples/swarm."""
+    folder = ROOT / "examples" / "swarm"
+    return builder.build("dockernamed/hub-swarm:latest", folder, base=hub(builder))
+
+
 def haproxy(builder: Builder) -> str:
     """The proxy of examples/hardened."""
     folder = RECIPES / "haproxy"
@@ -295,6 +302,7 @@ IMAGES: Mapping[str, Callable[[Builder], str]] = {
     "lab-green": lab_green,
     "hub": hub,
     "hub-hardened": hub_hardened,
+    "hub-swarm": hub_swarm,
     "haproxy": haproxy,
 }
 

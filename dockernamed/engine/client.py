@@ -31,7 +31,7 @@ from ..timings import DEFAULT, Timings
 from .archive import first_entry
 from .call import Call, Tail, demultiplex, parse_items, parse_nothing, parse_object
 from .caller import Caller, any_event, filters_of, quoted
-from .connection import Connection, encode_auth, registry_auth
+from .connection import Connection, account_credentials, encode_auth
 from .transport import Transport
 
 __all__ = ["Connection", "Engine"]
@@ -345,6 +345,17 @@ class Engine:
             for reference in image.get(kind) or ()
         ]
 
+    async def credentials(self, repository: str) -> dict[str, str]:
+        """What a pull without credentials of its own is made with; nothing where there is none.
+
+        Args:
+            repository: with registry, without tag.
+
+        Raises:
+            ConfigError: the Docker client's configuration of this account is of no use.
+        """
+        return await asyncio.to_thread(account_credentials, self.connection, repository)
+
     async def pull(
         self,
         repository: str,
@@ -357,8 +368,8 @@ class Engine:
         Args:
             repository: with registry, without tag.
             tag: or digest.
-            auth: ``username`` and ``password``, or ``identitytoken``, …; None looks into the
-                Docker client's configuration of this account; empty asks anonymously.
+            auth: ``username`` and ``password``, or ``identitytoken``, …; None takes what
+                `credentials` has; empty asks anonymously.
             on_line: called with each object that the Engine sends: progress, and also
                 ``{"error": …}``, which is not raised here.
 
@@ -367,10 +378,8 @@ class Engine:
         """
         params, action = {"fromImage": repository, "tag": tag}, f"pull {repository}:{tag}"
         async with self._pulls:
-            header = encode_auth(auth) if auth else None
-            if auth is None:
-                header = await asyncio.to_thread(registry_auth, self.connection, repository)
-            headers = {"X-Registry-Auth": header} if header else {}
+            known = await self.credentials(repository) if auth is None else auth
+            headers = {"X-Registry-Auth": encode_auth(known)} if known else {}
             call = Call(action, "POST", "/images/create", params, headers=headers, timeout=None)
             response = await self._transport.open(call)
             try:

@@ -159,8 +159,8 @@ def route_to(connection: Connection) -> Route:
     return Route(base, tls=context, proxy=way.proxy, notes=notes, **common)
 
 
-def registry_auth(connection: Connection, repository: str) -> str | None:
-    """The header ``X-Registry-Auth`` for a repository, by this account's Docker configuration.
+def account_credentials(connection: Connection, repository: str) -> dict[str, str]:
+    """Credentials for the registry of a repository, by this account's Docker configuration.
 
     Blocks, perhaps for long: a credential helper is a program.
 
@@ -169,7 +169,7 @@ def registry_auth(connection: Connection, repository: str) -> str | None:
         repository: with registry, without tag.
 
     Returns:
-        None when the configuration has no entry for the registry.
+        Nothing when the configuration has no entry for the registry.
 
     Raises:
         ConfigError: the configuration cannot be read, or its credential helper failed.
@@ -182,7 +182,7 @@ def registry_auth(connection: Connection, repository: str) -> str | None:
     except (*_ERRORS, docker.credentials.errors.StoreError) as error:
         hint = f"without it, config.json of the Docker client is used, which failed: {error}"
         raise ConfigError("registry_credentials", None, hint) from error
-    return encode_auth(found) if found else None
+    return dict(found or {})
 
 
 def encode_auth(credentials: Mapping[str, str]) -> str:

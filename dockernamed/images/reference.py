@@ -6,6 +6,7 @@ Guarantees, held by property tests:
 - Two references have the same `ImageRef.canonical` exactly when Docker would pull the same thing
   for both: ``lab``, ``lab:latest`` and ``docker.io/library/lab`` are one.
 - `REFERENCE` matches the whole of a text exactly when `parse` accepts it.
+- `pinned` means the image that it was given, as far as the Engine told the truth.
 - `same_image(ref)` matches exactly the references that Docker would pull the same image for.
 - A text that matches `slot(before, after)` makes a reference when put between the two, of the
   registry that they name, and not the id of an image.
@@ -18,7 +19,8 @@ ECMAScript (JSON Schema, HTML) have in common, to be matched against whole texts
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from ..errors import ImageError
 
@@ -132,6 +134,38 @@ def parse(text: str) -> ImageRef:
     if len(ref.name) > MAX_REPOSITORY:
         raise _wrong(text, f"longer than {MAX_REPOSITORY} characters")
     return ref
+
+
+def pinned(image: str, repo_digests: Iterable[str]) -> str:
+    """A reference with the digest that an Engine knows for it: ``name:tag@sha256:…``.
+
+    Whoever pulls that gets the same image, wherever the tag has moved to meanwhile.
+
+    Args:
+        image: the reference as it was written.
+        repo_digests: ``RepoDigests`` of the image: for each repository that it was pulled from or
+            pushed to the digest that it has there.
+
+    Returns:
+        The reference as it is where it has a digest already, or where the image has none in this
+        repository, as an image has that was built or loaded. Of several digests the first one of
+        their order.
+
+    Raises:
+        ImageError: not a reference.
+    """
+    ref = parse(image)
+    if ref.digest is not None:
+        return image
+    for entry in sorted(repo_digests):
+        try:
+            known = parse(entry)
+        except ImageError:  # such as <none>@<none>
+            continue
+        found = replace(ref, tag=ref.pull_tag, digest=known.digest)
+        if known.digest is not None and found.canonical == known.canonical:
+            return str(found)
+    return image
 
 
 def _check_path(text: str, path: str) -> None:

@@ -20,6 +20,7 @@ from ..desired.resolved import SERVICE
 from ..engine.client import Connection, Engine
 from ..errors import ConfigError, EngineError, EngineTimeout, EngineUnavailable, NotFound
 from ..images import credentials, reference
+from ..images.node_images import NodeImage
 from ..images.pull_queue import PULL_LIMITS, PullLimits
 from ..images.puller import Puller
 from ..timeouts import ended
@@ -237,6 +238,26 @@ class Runtime:
                 raise ConfigError(credentials.SETTING, setting, "it is not UTF-8") from None
             setting = credentials.from_file(text)
         return credentials.for_image(setting, reference.parse(image)) if setting else None
+
+    async def node_image(
+        self, image: str, found: Mapping[str, Any] | None, setting: Any, spawner: object
+    ) -> NodeImage:
+        """An image as the nodes of a Swarm get it: what the manager has, and how to pull it.
+
+        Args:
+            image: its reference.
+            found: ``GET /images/{name}/json`` of the manager; None where it has none.
+            setting: as for `credentials_for`.
+            spawner: likewise.
+
+        Raises:
+            ConfigError: the credentials have no known form.
+        """
+        auth = await self.credentials_for(image, setting, spawner)
+        if auth is None:
+            auth = await self.engine.credentials(reference.parse(image).name)
+        known = (found or {}).get("RepoDigests") or ()
+        return NodeImage(reference.pinned(image, known), auth or None)
 
     async def close(self) -> None:
         """End the stream and the connections; who asks for a runtime from now on gets another."""

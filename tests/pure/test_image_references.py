@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from dockernamed.errors import ImageError
-from dockernamed.images.reference import ImageRef, parse
+from dockernamed.images.reference import ImageRef, parse, pinned
 
 SHA = "sha256:" + "0123456789abcdef" * 4
+OTHER = "sha256:" + "fedcba9876543210" * 4
 
 # written, name to pull, tag to pull, registry of the credentials, canonical
 REFERENCES = [
@@ -141,6 +142,35 @@ def test_implicit_parts_are_marked() -> None:
 def test_canonical_tells_whether_two_are_one(one: str, other: str, same: bool) -> None:
     """Two ways to write one image have one canonical form; two images never do."""
     assert (parse(one).canonical == parse(other).canonical) is same
+
+
+@pytest.mark.parametrize(("image", "known", "with_digest"), [
+    ("lab", ["lab@" + SHA], "lab:latest@" + SHA),
+    ("lab:1", ["lab@" + SHA], "lab:1@" + SHA),
+    ("docker.io/library/lab:1", ["lab@" + SHA], "docker.io/library/lab:1@" + SHA),
+    ("lab:1", ["docker.io/library/lab@" + SHA], "lab:1@" + SHA),
+    ("q.io:5/a/lab:1", ["lab@" + OTHER, "q.io:5/a/lab@" + SHA], "q.io:5/a/lab:1@" + SHA),
+    ("Q.io/a", ["q.io/a@" + SHA], "Q.io/a:latest@" + SHA),
+    ("lab:1", [f"lab@{OTHER}", f"lab@{SHA}"], f"lab:1@{min(SHA, OTHER)}"),
+    ("lab@" + SHA, ["lab@" + OTHER], "lab@" + SHA),
+    ("lab:1@" + SHA, [], "lab:1@" + SHA),
+    ("lab:1", [], "lab:1"),
+    ("lab:1", ["q.io/lab@" + SHA, "a/lab@" + SHA], "lab:1"),
+    ("lab", ["<none>@<none>", "lab:latest", ""], "lab"),
+])  # fmt: skip
+def test_a_digest_pins_a_tag(image: str, known: list[str], with_digest: str) -> None:
+    """The digest is that of the same repository, however it is written, and never another's."""
+    assert pinned(image, known) == with_digest
+    assert pinned(image, reversed(known)) == with_digest
+
+
+@given(references, references)
+@many
+def test_pinned_means_the_same_repository(ref: ImageRef, other: ImageRef) -> None:
+    """Whatever else the Engine has, what comes out names the repository that was asked for."""
+    found = parse(pinned(str(ref), [str(other)]))
+    assert found.name == ref.name
+    assert found == ref or found.digest == (ref.digest or other.digest)
 
 
 def test_imagename_is_fit_for_object_names() -> None:

@@ -1,0 +1,462 @@
+"""A Swarm of several nodes in one subnet, which this machine has a link into."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from support.hub.dockerview import BUSYBOX
+from support.hub.waiting import eventually
+from support.swarm.images import seed
+from support.swarm.namespaces import Namespaces, run
+from support.swarm.node import LINK, Node
+from support.swarm.remains import MARK, RUN, clear_the_killed, remains, remove_folders
+
+#: Nanoseconds in a second.
+NANO = 1_000_000_000
+
+
+class Swarm:
+    """Nodes n1, n2 and so on, the first of which are managers; a context manager.
+
+    The Hub's own machine, outside, has the address `hub_address` and reaches the nodes'; nodes
+    reach nothing else. Several Swarms at once know nothing of one another.
+
+    Args:
+        nodes: how many.
+        managers: how many of them, from n1 on: 1 or 3.
+        images: that each node has from its start, of the Engine that DOCKER_HOST says.
+        heartbeat: seconds between a node's signs of life; a lost one is down after three. 5 in
+            Docker.
+        labels: of each node's dockerd, by the node's name. Each has also ``node=NAME``.
+        options: further ones of each node's dockerd, by the node's name.
+
+    Attributes:
+        name: unique on this machine; this machine's link into the subnet is called so as well.
+        hub_address: this machine's.
+        subnet: such as ``198.18.7.0/24``. Registries at its addresses need no TLS.
+        nodes: all of them.
+        ids: of all namespaces of the Swarm.
+    """
+
+    def __init__(
+        self,
+        nodes: int = 3,
+        managers: int = 1,
+        *,
+        images: Sequence[str] = (BUSYBOX,),
+        heartbeat: float = 5,
+        labels: Mapping[str, Mapping[str, str]] | None = None,
+        options: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self._count, self._managers, self._images = nodes, managers, tuple(images)
+        self._heartbeat, self._labels, self._options = heartbeat, labels or {}, options or {}
+        self.name = self.hub_address = self.subnet = ""
+        self.nodes: list[Node] = []
+        self.ids: frozenset[str] = frozenset()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Swarm:
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def __getitem__(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+    # --- its life
+
+    def start(self) -> None:
+        """Make the nodes, and the Swarm of them; return when all are ready."""
+        clear_the_killed()
+        self._switch = Namespaces("switch", "ip link add switch type bridge\nip link set switch up")
+        self._stack.callback(self._switch.end)
+        self.ids |= self._switch.ids
+        self._plug_in()
+        seeded = None
+        if self._images:
+            seeded = self._stack.enter_context(seed(self._images, self._folder("images")))
+        for number in range(1, self._count + 1):
+            self._add(f"n{number}", f"{self._addresses}{number}", seeded)
+        for node in self.nodes:
+            node.start_soon()
+        for node in self.nodes:
+            node.started()
+        self._form()
+
+    def end(self) -> None:
+        """Take all of it down, and look for what is left.
+
+        Raises:
+            AssertionError: something is left; the message has all of it.
+        """
+        self._stack.close()
+        for node in self.nodes:
+            node.client.close() if hasattr(node, "client") else None
+        if not self.name:
+            return
+        eventually(
+            self._clear,
+            lambda left: not left,
+            what=f"nothing is left of the Swarm {self.name}",
+            timeout=30,
+        )
+
+    def _clear(self) -> list[str]:
+        remove_folders(self.name)
+        return remains(self.name, self._addresses, self.ids)
+
+    def _plug_in(self) -> None:
+        """Take a subnet that no other Swarm has, which the link's name says."""
+        # The range for measurements between networks (RFC 2544), which nobody else uses.
+        subnets = [(second, third) for second in (18, 19) for third in range(256)]
+        for second, third in random.sample(subnets, len(subnets)):
+            name = f"{MARK}{second}-{third}"
+            peer = ["peer", "name", "machine", "netns", str(self._switch.pid)]
+            with suppress(AssertionError):
+                run("ip", "link", "add", name, "type", "veth", *peer)
+                break
+        else:
+            raise AssertionError("this machine makes no veth link, or has 512 Swarms already")
+        self.name, self._addresses = name, f"198.{second}.{third}."
+        self.hub_address, self.subnet = f"{self._addresses}254", f"{self._addresses}0/24"
+        # Said, since the kernel is late to remove it along with the other end.
+        self._stack.callback(subprocess.run, ["ip", "link", "delete", name], check=False)
+        run("ip", "address", "add", f"{self.hub_address}/24", "dev", name)
+        run("ip", "link", "set", name, "up")
+        self._switch.run("ip", "link", "set", "machine", "master", "switch", "up")
+
+    def _add(self, name: str, address: str, seeded: Path | None) -> None:
+        labels = {"node": name, **self._labels.get(name, {})}
+        options = [f"--label={key}={value}" for key, value in labels.items()]
+        options += ["--insecure-registry", self.subnet, *self._options.get(name, ())]
+        node = Node(name, self._folder(name), f"/{self.name}/{name}", seed=seeded, options=options)
+        self.nodes.append(node)
+        self._stack.callback(node.end)
+        self.ids |= node.namespaces.ids
+        node.address, node.labels = address, labels
+        peer = ["peer", "name", LINK, "netns", str(node.namespaces.pid)]
+        # By a process in there only as far as the network goes, for the other pid to be known.
+        enter = ["nsenter", f"--net=/proc/{self._switch.pid}/ns/net"]
+        run(*enter, "ip", "link", "add", name, "type", "veth", *peer)
+        self._switch.run("ip", "link", "set", name, "master", "switch", "up")
+        node.namespaces.run("ip", "address", "add", f"{address}/24", "dev", LINK)
+        node.namespaces.run("ip", "link", "set", LINK, "up")
+
+    def _folder(self, name: str) -> Path:
+        folder = RUN / self.name / name
+        folder.mkdir(parents=True, mode=0o700)
+        return folder
+
+    def _form(self) -> None:
+        """Make one Swarm of all the Engines."""
+        first, *others = self.nodes
+        client = first.client
+        first.client.init_swarm(
+            advertise_addr=first.address,
+            swarm_spec=client.create_swarm_spec(
+                dispatcher_heartbeat_period=int(self._heartbeat * NANO)
+            ),
+        )
+        tokens = client.inspect_swarm()["JoinTokens"]
+        # Managers one after the other: each changes who agrees on the next one.
+        for node in others[: self._managers - 1]:
+            self._join(node, tokens["Manager"])
+        with ThreadPoolExecutor() as pool:
+            workers = others[self._managers - 1 :]
+            list(pool.map(lambda node: self._join(node, tokens["Worker"]), workers))
+        for node in self.nodes:
+            node.id = node.client.info()["Swarm"]["NodeID"]
+        self.ready()
+
+    def _join(self, node: Node, token: str) -> None:
+        remote = [f"{self.nodes[0].address}:2377"]
+        node.client.join_swarm(remote, token, advertise_addr=node.address)
+
+    # --- its nodes
+
+    @property
+    def managers(self) -> list[Node]:
+        """The nodes that take requests for the Swarm, whether or not they can fulfil them."""
+        return [
+            node
+            for node in self.nodes
+            if node.runs and node.client.info()["Swarm"]["ControlAvailable"]
+        ]
+
+    @property
+    def manager(self) -> Node:
+        """A manager, not one that is cut off where there are others."""
+        return min(self.managers, key=lambda node: node.cut_off)
+
+    @property
+    def workers(self) -> list[Node]:
+        """The nodes that run and are no managers."""
+        managers = self.managers
+        return [node for node in self.nodes if node.runs and node not in managers]
+
+    def inspect(self, node: Node) -> Any:
+        """``GET /nodes/{id}`` of a manager."""
+        return self.manager.client.inspect_node(node.id)
+
+    def update(self, node: Node, **changes: Any) -> None:
+        """Change a node's specification, such as ``Labels={"disk": "ssd"}``.
+
+        Args:
+            node: of this Swarm.
+            changes: parts of NodeSpec in the API's spelling.
+        """
+
+        def update() -> bool:
+            seen = self.inspect(node)
+            spec = {**seen["Spec"], **changes}
+            try:
+                return bool(
+                    self.manager.client.update_node(node.id, seen["Version"]["Index"], spec)
+                )
+            except docker.errors.APIError as error:
+                if "out of sequence" in str(error):  # the managers themselves changed it
+                    return False
+                raise
+
+        eventually(update, what=f"{node} is updated")
+
+    def drain(self, node: Node) -> None:
+        """Have no tasks on a node."""
+        self.update(node, Availability="drain")
+
+    def activate(self, node: Node) -> None:
+        """Have tasks on a node, after `drain`."""
+        self.update(node, Availability="active")
+
+    def promote(self, node: Node) -> None:
+        """Make a manager of a node; return when it takes requests."""
+        self.update(node, Role="manager")
+        self._in_control(node, True)
+
+    def demote(self, node: Node) -> None:
+        """Make a worker of a manager; return when it takes no requests any more."""
+        self.update(node, Role="worker")
+        self._in_control(node, False)
+
+    def _in_control(self, node: Node, wanted: bool) -> None:
+        eventually(
+            lambda: node.client.info()["Swarm"]["ControlAvailable"],
+            lambda control: control is wanted,
+            what=f"{node} is {'a manager' if wanted else 'a worker'}",
+        )
+
+    # --- waiting
+
+    def has_leader(self, node: Node, timeout: float = 90) -> None:
+        """Wait until a manager's requests are fulfilled, as after a loss of the quorum."""
+        eventually(
+            lambda: _asked(node, lambda client: client.nodes()),
+            lambda nodes: nodes is not None,
+            what=f"{node} has a leader",
+            timeout=timeout,
+        )
+
+    def has_no_leader(self, node: Node, timeout: float = 90) -> None:
+        """Wait until a manager's requests are not fulfilled."""
+        eventually(
+            lambda: _asked(node, lambda client: client.nodes()),
+            lambda nodes: nodes is None,
+            what=f"{node} has no leader",
+            timeout=timeout,
+        )
+
+    def wait_state(self, node: Node, state: str, timeout: float = 60) -> None:
+        """Wait until the managers call a node ``ready`` or ``down``."""
+        manager = self.manager
+        eventually(
+            lambda: manager.client.inspect_node(node.id)["Status"]["State"],
+            lambda seen: seen == state,
+            what=f"{node} is {state}",
+            timeout=timeout,
+        )
+
+    def ready(self, timeout: float = 60) -> None:
+        """Wait until all nodes are ready and active, and all managers agree."""
+        manager = self.manager
+        self.has_leader(manager)
+        eventually(
+            lambda: {
+                node["Description"]["Hostname"]: _state(node) for node in manager.client.nodes()
+            },
+            lambda states: (
+                set(states.values()) <= {"ready active", "ready active reachable"}
+                and len(states) == len(self.nodes)
+            ),
+            what="all nodes are ready",
+            timeout=timeout,
+        )
+
+    def restore(self, timeout: float = 120) -> None:
+        """Undo all that was done to nodes: partitions, killed dockerds, drained ones."""
+        for node in self.nodes:
+            node.heal()
+            if not node.runs:
+                node.start_soon()
+        for node in self.nodes:
+            node.started()
+        self.has_leader(self.manager)
+        for node in self.nodes:
+            if self.inspect(node)["Spec"]["Availability"] != "active":
+                self.activate(node)
+        self.ready(timeout)
+
+    # --- what is on it
+
+    def tasks(self, service: str, **filters: Any) -> list[Any]:
+        """``GET /tasks`` of a service by its name or id, newest first."""
+        found = self.manager.client.tasks({"service": service, **filters})
+        return sorted(found, key=lambda task: task["CreatedAt"], reverse=True)
+
+    def running(self, service: str, timeout: float = 60) -> Any:
+        """Wait until a service has a task that runs and is wanted; the task."""
+
+        def found() -> list[Any]:
+            wanted = self.tasks(service, **{"desired-state": "running"})
+            return [task for task in wanted if task["Status"]["State"] == "running"]
+
+        return eventually(found, what=f"{service} runs", timeout=timeout)[0]
+
+    def node_of(self, task: Any) -> Node:
+        """The node that a task was given."""
+        return next(node for node in self.nodes if node.id == task["NodeID"])
+
+    def leftovers(self, prefix: str) -> list[str]:
+        """``KIND NAME`` of all whose names begin so; containers, volumes, networks: of each node.
+
+        Args:
+            prefix: of the names.
+        """
+        client = self.manager.client
+        found = [f"service {s['Spec']['Name']}" for s in client.services()]
+        found += [f"secret {s['Spec']['Name']}" for s in client.secrets()]
+        found += [f"config {c['Spec']['Name']}" for c in client.configs()]
+        found += [f"network {n['Name']}" for n in client.networks()]
+        for node in self.nodes:
+            if not node.runs:
+                continue
+            at = f"({node})"
+            found += [f"container {c['Names'][0][1:]} {at}" for c in node.containers()]
+            found += [f"volume {v['Name']} {at}" for v in node.volumes()]
+            local = [n for n in node.client.networks() if n["Scope"] == "local"]
+            found += [f"network {n['Name']} {at}" for n in local]
+        return sorted({thing for thing in found if thing.split(" ", 1)[1].startswith(prefix)})
+
+    def remove_all(self, prefix: str) -> None:
+        """Remove all whose names begin so, and wait until it is gone."""
+        client = self.manager.client
+        for service in client.services():
+            if service["Spec"]["Name"].startswith(prefix):
+                client.remove_service(service["ID"])
+        for secret in client.secrets():
+            if secret["Spec"]["Name"].startswith(prefix):
+                client.remove_secret(secret["ID"])
+        for config in client.configs():
+            if config["Spec"]["Name"].startswith(prefix):
+                client.remove_config(config["ID"])
+        for node in self.nodes:
+            self._remove_on(node, prefix)
+        eventually(
+            lambda: self._networks_gone(prefix) or self.leftovers(prefix),
+            lambda left: not left,
+            what=f"nothing named {prefix}… is left",
+        )
+
+    def _remove_on(self, node: Node, prefix: str) -> None:
+        eventually(
+            lambda: node.containers(prefix, running=True),
+            lambda running: not running,
+            what=f"no container {prefix}… runs on {node}",
+        )
+        for container in node.containers(prefix):
+            with suppress(docker.errors.NotFound):
+                node.client.remove_container(container["Id"], v=True, force=True)
+        for volume in node.volumes(prefix):
+            with suppress(docker.errors.NotFound):
+                node.client.remove_volume(volume["Name"], force=True)
+
+    def _networks_gone(self, prefix: str) -> list[str]:
+        """Remove networks; those that are in use by what is going away stay for the next time."""
+        left = []
+        for node in (self.manager, *self.workers):
+            for network in node.client.networks():
+                if network["Name"].startswith(prefix):
+                    with suppress(docker.errors.APIError):
+                        node.client.remove_network(network["Id"])
+                    left.append(f"network {network['Name']}")
+        return left
+
+    # --- for people
+
+    def describe(self) -> str:
+        """Nodes, services, tasks with their errors, and the ends of the logs."""
+        lines = [f"{self.name}: subnet {self.subnet}, this machine is {self.hub_address}"]
+        for node in self.nodes:
+            marks = " cut off" * node.cut_off + " without dockerd" * (not node.runs)
+            state = _asked(node, lambda client: client.info()["Swarm"]) or {}
+            lines.append(
+                f"{node} {node.id} {node.address} {node.url}{marks}: "
+                f"{state.get('LocalNodeState')}, manager: {state.get('ControlAvailable')}, "
+                f"error: {state.get('Error')!r}"
+            )
+        for node in self.nodes:
+            seen = _asked(node, _table) if node.runs else None
+            if seen:
+                lines += [f"as {node} sees it:", *seen]
+                break
+        for node in self.nodes:
+            lines += [f"--- the end of dockerd's log on {node}", node.log(15)]
+        return "\n".join(lines)
+
+
+def _asked(node: Node, ask: Callable[[docker.APIClient], Any]) -> Any:
+    """What an Engine answers, within some seconds; None if it does not, or refuses."""
+    with suppress(OSError, docker.errors.DockerException):
+        client = docker.APIClient(node.url, version=node.client.api_version, timeout=10)
+        try:
+            return ask(client)
+        finally:
+            client.close()
+    return None
+
+
+def _state(node: Any) -> str:
+    """What the managers say of a node: ``ready active``, and of a manager also ``reachable``."""
+    words = [node["Status"]["State"], node["Spec"]["Availability"]]
+    return " ".join([*words, *filter(None, [node.get("ManagerStatus", {}).get("Reachability")])])
+
+
+def _table(client: docker.APIClient) -> list[str]:
+    names = {node["ID"]: node["Description"]["Hostname"] for node in client.nodes()}
+    lines = [f"node {names[node['ID']]} {_state(node)}" for node in client.nodes()]
+    services = {service["ID"]: service["Spec"] for service in client.services()}
+    for spec in services.values():
+        labels = {key: value for key, value in spec["Labels"].items() if "dockernamed" in key}
+        lines.append(f"service {spec['Name']} {spec['Mode']} {labels}")
+    for task in sorted(client.tasks(), key=lambda task: task["CreatedAt"]):
+        status = task["Status"]
+        service = services.get(task.get("ServiceID"), {}).get("Name", task.get("ServiceID"))
+        lines.append(
+            f"task {task['ID']} of {service} on {names.get(task.get('NodeID'))}: "
+            f"{status['State']}, wanted {task['DesiredState']}; {status.get('Message')}; "
+            f"error {status.get('Err')!r}, exit {status.get('ContainerStatus', {}).get('ExitCode')}"
+        )
+    return lines

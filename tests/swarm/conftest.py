@@ -1,0 +1,76 @@
+"""Tests with a Swarm of three nodes, each a dockerd of its own on this machine.
+
+Environment:
+    DOCKER_HOST and friends: the Engine that has the images.
+
+Only root can make one. Who is not fails: a run that tested nothing must not look like a pass.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import pytest
+from support.hub.dockerview import BUSYBOX, LAB
+from support.swarm import Swarm
+
+_swarms: list[Swarm] = []
+_prefixes = count(1)
+
+
+@contextmanager
+def _shown(swarm: Swarm) -> Iterator[Swarm]:
+    """A Swarm that is told of where a test fails."""
+    if os.geteuid() != 0:
+        pytest.fail("only root can make a Swarm")
+    _swarms.append(swarm)
+    try:
+        with swarm:
+            yield swarm
+    finally:
+        _swarms.remove(swarm)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Show a failed test together with the Swarms that there are."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed:
+        report.sections += [(f"Swarm {swarm.name}", swarm.describe()) for swarm in _swarms]
+
+
+@pytest.fixture(scope="session")
+def _one_manager() -> Iterator[Swarm]:
+    with _shown(Swarm(images=[BUSYBOX, LAB])) as swarm:
+        yield swarm
+
+
+@pytest.fixture(scope="module")
+def _three_managers() -> Iterator[Swarm]:
+    with _shown(Swarm(managers=3, images=[BUSYBOX, LAB])) as swarm:
+        yield swarm
+
+
+@pytest.fixture
+def swarm(_one_manager: Swarm) -> Iterator[Swarm]:
+    """Three nodes, of which n1 is the manager; all of them work again after each test."""
+    yield _one_manager
+    _one_manager.restore()
+
+
+@pytest.fixture
+def managers(_three_managers: Swarm) -> Iterator[Swarm]:
+    """Three managers; all of them work again after each test."""
+    yield _three_managers
+    _three_managers.restore()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the names of a test's things begin with."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return f"{os.environ['DOCKERNAMED_TEST_RUN']}-s{worker}n{next(_prefixes)}-"
