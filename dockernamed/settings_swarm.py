@@ -15,7 +15,7 @@ from .desired.placement import ENDPOINT_MODES, RESTART_POLICIES
 class DockerNamedSwarmSettings(Configurable):
     """The settings of `dockernamed.DockerNamedSwarmSpawner` alone, as traits."""
 
-    # --- Docker Swarm ----------------------------------------------------------------------
+    # --- where services run ----------------------------------------------------------------
 
     placement_constraints = Union(
         [Callable(), List(Unicode())],

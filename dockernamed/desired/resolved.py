@@ -348,7 +348,7 @@ class ResolvedSettings:
         spec = ServerSpec(
             key=self.key,
             names=self.names,
-            image=self.image,
+            image=self.service.image or self.image,
             image_id=image.get("Id", ""),
             command=self._command(image),
             process=self._process(image, env),

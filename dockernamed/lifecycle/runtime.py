@@ -18,9 +18,10 @@ from ..callables import evaluated
 from ..desired.network import own_container_id
 from ..desired.resolved import SERVICE
 from ..engine.client import Connection, Engine
+from ..engine.swarm import Swarm
 from ..errors import ConfigError, EngineError, EngineTimeout, EngineUnavailable, NotFound
 from ..images import credentials, reference
-from ..images.node_images import NodeImage
+from ..images.node_images import NodeImage, NodeImages
 from ..images.pull_queue import PULL_LIMITS, PullLimits
 from ..images.puller import Puller
 from ..timeouts import ended
@@ -79,6 +80,7 @@ class Runtime:
         self._asking = asyncio.Lock()
         self.watcher.start()
         self._open = asyncio.ensure_future(self._until_cancelled())
+        self._hub, self._node_images = hub, dict[str, NodeImages]()
 
     @classmethod
     def shared(
@@ -238,6 +240,18 @@ class Runtime:
                 raise ConfigError(credentials.SETTING, setting, "it is not UTF-8") from None
             setting = credentials.from_file(text)
         return credentials.for_image(setting, reference.parse(image)) if setting else None
+
+    def node_images(self, prefix: str) -> NodeImages:
+        """What brings images to the nodes of the Swarm; made at the first call.
+
+        Args:
+            prefix: begins the names of what it makes.
+        """
+        if prefix not in self._node_images:
+            self._node_images[prefix] = NodeImages(
+                Swarm(self.engine), self._hub, LOG, prefix=prefix, timings=self.timings
+            )
+        return self._node_images[prefix]
 
     async def node_image(
         self, image: str, found: Mapping[str, Any] | None, setting: Any, spawner: object

@@ -59,22 +59,17 @@ class SwarmResolver(SettingsResolver):
         return replace(resolved, service=await self._service())
 
     async def _service(self) -> ServiceSettings:
-        settings = self._settings
         setting = swarm_settings.EXTRA
         given = swarm_settings.service_spec(await self._evaluated(setting))
         extra = templates.expand_all(given, self._namespace, field=setting, in_passing=True)
         swarm_settings.judge_service_spec(await self.judge(), extra)
-        credentials = await self._runtime.credentials_for(
-            settings.image, settings.registry_credentials, settings
-        )
         return ServiceSettings(
             constraints=swarm_settings.constraints(await self._evaluated(CONSTRAINTS)),
             preferences=swarm_settings.preferences(await self._evaluated(PREFERENCES)),
             generic_resources=swarm_settings.generic_resources(await self._evaluated(RESOURCES)),
             restart_policy=await self._evaluated("restart_policy"),
             endpoint_mode=await self._evaluated("endpoint_mode"),
-            stop_grace=settings.stop_timeout,
-            auth=credentials,
+            stop_grace=self._settings.stop_timeout,
             extra=extra,
         )
 

@@ -38,10 +38,21 @@ REFUSED: Mapping[str, str] = {
     "storage_opt": "services of a Swarm have no options of the storage driver: leave it out, and "
     "limit what volumes can hold by their driver",
 }
-_NAMED_FOR_SWARM = (
-    "name an overlay network (docker network create --driver overlay --attachable NAME), or set "
-    '"", with which each user gets a network'
+_OVERLAY = (
+    "that is no network of the whole Swarm: name an overlay network (docker network create "
+    '--driver overlay --attachable NAME), or set "", with which each user gets a network'
 )
+_BY_NAME = (
+    "the address of a server is known only once it runs, and may change: leave it out; a Hub in a "
+    "container on the same overlay network reaches servers by their names"
+)
+#: Likewise the settings of which some values only cannot be fulfilled, as documents show them.
+REFUSED_VALUES: Mapping[str, str] = {
+    '`network_isolation = "hub"`': "a Swarm does not keep the containers of one network apart: set "
+    'network_isolation = "user" or "server"',
+    '`network_name = "host"`, `"bridge"`, ...': _OVERLAY,
+    "`use_internal_ip = True`": _BY_NAME,
+}
 #: Networks of one Engine, which no service of a Swarm is to be in.
 _LOCAL = frozenset({"host", "bridge", "none", "default", "podman", "ingress", "docker_gwbridge"})
 
@@ -85,13 +96,9 @@ def refuse(setting: str, value: object) -> None:
     if setting in REFUSED and value:
         raise ConfigError(setting, value, REFUSED[setting])
     if setting == "use_internal_ip" and value:
-        hint = "the address of a server is known only once it runs, and may change: leave it out; "
-        hint += "a Hub in a container on the same overlay network reaches servers by their names"
-        raise ConfigError(setting, value, hint)
+        raise ConfigError(setting, value, _BY_NAME)
     if setting == "network_name" and (str(value) in _LOCAL or ":" in str(value)):
-        raise ConfigError(
-            setting, value, f"that is no network of the whole Swarm: {_NAMED_FOR_SWARM}"
-        )
+        raise ConfigError(setting, value, _OVERLAY)
 
 
 def constraints(value: object) -> tuple[str, ...]:
