@@ -40,6 +40,15 @@ def name_in_swarm(container: Mapping[str, Any]) -> str:
     return str(labels.get(LABEL_SERVICE) or container["Name"]).lstrip("/")
 
 
+def is_of_service(container: Mapping[str, Any]) -> bool:
+    """Whether a container belongs to a service: then it can join no further networks.
+
+    Args:
+        container: ``GET /containers/{id}/json``.
+    """
+    return LABEL_SERVICE in ((container.get("Config") or {}).get("Labels") or {})
+
+
 def check_overlay(setting: str, name: str, info: Mapping[str, Any]) -> None:
     """Refuse a network that servers of a Swarm cannot be in.
 

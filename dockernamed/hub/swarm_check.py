@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..desired.network import ALL_INTERFACES, is_loopback
-from ..desired.swarm_network import LABEL_SERVICE, LABEL_SERVICE_ID, networks_of
+from ..desired.swarm_network import LABEL_SERVICE, LABEL_SERVICE_ID, is_of_service, networks_of
 from ..engine.swarm import Swarm
 from ..errors import ConfigError, DockerNamedError, EngineTimeout, EngineUnavailable
 from ..lifecycle import swarm_settings
@@ -216,8 +216,7 @@ async def _of_network(settings: Any, runtime: Runtime, here: Mapping[str, Any] |
         info = await runtime.network(name)
     except ConfigError:
         return []  # told by the check of networks
-    of_service = LABEL_SERVICE in ((here.get("Config") or {}).get("Labels") or {})
-    if info.get("Attachable") or of_service:
+    if info.get("Attachable") or is_of_service(here):
         return []
     return [
         f"the network {name} is not attachable, so that the Hub's container cannot join it: docker "

@@ -17,6 +17,7 @@ from ..backends.networks import Networks
 from ..callables import evaluated
 from ..desired.network import own_container_id
 from ..desired.resolved import SERVICE
+from ..desired.swarm_network import is_of_service
 from ..engine.client import Connection, Engine
 from ..engine.swarm import Swarm
 from ..errors import ConfigError, EngineError, EngineTimeout, EngineUnavailable, NotFound
@@ -203,9 +204,11 @@ class Runtime:
         return await asyncio.shield(self._hub_container)
 
     async def _hub_container_id(self) -> str:
-        """The id of that container; "" outside, or where the Engine is another host's."""
+        """The id of that container; "" outside, or where it cannot be connected to networks."""
         found = await self.hub_container() if self.engine_is_local else None
-        return str(found["Id"]) if found else ""
+        if found is None or (self.swarm and is_of_service(found)):
+            return ""
+        return str(found["Id"])
 
     async def podman(self) -> bool:
         """Whether the Engine is Podman: asked once."""

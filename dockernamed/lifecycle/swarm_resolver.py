@@ -14,6 +14,7 @@ from ..desired.resolved import Place, PostStart, ResolvedSettings
 from ..desired.swarm_network import (
     certified_in_swarm,
     check_overlay,
+    is_of_service,
     name_in_swarm,
     networks_of,
     no_way,
@@ -115,8 +116,7 @@ class SwarmResolver(SettingsResolver):
 
     async def _access(self, network: str, own: OwnNetwork | None) -> Access:
         hub = await self._hub_container()
-        # In a network that is made for the server, the Hub's container will be as well.
-        beside = hub is not None and (own is not None or network in networks_of(hub))
+        beside = hub is not None and _is_in(hub, network, own)
         if self._settings.use_internal_hostname:
             return Access("name")
         if getattr(self._settings, "internal_ssl", False):
@@ -143,8 +143,8 @@ class SwarmResolver(SettingsResolver):
         """
         hub = await self._hub_container()
         if hub is not None:
-            if place.own is None and place.network not in networks_of(hub):
-                raise _not_there(place.network, hub)
+            if not _is_in(hub, place.network, place.own):
+                raise _not_there(place, hub)
             return name_in_swarm(hub)
         address = ""
         if self._runtime.engine_is_local:
@@ -169,14 +169,27 @@ async def hub_overlays(runtime: Runtime) -> list[str]:
     return found
 
 
-def _not_there(network: str, hub: Mapping[str, Any]) -> ConfigError:
-    hint = (
-        "connect it (docker network connect; a service: docker service update --network-add), "
-        'or set c.DockerNamedSpawner.hub_connect_url = "http://<address>:8081"'
-    )
+def _is_in(hub: Mapping[str, Any], network: str, own: OwnNetwork | None) -> bool:
+    """Whether the Hub's container is in a network, or will be in one that is made."""
+    return not is_of_service(hub) if own is not None else network in networks_of(hub)
+
+
+def _not_there(place: Place, hub: Mapping[str, Any]) -> ConfigError:
+    line = 'c.DockerNamedSpawner.hub_connect_url = "http://<address>:8081"'
+    if place.own is not None:
+        hint = (
+            "the Hub's container belongs to a service, and so cannot join the networks that are "
+            "made for servers; have the service join an overlay network (docker service update "
+            '--network-add) and set network_isolation = "none"; or run the Hub as a container of '
+            f"its own; or publish its port and set {line}"
+        )
+        return ConfigError("network_isolation", place.own.scope, hint)
     where = ", ".join(networks_of(hub)) or "none"
-    why = f"the Hub's own container is not on that network; its networks: {where}"
-    return ConfigError("network_name", network, f"{why}; {hint}")
+    hint = f"the Hub's own container is not on that network; its networks: {where}; connect it "
+    hint += (
+        f"(docker network connect; a service: docker service update --network-add), or set {line}"
+    )
+    return ConfigError("network_name", place.network, hint)
 
 
 def _unknown(address: str, *, local: bool) -> ConfigError:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..desired.network import ALL_INTERFACES
 from ..desired.unsafe import Judge
 from ..errors import ConfigError
 
@@ -30,8 +31,6 @@ REFUSED: Mapping[str, str] = {
     "host_ip": "a Swarm publishes ports at all addresses of a node: leave it out, and have a "
     "firewall keep others from the nodes' ports; or run the Hub in a container on an overlay "
     "network, where no port is published",
-    "memswap_limit": "services of a Swarm have no limit of swap: leave it out, and turn swap off "
-    "on the nodes, or limit it there",
     "post_start_cmd": "a Swarm's managers run no commands in containers of other nodes: have the "
     'image do it, such as with c.DockerNamedSpawner.cmd = ["sh", "-c", "/opt/setup; exec '
     f'start-singleuser.sh"], {_ONE_ENGINE}',
@@ -56,6 +55,8 @@ REFUSED_VALUES: Mapping[str, str] = {
 #: Networks of one Engine, which no service of a Swarm is to be in.
 _LOCAL = frozenset({"host", "bridge", "none", "default", "podman", "ingress", "docker_gwbridge"})
 
+#: What is asked for is what a Swarm does anyhow.
+_EVERYWHERE = tuple(("host_ip", address) for address in ALL_INTERFACES)
 #: What a constraint may speak of; the last ones with a label's name behind them.
 _ATTRIBUTES = (
     *("node.id", "node.hostname", "node.ip", "node.role"),
@@ -93,7 +94,7 @@ def refuse(setting: str, value: object) -> None:
     Raises:
         ConfigError: the message says what to do instead.
     """
-    if setting in REFUSED and value:
+    if setting in REFUSED and value and (setting, value) not in _EVERYWHERE:
         raise ConfigError(setting, value, REFUSED[setting])
     if setting == "use_internal_ip" and value:
         raise ConfigError(setting, value, _BY_NAME)

@@ -269,7 +269,6 @@ REFUSED: dict[str, Any] = {
     "gpu_devices": ["0"],
     "gpus": 1,
     "host_ip": "10.0.0.5",
-    "memswap_limit": "2G",
     "post_start_cmd": ["sh", "-c", "true"],
     "storage_opt": {"size": "20G"},
     "network_name": "host",
@@ -290,8 +289,7 @@ def test_all_refused_settings_are_tested() -> None:
 @pytest.mark.parametrize("setting", sorted(REFUSED))
 async def test_a_setting_that_swarm_has_not(setting: str) -> None:
     """At the Hub's start and at a start, with name, value and what to do; not on one Engine."""
-    limit = {"mem_limit": "1G"} if setting == "memswap_limit" else {}
-    wrong = {setting: REFUSED[setting], **limit}
+    wrong = {setting: REFUSED[setting]}
     (line,) = lines(**wrong)
     assert line.startswith(f"c.DockerNamedSpawner.{setting} = ")
     with pytest.raises(ConfigError) as caught:
@@ -323,6 +321,12 @@ async def test_callables_of_refused_settings(setting: str, value: Any) -> None:
         await resolved(**{setting: answer})
     assert len(calls) == 1
     await resolved(**{setting: lambda spawner: type(value)()})
+
+
+async def test_all_addresses_of_a_node() -> None:
+    """That is where ports are published anyhow."""
+    assert lines(host_ip="0.0.0.0") == []
+    assert (await resolver(host_ip="0.0.0.0").place()).publish_ip == "0.0.0.0"
 
 
 @pytest.mark.parametrize("name", ["bridge", "none", "ingress", "container:x"])
@@ -363,6 +367,20 @@ async def test_a_hub_in_a_container_that_joins_networks(networks: list[str]) -> 
     place = await asked.place()
     assert (place.own, place.access, place.publish_ip) == (OWN, Access("name"), None)
     assert await asked.hub_host(place) == "hub"
+
+
+@pytest.mark.parametrize(
+    ("networks", "settings"), [(["lab"], {"network_isolation": "server"}), (["ingress"], {})]
+)
+async def test_a_hub_that_is_a_service(networks: list[str], settings: dict[str, Any]) -> None:
+    """Its container cannot join networks that are made for servers: what to do is told."""
+    asked = resolver(Manager(networks, "stack_hub"), **settings)
+    place = await asked.place()
+    assert place.own is not None
+    assert place.access.by == "published"
+    with pytest.raises(ConfigError, match=r"--network-add.*hub_connect_url = ") as caught:
+        await asked.hub_host(place)
+    assert caught.value.field == "network_isolation"
 
 
 async def test_a_network_that_the_hub_is_not_on() -> None:
