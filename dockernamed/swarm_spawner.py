@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from .desired.resolved import Place
+from .errors import EngineError
 from .images.node_images import NodeImage
 from .images.prepull import prepull_on_nodes
 from .lifecycle.backends import SERVICES
@@ -60,6 +61,11 @@ class DockerNamedSwarmSpawner(DockerNamedSwarmSettings, DockerNamedSpawner):
     async def prepull_all(self, runtime: Runtime) -> None:
         """Pull every image that can be chosen on every node."""
         nodes = runtime.node_images(self.prefix)
+        await runtime.watcher.in_sync()
+        try:
+            await nodes.remove_leftovers()
+        except EngineError as error:
+            self.log.warning("Prepull: what an earlier run has left is left for now: %s", error)
         await prepull_on_nodes(
             chooser.images(self),
             partial(self._found, runtime),

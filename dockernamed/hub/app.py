@@ -102,7 +102,9 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         another_hub_at=runtime.another_hub_at,
         here=app.hub.api_url,
         networks=runtime.networks,
-        hub_network=settings.network_isolation in (None, "hub") and not settings.network_name,
+        hub_network=not runtime.swarm
+        and settings.network_isolation in (None, "hub")
+        and not settings.network_name,
     )
     _background(asyncio.ensure_future(reaper.run()))
 

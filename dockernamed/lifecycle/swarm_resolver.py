@@ -180,16 +180,14 @@ def _not_there(place: Place, hub: Mapping[str, Any]) -> ConfigError:
         hint = (
             "the Hub's container belongs to a service, and so cannot join the networks that are "
             "made for servers; have the service join an overlay network (docker service update "
-            '--network-add) and set network_isolation = "none"; or run the Hub as a container of '
-            f"its own; or publish its port and set {line}"
+            '--network-add), with network_isolation = "none"; or run the Hub as a container of '
+            f"its own; or publish its port, and write {line}"
         )
         return ConfigError("network_isolation", place.own.scope, hint)
     where = ", ".join(networks_of(hub)) or "none"
     hint = f"the Hub's own container is not on that network; its networks: {where}; connect it "
-    hint += (
-        f"(docker network connect; a service: docker service update --network-add), or set {line}"
-    )
-    return ConfigError("network_name", place.network, hint)
+    hint += "(docker network connect; a service: docker service update --network-add), or write "
+    return ConfigError("network_name", place.network, f"{hint}{line}")
 
 
 def _unknown(address: str, *, local: bool) -> ConfigError:
