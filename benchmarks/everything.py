@@ -7,18 +7,22 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from . import figures, picture, report
+from . import figures, picture, report, swarm_figures
 from .bare import RefusedError
 from .hubs import CONTENDERS, HubError
 from .setting import Setting, run
+from .swarm import SwarmSetting
 
-Measure = Callable[[Setting], Awaitable[list[report.Figure]]]
+S = TypeVar("S", bound=Setting)
+Measure = Callable[[S], Awaitable[list[report.Figure]]]
 
 
-def measures(*, quick: bool) -> Mapping[str, Measure]:
+def measures(*, quick: bool) -> Mapping[str, Measure[Setting]]:
     """Name → what measures it, in the order of the table."""
 
     def pick(short: int, long: int) -> int:
@@ -45,24 +49,55 @@ def measures(*, quick: bool) -> Mapping[str, Measure]:
     }
 
 
-async def measure(options: argparse.Namespace) -> None:
-    """Measure, print, write."""
-    found: list[report.Figure] = []
-    failed = []
-    chosen = measures(quick=options.quick)
-    contenders = [name for name in CONTENDERS if name != "dockerspawner" or not options.quick]
-    async with Setting(contenders, options.beside) as setting:
-        engine = await setting.engine.call("GET", "/version")
-        for name in options.only or chosen:
+def swarm_measures(*, quick: bool) -> Mapping[str, Measure[SwarmSetting]]:
+    """The same for what is measured on a Swarm, after all else."""
+
+    def pick(short: int, long: int) -> int:
+        return short if quick else long
+
+    servers = [5, 20]
+    return {
+        "swarm-one": lambda s: swarm_figures.one(s, pick(5, 30)),
+        "swarm-at-once": lambda s: swarm_figures.at_once(s, servers[-1], pick(2, 5)),
+        "swarm-requests": lambda s: swarm_figures.requests(s, servers, pick(5, 30)),
+        "swarm-death": lambda s: swarm_figures.death(s, pick(3, 15)),
+    }
+
+
+@dataclass
+class Run:
+    """What was found, and what could not be measured."""
+
+    found: list[report.Figure] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    async def take(self, chosen: Mapping[str, Measure[S]], setting: S) -> None:
+        """Measure one after the other."""
+        for name, figure in chosen.items():
             begin = time.monotonic()
             print(f"{name} … ", end="", file=sys.stderr, flush=True)
             try:
-                found += await chosen[name](setting)
+                self.found += await figure(setting)
             except (HubError, RefusedError, OSError, subprocess.CalledProcessError) as error:
                 # The other figures are worth having all the same.
-                failed.append(name)
+                self.failed.append(name)
                 print(error, file=sys.stderr)
             print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+
+
+async def measure(options: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    taken = Run()
+    on_engine = chosen(measures(quick=options.quick), options.only)
+    on_swarm = chosen(swarm_measures(quick=options.quick), options.only)
+    contenders = [name for name in CONTENDERS if name != "dockerspawner" or not options.quick]
+    async with Setting(contenders, options.beside) as setting:
+        engine = await setting.engine.call("GET", "/version")
+        await taken.take(on_engine, setting)
+    if on_swarm:
+        async with SwarmSetting() as setting:
+            await taken.take(on_swarm, setting)
+    found, failed = taken.found, taken.failed
     print(report.table(found))
     options.output.mkdir(parents=True, exist_ok=True)
     report.write_json(options.output / "benchmarks.json", found, engine, options.beside)
@@ -70,6 +105,11 @@ async def measure(options: argparse.Namespace) -> None:
         print(f"wrote {path}", file=sys.stderr)
     if failed:
         raise SystemExit(f"could not be measured: {', '.join(failed)}")
+
+
+def chosen(known: Mapping[str, Measure[S]], only: Sequence[str] | None) -> dict[str, Measure[S]]:
+    """Those that were named, or all."""
+    return {name: figure for name, figure in known.items() if not only or name in only}
 
 
 def checkout(text: str) -> Path:
@@ -82,7 +122,7 @@ def checkout(text: str) -> Path:
 
 def main() -> None:
     """The command line."""
-    names = tuple(measures(quick=True))
+    names = (*measures(quick=True), *swarm_measures(quick=True))
     parser = argparse.ArgumentParser(prog="benchmarks/run", description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="few rounds, fewer servers, no DockerSpawner"

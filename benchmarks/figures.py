@@ -24,7 +24,8 @@ from .setting import BUSYBOX, LAB, Setting
 TURNS = 3
 
 
-def _ratios(samples: Samples, to: str = "bare") -> dict[str, str]:
+def ratios(samples: Samples, to: str = "bare") -> dict[str, str]:
+    """The medians as multiples of one contender's, which is shown in seconds."""
     return {
         name: f"{ratio(samples, name, to):.2f}" if name != to else seconds(middle(values))
         for name, values in samples.items()
@@ -40,7 +41,7 @@ async def one_busybox(setting: Setting, rounds: int) -> list[Figure]:
         Figure(
             "one_busybox",
             "one start, busybox: POST→ready ÷ bare",
-            _ratios(up),
+            ratios(up),
             f"≤ 1.05 × floor (is {factor:.2f})",
             factor <= 1.05,
             {"unit": "s", "samples": up},
@@ -110,7 +111,7 @@ async def one_lab(setting: Setting, rounds: int, *, warm: bool = True) -> list[F
     """Starts of JupyterLab, one after another."""
     up, _ = await starts(setting, LAB, rounds, warm=warm)
     shown = {
-        name: f"{text} (worst {worst(up, name, 'bare'):.2f})" for name, text in _ratios(up).items()
+        name: f"{text} (worst {worst(up, name, 'bare'):.2f})" for name, text in ratios(up).items()
     }
     factor, slowest = ratio(up, "ours", "bare"), worst(up, "ours", "bare")
     return [
@@ -136,7 +137,7 @@ async def at_once(setting: Setting, count: int, rounds: int) -> list[Figure]:
         Figure(
             "starts_at_once",
             f"{count} starts at once ÷ bare",
-            _ratios(up),
+            ratios(up),
             f"≤ 1.08 × floor (is {start:.2f})",
             start <= 1.08,
             {"unit": "s", "samples": up},

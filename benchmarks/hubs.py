@@ -104,6 +104,7 @@ class Hub:
         checkout: the folder whose modules the Hub imports.
         further: more Python text for the config file.
         docker_host: Engine, if another one than ``DOCKER_HOST``.
+        spawner_class: if another one than the contender's.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Hub:
         checkout: Path = ROOT,
         further: str = "",
         docker_host: str | None = None,
+        spawner_class: str = "",
     ) -> None:
         self.contender, self.directory, self.image = contender, directory, image
         self.prefix = f"{prefix}-{contender}"
@@ -126,10 +128,10 @@ class Hub:
         self._checkout, self._docker_host = checkout, docker_host
         self._process: subprocess.Popen[bytes] | None = None
         self._session: aiohttp.ClientSession | None = None
-        spawner_class, own = CONTENDERS[contender]
+        usual, own = CONTENDERS[contender]
         directory.mkdir(parents=True)
         text = CONFIG.format(
-            spawner_class=spawner_class,
+            spawner_class=spawner_class or usual,
             gateway=gateway,
             port=self.port,
             hub_port=self.hub_port,

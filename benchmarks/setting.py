@@ -47,6 +47,7 @@ class Setting:
         beside: another checkout, resolved, whose dockernamed is the contender ``before``; without
             it there is no such contender.
         name: begins the names of everything that is made on the Engine.
+        spawner_class: of the Hubs with dockernamed; "" is that for containers.
         gateway: this host's address in the containers' network.
         folder: for files, while it lasts.
     """
@@ -55,6 +56,7 @@ class Setting:
     beside: Path | None = None
     name: str = field(default_factory=lambda: f"bench{secrets.token_hex(3)}")
     gateway: str = ""
+    spawner_class: str = ""
 
     def __post_init__(self) -> None:
         if self.beside is None:
@@ -63,13 +65,21 @@ class Setting:
     async def __aenter__(self) -> Setting:
         self._stack = AsyncExitStack()
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix=self.name)))
+        try:
+            await self.open(self._stack)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Have an Engine, until the stack ends."""
         self.engine = BareEngine()
-        self._stack.push_async_callback(self.engine.close)
-        self._stack.push_async_callback(self.tidy)
+        stack.push_async_callback(self.engine.close)
+        stack.push_async_callback(self.tidy)
         config = (await self.engine.call("GET", "/networks/bridge"))["IPAM"]["Config"][0]
         first = next(ipaddress.ip_network(config["Subnet"], strict=False).hosts())
         self.gateway = config.get("Gateway") or str(first)
-        return self
 
     async def __aexit__(
         self,
@@ -106,6 +116,7 @@ class Setting:
                 checkout=self.beside if contender == BEFORE and self.beside else ROOT,
                 further=further,
                 docker_host=(docker_host or {}).get(contender),
+                spawner_class=self.spawner_class,
             )
             for contender in contenders
             if contender in self.contenders

@@ -46,8 +46,8 @@ SHOWN = frozenset(
         *("cpu_limit", "gid", "mem_guarantee", "mem_limit", "supplemental_gids", "uid"),
         *("allow_unsafe", "cap_add", "cap_drop", "devices", "hardening", "memswap_limit"),
         *("gpu_devices", "network_isolation", "shm_size", "storage_opt", "ulimits"),
-        *("generic_resources", "placement_constraints", "placement_preferences"),
-        *("JupyterHub.hub_ip", "JupyterHub.internal_ssl"),
+        *("endpoint_mode", "generic_resources", "placement_constraints", "placement_preferences"),
+        *("restart_policy", "JupyterHub.hub_ip", "JupyterHub.internal_ssl"),
     }
 )
 #: Settings of free text that may be secrets. Of what is wrong in them, even what we say about it
@@ -55,9 +55,9 @@ SHOWN = frozenset(
 PRIVATE = frozenset(
     {
         *("args", "client_kwargs", "environment", "extra_create_kwargs", "extra_host_config"),
-        *("extra_service_spec", "mounts", "post_start_cmd", "read_only_volumes"),
-        *("registry_credentials", "secret_environment", "secret_files", "server_volume"),
-        *("tls_config", "volumes"),
+        "extra_service_spec",
+        *("mounts", "post_start_cmd", "read_only_volumes", "registry_credentials"),
+        *("secret_environment", "secret_files", "server_volume", "tls_config", "volumes"),
         *("common_options", "group_overrides", "profile_list"),
     }
 )

@@ -128,7 +128,8 @@ class DockerNamedSettings(Configurable):
     prepull = Bool(
         False,
         help="""When the Hub starts, pull every image that can be chosen, in the background and
-        according to `pull_policy`: two at a time. Pulls that fail are retried. Example: `True`.""",
+        according to `pull_policy`: two at a time, and on a Swarm on all of its nodes. Pulls that
+        fail are retried. Example: `True`.""",
     ).tag(config=True)
 
     max_parallel_pulls = Integer(

@@ -22,6 +22,11 @@ class Timings:
         reconnect_at_most: longest such pause.
         resync: after which stream and list are begun anew, even if nothing seems wrong.
         confirm: between the first list of a stream and the second.
+        ended_tasks: between two requests for the tasks of a Swarm that have ended.
+        changing_tasks: between two looks at services that begin to change; at most as long as
+            ``ended_tasks`` where that takes longer.
+        tasks_told: that a manager of a Swarm may take for one of these. One that has no leader
+            takes half a minute to say so, or says nothing.
         oom_before_end: an end so soon after the kernel killed in the container is laid to that.
         starting: for which a list is not believed that says a container we start does not run.
         look_again: between two looks at a container of an Engine that is ending.
@@ -69,6 +74,9 @@ class Timings:
     reconnect_at_most: float = 5.0
     resync: float = 300.0
     confirm: float = 2.0
+    ended_tasks: float = 0.5
+    changing_tasks: float = 0.05
+    tasks_told: float = 5.0
     oom_before_end: float = 10.0
     starting: float = 60.0
     look_again: float = 0.5

@@ -47,12 +47,14 @@ class Location:
         addresses: its IP addresses, the best first.
         ports: TCP ports that are published: port in the container → host IP and port there.
         networks: that it is connected to: name → id, "" where that is not told.
+        host: address of the host that it is on, where that is not the Engine's own.
     """
 
     mode: str
     addresses: tuple[str, ...] = ()
     ports: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     networks: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -301,8 +303,9 @@ def reached_at(place: Location, name: str, port: int, access: Access) -> tuple[s
     Raises:
         ConfigError: it cannot be reached though it runs, as in the network ``none``.
     """
+    at_host = place.host or access.engine_host
     if place.mode == "host":
-        return access.engine_host, port
+        return at_host, port
     if access.by == "name":
         return name, port
     if access.by == "ip":
@@ -314,6 +317,6 @@ def reached_at(place: Location, name: str, port: int, access: Access) -> tuple[s
         host, at_port = place.ports.get(port, ("", 0))
         if at_port:
             anywhere = host in ALL_INTERFACES
-            return (access.engine_host if anywhere else host), at_port
+            return (at_host if anywhere else host), at_port
         lack = "no published ports"
     raise ConfigError("network_name", place.mode, f"containers have {lack} there")

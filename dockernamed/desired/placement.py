@@ -38,3 +38,18 @@ class ServiceSettings:
     image: str = ""
     auth: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, object]]:
+        """What a service was made with, in the parts that can drift: only what was set."""
+        unset = ServiceSettings()
+        placement = ("constraints", "preferences", "generic_resources")
+        service = ("restart_policy", "endpoint_mode", "stop_grace", "extra")
+        return {
+            part: {
+                name: getattr(self, name)
+                for name in names
+                if getattr(self, name) != getattr(unset, name)
+            }
+            for part, names in (("placement", placement), ("service", service))
+        }

@@ -219,6 +219,8 @@ def spec_hash(spec: ServerSpec, env: Environment) -> str:
     }
     if spec.gpus:
         parts["gpus"] = spec.gpus
+    # Without any of these, as of a container.
+    parts.update({part: value for part, value in spec.service.parts.items() if value})
     return ",".join(f"{part}:{_digest(value)}" for part, value in parts.items())
 
 

@@ -73,6 +73,12 @@ _WHATEVER: Mapping[str, str] = {
 #: Those that say which files of the kernel the Engine hides: an empty list hides none.
 _PATHS = ("maskedpaths", "readonlypaths")
 _UNCONFINED = re.compile(r"(seccomp|apparmor|systempaths)[=:]unconfined|label[=:]disable", re.I)
+#: The same in a service's Privileges: path → value.
+_UNCONFINED_SERVICE: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("seccomp", "mode"), "unconfined"),
+    (("apparmor", "mode"), "disabled"),
+    (("selinuxcontext", "disable"), "true"),
+)
 #: Options of a local volume that name directories of the host, besides ``device``.
 _DIRECTORIES = re.compile(r"(?:lowerdir|upperdir|workdir)=([^,]*)")
 
@@ -131,6 +137,26 @@ class Judge:
         for name, value in keys.items():
             if str(name).lower() == "hostconfig" and isinstance(value, Mapping):
                 self.host_config(setting, value)
+
+    def service(self, setting: str, spec: Mapping[str, Any]) -> None:
+        """Look at keys of a Swarm's ServiceSpec, which reach the hosts of all its nodes.
+
+        Raises:
+            ConfigError: likewise.
+        """
+        task = _at(spec, "tasktemplate")
+        container = _at(task, "containerspec")
+        if str(_at(task, "runtime") or "").lower() == "plugin" or _at(task, "pluginspec"):
+            self._refuse("privileged", setting, "PluginSpec")
+        self.capabilities(setting, _at(container, "capabilityadd") or ())
+        for mount in _at(container, "mounts") or ():
+            self._api_mount(setting, mount)
+        for network in (*(_at(task, "networks") or ()), *(_at(spec, "networks") or ())):
+            self._mode(setting, "networks", str(_at(network, "target") or ""))
+        for key, value in _UNCONFINED_SERVICE:
+            found = _at(container, "privileges", *key)
+            if str(found or "").lower() == value:
+                self._refuse("unconfined", setting, {key[0]: found})
 
     def _key(self, setting: str, name: str, value: Any) -> None:
         if name in _WHATEVER and value:

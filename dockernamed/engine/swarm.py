@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 #: Seconds for a log to come from the node where it is. A manager waits for a node without end.
 LOGS_S = 3.0
-#: Managers tell of no others that matter here; of tasks they tell nothing.
-EVENT_KINDS = ("service", "node")
+#: Managers tell nothing of tasks. Of images each one tells of its own.
+EVENT_KINDS = ("service", "node", "image")
 
 
 class Swarm:
@@ -60,7 +60,7 @@ class Swarm:
         *,
         patience: float = DEFAULT.stream_opens,
     ) -> AsyncIterator[AsyncIterator[list[dict[str, Any]]]]:
-        """Events of services and nodes from now on, as of `Engine.events`.
+        """Events of services, nodes and the manager's images from now on, as of `Engine.events`.
 
         A manager that loses the Swarm's leader may send nothing more and keep the stream open.
         """

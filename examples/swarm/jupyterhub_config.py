@@ -21,9 +21,7 @@ c.JupyterHub.hub_ip = "0.0.0.0"
 # Two names of stack.yaml: the network, and the Hub's service in it.
 c.DockerNamedSwarmSpawner.network_name = "jupyterhub"
 c.DockerNamedSwarmSpawner.hub_connect_url = "http://hub:8081"
-c.DockerNamedSwarmSpawner.image = os.environ.get(
-    "LAB_IMAGE", "quay.io/jupyter/base-notebook:latest"
-)
+c.DockerNamedSwarmSpawner.image = os.environ["LAB_IMAGE"]
 
 # What one server may use at most of its node, and what is set aside for it there: a node that has
 # not so much left gets no further server.

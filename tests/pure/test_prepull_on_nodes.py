@@ -396,6 +396,23 @@ async def test_new_nodes_get_it() -> None:
     work.cancel()
 
 
+async def test_a_new_node_that_cannot_get_it_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked no more until it comes again."""
+    manager = Manager(n1="complete")
+    work = prepulled(manager, images_on(manager), IMAGE)
+    await until(lambda: len(manager.seen) == 1 and not manager.services)
+    manager.nodes["n2"] = "rejected"
+    await until(lambda: "given up" in caplog.text)
+    looks = manager.looks
+    await until(lambda: manager.looks > looks + 5)
+    assert len(manager.seen) == 1 + 3
+    manager.nodes["n2"], looks = "down", manager.looks
+    await until(lambda: manager.looks > looks + 1)
+    manager.nodes["n2"] = "complete"
+    await until(lambda: len(manager.seen) == 1 + 3 + 1 and not manager.services)
+    work.cancel()
+
+
 async def test_a_manager_that_is_away_while_nodes_are_looked_for() -> None:
     """It is asked again later."""
     manager = Manager(n1="complete")

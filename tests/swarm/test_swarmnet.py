@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,13 +18,19 @@ from docker.types import EndpointSpec
 from support.hub.dockerview import BUSYBOX
 from support.hub.waiting import eventually
 from support.swarm import Node, Swarm
+from support.swarm.remains import MARK, clear_the_killed, remains
 
 
-@pytest.fixture(autouse=True)
-def _nothing_left(swarm: Swarm, prefix: str) -> Iterator[None]:
-    yield
+@pytest.fixture
+def prefix(swarm: Swarm, prefix: str) -> Iterator[str]:
+    """Whose things are removed when the test has ended."""
+    yield prefix
     swarm.restore()
     swarm.remove_all(prefix)
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """Answers 501, as it has no methods."""
 
 
 def serve(swarm: Swarm, name: str, constraint: str = "", **more: Any) -> str:
@@ -86,6 +98,10 @@ def test_a_port_of_the_node(swarm: Swarm, prefix: str, name: str) -> None:
     task = swarm.running(service)
     assert swarm.node_of(task).name == name
     eventually(lambda: answers(address(swarm, task)), what="it answers")
+    with http.server.HTTPServer((swarm.hub_address, 0), Refusing) as server:
+        Thread(target=server.handle_request).start()
+        url = f"http://{swarm.hub_address}:{server.server_port}/"
+        assert "501" in run_in(swarm[name], task, f"wget -O- {url}")
 
 
 def test_an_overlay(swarm: Swarm, prefix: str) -> None:
@@ -109,17 +125,100 @@ def test_an_overlay(swarm: Swarm, prefix: str) -> None:
 
 def test_a_partition(swarm: Swarm, prefix: str) -> None:
     """A node that is cut off is down, its task runs twice; healed, it is ready and runs one."""
-    lost = swarm["n3"]
     service = serve(swarm, f"{prefix}a", "node.role==worker")
-    if swarm.node_of(swarm.running(service)) != lost:
-        lost = swarm["n2"]
+    first = swarm.running(service)
+    lost, other = swarm.node_of(first), swarm.workers
+    other.remove(lost)
+    eventually(lambda: answers(address(swarm, first)), what="it answers")
     lost.partition(keep=[swarm.hub_address])
     swarm.wait_state(lost, "down")
-    task = eventually(
-        lambda: swarm.running(service), lambda task: swarm.node_of(task) != lost, what="it moved"
+    second = eventually(
+        lambda: swarm.running(service), lambda task: swarm.node_of(task) in other, what="it moved"
     )
+    eventually(lambda: answers(address(swarm, second)), what="the new one answers")
+    assert answers(address(swarm, first))
     assert len(lost.containers(prefix, running=True)) == 1
+
+    lost.partition()
+    assert not answers(address(swarm, first))
+
     lost.heal()
     swarm.wait_state(lost, "ready")
-    eventually(lambda: lost.containers(prefix, running=True), lambda seen: not seen, what="one")
-    assert answers(address(swarm, task))
+    eventually(
+        lambda: lost.containers(prefix, running=True), lambda seen: not seen, what="one is left"
+    )
+    assert answers(address(swarm, second))
+
+
+@pytest.mark.parametrize("way", ["incoming", "outgoing"])
+def test_a_partition_of_one_way(swarm: Swarm, way: str) -> None:
+    """A node that hears nothing, or is not heard, is down as well."""
+    swarm["n2"].partition(incoming=way == "incoming", outgoing=way == "outgoing")
+    swarm.wait_state(swarm["n2"], "down")
+
+
+def test_a_killed_dockerd(swarm: Swarm, prefix: str) -> None:
+    """The containers of a node outlive its dockerd, until that is started again."""
+    node = swarm["n2"]
+    task = swarm.running(serve(swarm, f"{prefix}a", "node.hostname==n2"))
+    eventually(lambda: answers(address(swarm, task)), what="it answers")
+    pid = (
+        node.containers(prefix)
+        and node.client.inspect_container(task["Status"]["ContainerStatus"]["ContainerID"])[
+            "State"
+        ]["Pid"]
+    )
+    inside = Path(f"/proc/{node.namespaces.pid}/root/proc/{pid}")
+    node.kill()
+    assert not node.runs
+    assert inside.exists()
+    swarm.wait_state(node, "down")
+    node.start()
+    swarm.wait_state(node, "ready")
+    eventually(lambda: not inside.exists(), what="the container has ended")
+
+
+def test_roles(swarm: Swarm) -> None:
+    """A node that is drained, promoted or demoted is so when that is said to be done."""
+    node = swarm["n3"]
+    swarm.drain(node)
+    assert swarm.inspect(node)["Spec"]["Availability"] == "drain"
+    swarm.activate(node)
+    swarm.promote(node)
+    assert node.client.nodes()
+    swarm.demote(node)
+    assert swarm.workers == [swarm["n2"], node]
+
+
+def test_nothing_is_left() -> None:
+    """What there is of a Swarm is found while it is there, and nothing of it afterwards."""
+    with Swarm(nodes=1) as swarm:
+        swarm.running(serve(swarm, "a"))
+        there = remains(swarm.name, swarm.hub_address, swarm.ids)
+    assert {line.partition(":")[0].split()[0] for line in there} == {
+        "process",
+        "link",
+        "route",
+        "folder",
+    }
+    assert remains(swarm.name, swarm.hub_address, swarm.ids) == []
+
+
+def test_a_killed_run() -> None:
+    """A Swarm ends with the process that made it; what the kernel leaves, the next one removes."""
+    code = "from support.swarm import Swarm; s = Swarm(1); s.start(); print(s.name); input()"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as run:
+        assert run.stdout is not None
+        name = run.stdout.readline().decode().strip()
+        assert name.startswith(MARK)
+        subnet = f"198.{name.removeprefix(MARK).replace('-', '.')}."
+        assert remains(name, subnet, frozenset())
+        run.kill()
+
+    def left() -> list[str]:
+        clear_the_killed()
+        return remains(name, subnet, frozenset())
+
+    eventually(left, lambda seen: not seen, what="nothing is left")

@@ -39,8 +39,11 @@ NOT_PASTED = {
     "docs/from-dockerspawner.md": "needs what DockerSpawner has left; test_docs.py loads it",
     "docs/host-homes.md": "needs accounts, and an NFS server; test_homes.py runs what it can",
     "docs/security.md": "lines for the host's firewall: test_networks.py runs them for one network",
+    "docs/swarm.md": "needs several machines; tests/swarm has what it says",
     "examples/hardened/README.md": "test_hardened.py does the same under names of its own",
     "examples/hub-in-container/README.md": "test_examples.py does the same under names of its own",
+    "examples/swarm/README.md": "test_swarm_example.py pastes it, on a Swarm",
+    "examples/zero-to-jupyterhub/README.md": "needs Kubernetes; test_zero_to_jupyterhub.py",
 }
 
 #: (Document, first line of a block) → why it is not run.

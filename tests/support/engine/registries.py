@@ -1,4 +1,4 @@
-"""Real registries on loopback, which a Docker Engine trusts without TLS."""
+"""Real registries, by default on loopback, which a Docker Engine trusts without TLS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIG = """
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "{address}"}}
 {auth}
 """
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -32,15 +32,20 @@ AUTH = "auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}"
 class Registry:
     """A registry process.
 
+    Args:
+        folder: a new one, for its files.
+        private: it wants a user and a password.
+        host: IPv4 address to listen at.
+
     Attributes:
-        address: ``127.0.0.1:port``.
+        address: ``host:port``.
         user: and ``password``: what it wants, "" when it wants nothing.
     """
 
-    def __init__(self, folder: Path, *, private: bool) -> None:
+    def __init__(self, folder: Path, *, private: bool, host: str = "127.0.0.1") -> None:
         folder.mkdir()
-        self.port = _free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.host, self.port = host, _free_port(host)
+        self.address = f"{host}:{self.port}"
         self.user, self.password = ("ann", secrets.token_hex(8)) if private else ("", "")
         auth = ""
         if private:
@@ -51,7 +56,7 @@ class Registry:
             )  # fmt: skip
             (folder / "users").write_text(made.stdout)
         config = folder / "config.yml"
-        config.write_text(CONFIG.format(folder=folder, port=self.port, auth=auth))
+        config.write_text(CONFIG.format(folder=folder, address=self.address, auth=auth))
         self._process = subprocess.Popen(
             ["docker-registry", "serve", str(config)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -101,7 +106,7 @@ class Registry:
         deadline = time.monotonic() + 20
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 5).close()
+                socket.create_connection((self.host, self.port), 5).close()
             except OSError:
                 assert self._process.poll() is None, "docker-registry ended"
                 assert time.monotonic() < deadline, "docker-registry doesn't answer"
@@ -142,18 +147,18 @@ class HangingRegistry:
 
 
 @contextlib.contextmanager
-def registry(folder: Path, *, private: bool = False) -> Iterator[Registry]:
+def registry(folder: Path, *, private: bool = False, host: str = "127.0.0.1") -> Iterator[Registry]:
     """One that ends with the block."""
-    server = Registry(folder, private=private)
+    server = Registry(folder, private=private, host=host)
     try:
         yield server
     finally:
         server.close()
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
+        sock.bind((host, 0))
         return int(sock.getsockname()[1])
 
 

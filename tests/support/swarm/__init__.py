@@ -9,6 +9,6 @@ Needs root.
 """
 
 from support.swarm.node import Node
-from support.swarm.swarm import Swarm
+from support.swarm.swarm import Swarm, alive, fallen
 
-__all__ = ["Node", "Swarm"]
+__all__ = ["Node", "Swarm", "alive", "fallen"]

@@ -21,6 +21,8 @@ from support.swarm.namespaces import Namespaces, child_of
 LINK = "eth0"
 #: What dockerd writes goes to a file system in memory that ends with the namespaces: what it
 #: expects in /run and /etc, and its data. The folder for its socket is the same inside and outside.
+#: Nobody answers there for names of hosts: a task whose image has no registry here would otherwise
+#: wait for some until a pull fails that cannot succeed.
 MOUNTS = """
 exec 4<{folder}
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -29,8 +31,11 @@ mount --no-canonicalize --bind /proc/self/fd/4 {folder}
 exec 4<&-
 mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/etc.work overlay /etc
 rm -f /etc/docker/key.json
+rm -f /etc/resolv.conf
+printf 'nameserver 127.0.0.1\n' >/etc/resolv.conf
 mkdir -p /etc/docker
-printf '{{}}\\n' >/run/daemon.json
+# Newer Engines keep images elsewhere by default.
+echo '{{"features": {{"containerd-snapshotter": false}}}}' >/run/daemon.json
 """
 #: Images that are on the disk already. The files of layers are only ever read, so all nodes share
 #: them; what stands beside them is the Engine's own, as is a mark that it makes.
@@ -69,6 +74,7 @@ class Node:
         address: in the Swarm's subnet.
         id: the Swarm's id for it.
         labels: of its dockerd, as in the placement constraint ``engine.labels.NAME==VALUE``.
+        is_manager: whether it is one of the Swarm's managers.
         client: of its Engine.
         namespaces: where it runs.
     """
@@ -89,11 +95,13 @@ class Node:
             *("--pidfile", "/run/docker.pid", "--config-file", "/run/daemon.json"),
             *("--host", f"unix://{folder}/docker.sock", "--shutdown-timeout", "5"),
             *("--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", cgroup),
+            *("--storage-driver", "overlay2"),
             *options,
         ]
         self.url = f"unix://{folder}/docker.sock"
         self.address = self.id = ""
         self.labels: dict[str, str] = {}
+        self.is_manager = False
         self.client: docker.APIClient
         self._process: subprocess.Popen[bytes] | None = None
         self._rules: list[tuple[str, ...]] = []
@@ -124,8 +132,6 @@ class Node:
         # A pid in there may be another program's by now.
         self.namespaces.run("rm", "-f", "/run/docker.pid", "/run/docker/containerd/containerd.pid")
         env = {"PATH": os.environ["PATH"], "HOME": "/root"}
-        # Otherwise each task waits for a pull that cannot succeed.
-        env["DOCKER_SERVICE_PREFER_OFFLINE_IMAGE"] = "1"
         with self.log_file.open("ab") as log:
             self._process = self.namespaces.start("dockerd", *self._options, env=env, output=log)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,12 @@ from support.swarm.remains import MARK, RUN, clear_the_killed, remains, remove_f
 
 #: Nanoseconds in a second.
 NANO = 1_000_000_000
+#: What `_state` says of a worker and of a manager that are well.
+READY = {"ready active", "ready active reachable"}
+#: The Swarms that there are.
+alive: list[Swarm] = []
+#: (name, description) of Swarms that an error has ended, such as a failing test's.
+fallen: list[tuple[str, str]] = []
 
 
 class Swarm:
@@ -64,15 +71,28 @@ class Swarm:
         self._stack = ExitStack()
 
     def __enter__(self) -> Swarm:
+        alive.append(self)
         try:
             self.start()
         except BaseException:
-            self.end()
+            self._fall()
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.end()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._fall()
+        else:
+            alive.remove(self)
+            self.end()
+
+    def _fall(self) -> None:
+        """End by an error, and keep for people how it was then."""
+        try:
+            fallen.append((self.name, self.describe()))
+        finally:
+            alive.remove(self)
+            self.end()
 
     def __getitem__(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
@@ -81,6 +101,7 @@ class Swarm:
 
     def start(self) -> None:
         """Make the nodes, and the Swarm of them; return when all are ready."""
+        assert os.geteuid() == 0, "only root can make a Swarm"
         clear_the_killed()
         self._switch = Namespaces("switch", "ip link add switch type bridge\nip link set switch up")
         self._stack.callback(self._switch.end)
@@ -104,8 +125,6 @@ class Swarm:
             AssertionError: something is left; the message has all of it.
         """
         self._stack.close()
-        for node in self.nodes:
-            node.client.close() if hasattr(node, "client") else None
         if not self.name:
             return
         eventually(
@@ -173,8 +192,10 @@ class Swarm:
         )
         tokens = client.inspect_swarm()["JoinTokens"]
         # Managers one after the other: each changes who agrees on the next one.
+        first.is_manager = True
         for node in others[: self._managers - 1]:
             self._join(node, tokens["Manager"])
+            node.is_manager = True
         with ThreadPoolExecutor() as pool:
             workers = others[self._managers - 1 :]
             list(pool.map(lambda node: self._join(node, tokens["Worker"]), workers))
@@ -190,12 +211,8 @@ class Swarm:
 
     @property
     def managers(self) -> list[Node]:
-        """The nodes that take requests for the Swarm, whether or not they can fulfil them."""
-        return [
-            node
-            for node in self.nodes
-            if node.runs and node.client.info()["Swarm"]["ControlAvailable"]
-        ]
+        """The nodes that are managers and run, whether or not they have a leader."""
+        return [node for node in self.nodes if node.runs and node.is_manager]
 
     @property
     def manager(self) -> Node:
@@ -205,8 +222,7 @@ class Swarm:
     @property
     def workers(self) -> list[Node]:
         """The nodes that run and are no managers."""
-        managers = self.managers
-        return [node for node in self.nodes if node.runs and node not in managers]
+        return [node for node in self.nodes if node.runs and not node.is_manager]
 
     def inspect(self, node: Node) -> Any:
         """``GET /nodes/{id}`` of a manager."""
@@ -258,6 +274,7 @@ class Swarm:
             lambda control: control is wanted,
             what=f"{node} is {'a manager' if wanted else 'a worker'}",
         )
+        node.is_manager = wanted
 
     # --- waiting
 
@@ -283,7 +300,7 @@ class Swarm:
         """Wait until the managers call a node ``ready`` or ``down``."""
         manager = self.manager
         eventually(
-            lambda: manager.client.inspect_node(node.id)["Status"]["State"],
+            lambda: _asked(manager, lambda client: client.inspect_node(node.id)["Status"]["State"]),
             lambda seen: seen == state,
             what=f"{node} is {state}",
             timeout=timeout,
@@ -294,13 +311,8 @@ class Swarm:
         manager = self.manager
         self.has_leader(manager)
         eventually(
-            lambda: {
-                node["Description"]["Hostname"]: _state(node) for node in manager.client.nodes()
-            },
-            lambda states: (
-                set(states.values()) <= {"ready active", "ready active reachable"}
-                and len(states) == len(self.nodes)
-            ),
+            lambda: _asked(manager, lambda client: [_state(node) for node in client.nodes()]),
+            lambda states: len(states or ()) == len(self.nodes) and set(states) <= READY,
             what="all nodes are ready",
             timeout=timeout,
         )
@@ -381,17 +393,16 @@ class Swarm:
         )
 
     def _remove_on(self, node: Node, prefix: str) -> None:
-        eventually(
-            lambda: node.containers(prefix, running=True),
-            lambda running: not running,
-            what=f"no container {prefix}… runs on {node}",
-        )
         for container in node.containers(prefix):
-            with suppress(docker.errors.NotFound):
+            with suppress(docker.errors.APIError):  # it is going away by itself
                 node.client.remove_container(container["Id"], v=True, force=True)
+        eventually(
+            lambda: node.containers(prefix),
+            lambda left: not left,
+            what=f"{node} has no container {prefix}…",
+        )
         for volume in node.volumes(prefix):
-            with suppress(docker.errors.NotFound):
-                node.client.remove_volume(volume["Name"], force=True)
+            node.client.remove_volume(volume["Name"], force=True)
 
     def _networks_gone(self, prefix: str) -> list[str]:
         """Remove networks; those that are in use by what is going away stay for the next time."""

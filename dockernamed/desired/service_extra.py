@@ -1,0 +1,174 @@
+"""The setting ``extra_service_spec``: what an admin adds to a server's Swarm service. Pure.
+
+Dicts go into dicts and lists are joined, so that nothing is lost that a server needs; None removes
+a key. What makes a service ours, and what the Hub finds its server by, stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import ConfigError
+from .changes import OURS
+
+SETTING = "extra_service_spec"
+
+_TASK = "TaskTemplate"
+_CONTAINER = "ContainerSpec"
+#: The names that the API has in a ServiceSpec: it reads any case of letters, and so would take the
+#: last one of two that are spelled differently.
+_NAMES = (
+    *("Name", "Labels", _TASK, "Mode", "UpdateConfig", "RollbackConfig", "Networks"),
+    *("EndpointSpec", "PluginSpec", _CONTAINER, "NetworkAttachmentSpec", "Resources"),
+    *("RestartPolicy", "Placement", "ForceUpdate", "Runtime", "LogDriver"),
+    *("Image", "Command", "Args", "Hostname", "Env", "Dir", "User", "Groups", "Privileges"),
+    *("StopSignal", "TTY", "OpenStdin", "ReadOnly", "Mounts", "StopGracePeriod", "Healthcheck"),
+    *("Hosts", "DNSConfig", "Secrets", "Configs", "Isolation", "Init", "Sysctls"),
+    *("CapabilityAdd", "CapabilityDrop", "Ulimits", "OomScoreAdj", "CredentialSpec"),
+    *("SELinuxContext", "Seccomp", "AppArmor", "NoNewPrivileges", "Disable", "Profile"),
+    *("Type", "Source", "Target", "BindOptions", "VolumeOptions", "TmpfsOptions", "Propagation"),
+    *("NonRecursive", "NoCopy", "Subpath", "DriverConfig", "SizeBytes", "Options", "DriverOpts"),
+    *("Limits", "Reservations", "NanoCPUs", "MemoryBytes", "Pids", "GenericResources"),
+    *("SwapBytes", "MemorySwappiness", "NamedResourceSpec", "DiscreteResourceSpec"),
+    *("Kind", "Value", "Condition", "Delay", "MaxAttempts", "Window", "Constraints"),
+    *("Preferences", "Spread", "SpreadDescriptor", "MaxReplicas", "Platforms", "Architecture"),
+    *("OS", "Replicated", "Replicas", "Global", "ReplicatedJob", "GlobalJob", "Ports"),
+    *("Protocol", "TargetPort", "PublishedPort", "PublishMode", "Aliases", "Parallelism"),
+    *("FailureAction", "Monitor", "MaxFailureRatio", "Order", "Nameservers", "Search"),
+    *("SecretID", "SecretName", "ConfigID", "ConfigName", "File", "UID", "GID"),
+    *("Test", "Interval", "Timeout", "Retries", "StartPeriod", "StartInterval"),
+    *("Soft", "Hard", "User", "Role", "Level", "Config", "Registry"),
+)
+_SPELLED = {name.lower(): name for name in _NAMES}
+#: Whose keys are the admin's own words.
+_FREE = frozenset({"Labels", "Options", "Sysctls", "DriverOpts"})
+_FIND = "the Hub would not find the server: set"
+#: Path → what to do instead of changing it; lists and labels may be added to.
+_OURS: Mapping[tuple[str, ...], str] = {
+    ("Name",): f"{_FIND} name_template",
+    ("Mode",): "a server is one task, which the Hub starts and stops",
+    ("Labels",): f"labels that begin with {OURS} say whose a service is",
+    (_TASK, "Networks"): f"{_FIND} network_name or networks",
+    (_TASK, "ForceUpdate"): "the Hub counts its starts there",
+    (_TASK, "Placement", "Constraints"): "set placement_constraints",
+    (_TASK, _CONTAINER, "Image"): "the image is known by now: set image",
+    (_TASK, _CONTAINER, "Env"): "set environment",
+    (_TASK, _CONTAINER, "Labels"): f"labels that begin with {OURS} say whose a container is",
+    (_TASK, _CONTAINER, "Mounts"): "set volumes or mounts",
+    (_TASK, _CONTAINER, "Secrets"): "they bring the server its tokens",
+    ("EndpointSpec", "Ports"): f"{_FIND} port",
+}
+#: Path → why it is refused whatever it says.
+_NEVER: Mapping[tuple[str, ...], str] = {
+    ("Networks",): "it belongs into TaskTemplate; or set networks",
+    (_TASK, "PluginSpec"): "it makes a plugin of the Engine, and no server",
+    (_TASK, "NetworkAttachmentSpec"): "it makes no server",
+    (_TASK, "Runtime"): "servers are containers",
+    (_TASK, _CONTAINER, "Command"): "set cmd, or 'entrypoint' in extra_create_kwargs",
+    (_TASK, _CONTAINER, "Args"): "set cmd",
+}
+
+
+def checked_extra(value: object) -> dict[str, Any]:
+    """The setting, with its keys as the API spells them.
+
+    Args:
+        value: of the setting.
+
+    Raises:
+        ConfigError: it is no part of a ServiceSpec, or touches what belongs to us.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(SETTING, value, 'use a dict such as {"UpdateConfig": {"Delay": 0}}')
+    try:
+        plain = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        hint = f"it is sent as JSON, which cannot have this: {error}"
+        raise ConfigError(SETTING, "<dict>", hint) from None
+    found: dict[str, Any] = _spelled(plain)
+    for path, why in _NEVER.items():
+        if _at(found, path) is not None:
+            raise ConfigError(_field(path), _at(found, path), why)
+    for path, why in _OURS.items():
+        _check_alone(found, path, why)
+    return found
+
+
+def with_extra(service: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """A service with the setting laid over it, as a new dict.
+
+    Args:
+        service: its ServiceSpec.
+        extra: as from `checked_extra`.
+
+    Raises:
+        ConfigError: something is gone that belongs to us.
+    """
+    result = _laid_over(service, extra)
+    for path, why in _OURS.items():
+        if not _is_kept(path, _at(service, path), _at(result, path)):
+            raise ConfigError(_field(path), _at(extra, path), f"it may not change that: {why}")
+    return result
+
+
+def _check_alone(extra: Mapping[str, Any], path: tuple[str, ...], why: str) -> None:
+    """Refuse what would replace the thing at a path, or something that it is in."""
+    tree: Any = extra
+    for depth, key in enumerate(path, 1):
+        if key not in tree:
+            return
+        tree, inside = tree[key], depth < len(path)
+        added = isinstance(tree, Mapping if inside or key == "Labels" else list)
+        if not added:
+            raise ConfigError(_field(path[:depth]), tree, f"it may not change that: {why}")
+    for name in tree if isinstance(tree, Mapping) else ():
+        if name.startswith(OURS):
+            raise ConfigError(f"{_field(path)}[{name!r}]", tree[name], why)
+
+
+def _laid_over(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    result = copy.deepcopy(dict(base))
+    for key, value in extra.items():
+        old = result.get(key)
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            result[key] = _laid_over(old if isinstance(old, Mapping) else {}, value)
+        elif isinstance(value, list) and isinstance(old, list):
+            result[key] = [*old, *copy.deepcopy(value)]
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def _is_kept(path: tuple[str, ...], before: Any, after: Any) -> bool:
+    if before is None:
+        return True
+    if path[-1] == "Labels":
+        own = {name: label for name, label in before.items() if name.startswith(OURS)}
+        return isinstance(after, Mapping) and own.items() <= after.items()
+    if isinstance(before, list):
+        return isinstance(after, list) and after[: len(before)] == before
+    return bool(before == after)
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_spelled(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    named = {_SPELLED.get(key.lower(), key): one for key, one in value.items()}
+    return {key: one if key in _FREE else _spelled(one) for key, one in named.items()}
+
+
+def _at(tree: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def _field(path: tuple[str, ...]) -> str:
+    return SETTING + "".join(f"[{key!r}]" for key in path)
