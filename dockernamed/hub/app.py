@@ -75,7 +75,9 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         )
         _background(asyncio.ensure_future(telling))
         if runtime.swarm:
-            of_swarm = swarm_check.tell(settings, runtime, app.log)
+            of_swarm = swarm_check.tell(
+                settings, runtime, app.log, hub=app.hub, secure=app.internal_ssl
+            )
             _background(asyncio.ensure_future(of_swarm))
 
     _before_start(

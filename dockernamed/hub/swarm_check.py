@@ -13,28 +13,39 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .. import naming
 from ..desired.network import ALL_INTERFACES, is_loopback
 from ..desired.swarm_network import LABEL_SERVICE, LABEL_SERVICE_ID, is_of_service, networks_of
 from ..engine.swarm import Swarm
 from ..errors import ConfigError, DockerNamedError, EngineTimeout, EngineUnavailable
 from ..lifecycle import swarm_settings
 from ..lifecycle.runtime import Runtime
+from ..lifecycle.swarm_resolver import SwarmResolver
 from ..options import overrides
+from . import network_check
+from .config_types import Fault, literal
 
 #: What the kernel's balancer shows once it is there, and where its module would come from.
 IPVS = Path("/proc/net/ip_vs")
 MODULES = Path("/lib/modules")
 VIP = "vip"
+#: A server to see with where any of them would be.
+SAMPLE = naming.Key("hub", "ann", "exp-1")
 
 
-async def tell(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
+async def tell(
+    settings: Any, runtime: Runtime, log: logging.Logger, *, hub: Any, secure: bool = False
+) -> None:
     """Say once what is wrong with the Swarm.
 
     Args:
-        settings: of the Hub's configuration.
+        settings: of the Hub's configuration: a spawner without a user.
         runtime: the Engine.
         log: where.
+        hub: JupyterHub's object with the addresses of the Hub.
+        secure: the setting ``JupyterHub.internal_ssl``.
     """
+    settings.internal_ssl = secure
     try:
         problem = of_membership(await runtime.membership())
     except (EngineUnavailable, EngineTimeout):
@@ -43,9 +54,30 @@ async def tell(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
         log.error("No server can be started: %s", problem)
     await runtime.watcher.in_sync()
     try:
+        for line in await _faults(settings, runtime, hub):
+            log.error("No server can be started: %s", line)
         await _tell(settings, runtime, log)
     except DockerNamedError as error:
         log.warning("It is not known whether all of the Swarm works: %s", error)
+
+
+async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
+    """What no start could get over: the networks, and how Hub and servers find each other."""
+    found = await network_check.faults_now(settings, runtime)
+    if found or any("{" in name for name in (settings.network_name, *settings.networks)):
+        return found
+    fields = naming.namespace(SAMPLE, prefix=settings.prefix, image=settings.image)
+    resolver = SwarmResolver(settings, SAMPLE, fields, runtime)
+    try:
+        place = await resolver.place()
+        told = settings.hub_connect_url or hub.connect_ip or hub.connect_url
+        if not told and hub.ip in ALL_INTERFACES:
+            await resolver.hub_host(place)
+    except ConfigError as error:
+        if error.field.startswith("JupyterHub."):
+            return [str(Fault(f"c.{error.field}", literal(error.value), error.hint))]
+        return [network_check.line_of(error.field, error.value, error.hint)]
+    return []
 
 
 async def _tell(settings: Any, runtime: Runtime, log: logging.Logger) -> None:

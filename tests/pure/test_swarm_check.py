@@ -19,7 +19,8 @@ from dockernamed.hub import network_check, swarm_check
 from dockernamed.lifecycle.runtime import Runtime
 
 LOG = logging.getLogger("hub")
-MANAGER = {"LocalNodeState": "active", "ControlAvailable": True, "NodeID": "n1"}
+MANAGER = {"LocalNodeState": "active", "ControlAvailable": True, "NodeID": "n1", "NodeAddr": "10.0.0.1"}
+HUB = SimpleNamespace(ip="0.0.0.0", connect_ip="", connect_url="")
 
 
 def node(name: str, *, manager: str = "", **changes: Any) -> dict[str, Any]:
@@ -115,6 +116,7 @@ async def tell(
     caplog: Any,
     monkeypatch: Any,
     ipvs: bool = False,
+    secure: bool = False,
     **settings: Any,
 ) -> None:
     """Have the check tell what it finds."""
@@ -133,7 +135,7 @@ async def tell(
     monkeypatch.setattr(swarm_check, "has_ipvs", lambda: ipvs)
     spawner = DockerNamedSwarmSpawner(config=Config(DockerNamedSpawner=settings))
     runtime: Any = stand
-    await swarm_check.tell(spawner, runtime, LOG)
+    await swarm_check.tell(spawner, runtime, LOG, hub=HUB, secure=secure)
     told += [record.getMessage() for record in caplog.records if record.name == "hub"]
 
 
@@ -337,8 +339,51 @@ async def test_a_network_that_will_not_do(
     for setting, value in (("network_name", "lab"), ("networks", ["lab"])):
         settings = DockerNamedSwarmSpawner(config=Config(DockerNamedSpawner={setting: value}))
         assert await network_check.faults(settings, stand) is None
-        found = await network_check._faults(settings, stand)
+        found = await network_check.faults_now(settings, stand)
         assert any(setting in line and says in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("stand", "settings", "says"),
+    [
+        (
+            {"membership": {**MANAGER, "NodeAddr": "127.0.0.1"}},
+            {},
+            'c.DockerNamedSpawner.hub_connect_url = "127.0.0.1": other nodes cannot reach this',
+        ),
+        ({"local": False}, {}, "c.DockerNamedSpawner.hub_connect_url = None: the Hub runs on anoth"),
+        ({}, {"secure": True}, "c.JupyterHub.internal_ssl = True: a server's certificate"),
+        ({}, {"hardening": "strict"}, "c.DockerNamedSpawner.internal_network = True: an overlay"),
+        (
+            {"hub": ("lab", "hub")},
+            {"network_isolation": "user"},
+            'c.DockerNamedSpawner.network_isolation = "user": the Hub\'s container belongs to a',
+        ),
+        (
+            {"hub": ("x", "")},
+            {"network_name": "lab"},
+            'c.DockerNamedSpawner.network_name = "lab": the Hub\'s own container is not on that',
+        ),
+        ({"local": False}, {"hub_connect_url": "http://10.0.0.1:8081"}, ""),
+        ({"hub": ("lab", "hub")}, {}, ""),
+    ],
+)
+async def test_ways_that_lead_nowhere(
+    stand: dict[str, Any],
+    settings: dict[str, Any],
+    says: str,
+    told: list[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What no start could get over is told before anybody starts a server, and ends no Hub."""
+    networks = {name: {"Scope": "swarm", "Attachable": True} for name in ("lab", "x")}
+    if "hub" in stand:
+        name, service = stand["hub"]
+        stand = {"hub": hub_container(name, service=service)}
+    await tell(Stand(networks=networks, **stand), told, caplog, monkeypatch, ipvs=True, **settings)
+    assert len(told) == bool(says)
+    assert all(line.startswith(f"No server can be started: {says}") for line in told)
 
 
 # --- IPVS --------------------------------------------------------------------------------------
