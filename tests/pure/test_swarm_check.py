@@ -18,8 +18,18 @@ from dockernamed.errors import EngineFailed, EngineUnavailable, NotFound
 from dockernamed.hub import network_check, swarm_check
 from dockernamed.lifecycle.runtime import Runtime
 
+ON_THE_HUBS = {
+    "bridge": {"Scope": "local"},
+    "lab": {"Scope": "swarm", "Attachable": True},
+    "x": {"Scope": "swarm", "Attachable": True},
+}
 LOG = logging.getLogger("hub")
-MANAGER = {"LocalNodeState": "active", "ControlAvailable": True, "NodeID": "n1", "NodeAddr": "10.0.0.1"}
+MANAGER = {
+    "LocalNodeState": "active",
+    "ControlAvailable": True,
+    "NodeID": "n1",
+    "NodeAddr": "10.0.0.1",
+}
 HUB = SimpleNamespace(ip="0.0.0.0", connect_ip="", connect_url="")
 
 
@@ -75,7 +85,8 @@ class Stand:
         local: bool = True,
     ) -> None:
         self._membership, self.nodes, self._hub = membership, nodes, hub
-        self._networks, self.service = networks or {}, service
+        self._networks = ON_THE_HUBS if networks is None else networks
+        self.service = service
         self.engine_is_local, self.synced = local, asyncio.Event()
         self.engine, self.watcher = SimpleNamespace(base_url="unix:///x"), self
         self.waited_for = asyncio.Event()
@@ -133,6 +144,7 @@ async def tell(
     monkeypatch.setattr(Swarm, "list_nodes", list_nodes)
     monkeypatch.setattr(Swarm, "inspect_service", inspect_service)
     monkeypatch.setattr(swarm_check, "has_ipvs", lambda: ipvs)
+    settings = {"hub_connect_url": "http://10.0.0.1:8081", **settings}
     spawner = DockerNamedSwarmSpawner(config=Config(DockerNamedSpawner=settings))
     runtime: Any = stand
     await swarm_check.tell(spawner, runtime, LOG, hub=HUB, secure=secure)
@@ -315,7 +327,8 @@ async def test_a_network_that_the_hub_cannot_join(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Only a container of its own needs that it is attachable."""
-    stand = Stand(hub=hub, networks={"lab": {"Scope": "swarm", "Attachable": attachable}})
+    lab = {"Scope": "swarm", "Attachable": attachable}
+    stand = Stand(hub=hub, networks={**ON_THE_HUBS, "lab": lab})
     await tell(stand, told, caplog, monkeypatch, ipvs=True, network_name="lab")
     assert bool(told) is is_told
     assert all("docker network create --driver overlay --attachable lab" in line for line in told)
@@ -351,7 +364,11 @@ async def test_a_network_that_will_not_do(
             {},
             'c.DockerNamedSpawner.hub_connect_url = "127.0.0.1": other nodes cannot reach this',
         ),
-        ({"local": False}, {}, "c.DockerNamedSpawner.hub_connect_url = None: the Hub runs on anoth"),
+        (
+            {"local": False},
+            {},
+            "c.DockerNamedSpawner.hub_connect_url = None: the Hub runs on anoth",
+        ),
         ({}, {"secure": True}, "c.JupyterHub.internal_ssl = True: a server's certificate"),
         ({}, {"hardening": "strict"}, "c.DockerNamedSpawner.internal_network = True: an overlay"),
         (
@@ -377,11 +394,11 @@ async def test_ways_that_lead_nowhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What no start could get over is told before anybody starts a server, and ends no Hub."""
-    networks = {name: {"Scope": "swarm", "Attachable": True} for name in ("lab", "x")}
+    settings = {"hub_connect_url": "", **settings}
     if "hub" in stand:
         name, service = stand["hub"]
         stand = {"hub": hub_container(name, service=service)}
-    await tell(Stand(networks=networks, **stand), told, caplog, monkeypatch, ipvs=True, **settings)
+    await tell(Stand(**stand), told, caplog, monkeypatch, ipvs=True, **settings)
     assert len(told) == bool(says)
     assert all(line.startswith(f"No server can be started: {says}") for line in told)
 
