@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import naming
+from ..desired.hardening import OFF
 from ..desired.network import ALL_INTERFACES, is_loopback
+from ..desired.services import api_of, left_out
 from ..desired.swarm_network import LABEL_SERVICE, LABEL_SERVICE_ID, is_of_service, networks_of
 from ..engine.swarm import Swarm
 from ..errors import ConfigError, DockerNamedError, EngineTimeout, EngineUnavailable
@@ -22,7 +24,7 @@ from ..lifecycle import swarm_settings
 from ..lifecycle.runtime import Runtime
 from ..lifecycle.swarm_resolver import SwarmResolver
 from ..options import overrides
-from . import network_check
+from . import network_check, swarm_body_check
 from .config_types import Fault, literal
 
 #: What the kernel's balancer shows once it is there, and where its module would come from.
@@ -56,6 +58,7 @@ async def tell(
     try:
         for line in await _faults(settings, runtime, hub):
             log.error("No server can be started: %s", line)
+        await _of_api(settings, runtime, log)
         await _tell(settings, runtime, log)
     except DockerNamedError as error:
         log.warning("It is not known whether all of the Swarm works: %s", error)
@@ -66,8 +69,7 @@ async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
     found = await network_check.faults_now(settings, runtime)
     if found or any("{" in name for name in (settings.network_name, *settings.networks)):
         return found
-    fields = naming.namespace(SAMPLE, prefix=settings.prefix, image=settings.image)
-    resolver = SwarmResolver(settings, SAMPLE, fields, runtime)
+    resolver = SwarmResolver(settings, SAMPLE, _fields(settings), runtime)
     try:
         place = await resolver.place()
         told = settings.hub_connect_url or hub.connect_ip or hub.connect_url
@@ -78,6 +80,22 @@ async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
             return [str(Fault(f"c.{error.field}", literal(error.value), error.hint))]
         return [network_check.line_of(error.field, error.value, error.hint)]
     return []
+
+
+def _fields(settings: Any) -> Mapping[str, str]:
+    return naming.namespace(
+        SAMPLE, prefix=settings.prefix, image=settings.image, extra={"base_url": "/user/ann/exp-1/"}
+    )
+
+
+async def _of_api(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
+    """Tell what services of this Engine's version cannot have."""
+    api = api_of(await runtime.engine.api_version())
+    for error in swarm_body_check.problems(settings, _fields(settings), api):
+        line = network_check.line_of(error.field, error.value, error.hint)
+        log.error("No server can be started: %s", line)
+    for note in left_out(api) if settings.hardening != OFF else ():
+        log.warning("Servers are less hardened in the Swarm: %s", note)
 
 
 async def _tell(settings: Any, runtime: Runtime, log: logging.Logger) -> None:

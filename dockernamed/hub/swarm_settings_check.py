@@ -12,6 +12,7 @@ from typing import Any
 from .. import templates
 from ..desired.resolved import SERVICE
 from ..lifecycle import swarm_settings
+from . import swarm_body_check
 from .hardening_check import judge_of
 
 Check = Callable[[Any, Mapping[str, str]], object]
@@ -46,8 +47,13 @@ def _service_spec(settings: Any, fields: Mapping[str, str]) -> None:
     swarm_settings.judge_service_spec(judge_of(settings), spec)
 
 
+def _body(name: str, settings: Any, fields: Mapping[str, str]) -> None:
+    swarm_body_check.check(name, getattr(settings, name), fields)
+
+
 #: Checks that look at one setting: they count for overrides, too.
 BY_NAME: Mapping[str, Check] = {
+    **{name: partial(_body, name) for name in swarm_body_check.NAMES},
     **{
         name: partial(_refused, name)
         for name in (*swarm_settings.REFUSED, "use_internal_ip", "network_name")

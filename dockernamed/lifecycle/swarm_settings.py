@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..desired.network import ALL_INTERFACES
+from ..desired.service_extra import checked_extra
 from ..desired.unsafe import Judge
 from ..errors import ConfigError
 
@@ -66,21 +67,14 @@ _CONSTRAINT = re.compile(r"\s*([A-Za-z_][\w.-]+)\s*(==|!=)\s*([\w:\-\s.*()?+\[\]
 _EXAMPLES = '"node.role==worker" or "node.labels.disk!=slow"'
 _ROLES = ("manager", "worker")
 
-#: Keys of a service's body, and what sets those that are not to be set by hand.
-_OURS: Mapping[tuple[str, ...], str] = {
-    ("Name",): "set name_template",
-    ("Mode",): "the Hub scales the service when it starts and stops the server",
-    ("TaskTemplate", "ContainerSpec", "Image"): "set image",
-    ("TaskTemplate", "ForceUpdate"): "the Hub starts a server anew",
-    ("TaskTemplate", "Runtime"): "servers are containers",
-}
+#: Keys of a service's body, and of its TaskTemplate.
 _KEYS = (
-    *("Labels", "TaskTemplate", "UpdateConfig", "RollbackConfig", "Networks", "EndpointSpec"),
-    *("Name", "Mode"),
+    *("Name", "Labels", "TaskTemplate", "Mode", "UpdateConfig", "RollbackConfig", "Networks"),
+    "EndpointSpec",
 )
 _TASK_KEYS = (
     *("ContainerSpec", "Resources", "RestartPolicy", "Placement", "Networks", "LogDriver"),
-    *("ForceUpdate", "Runtime"),
+    *("ForceUpdate", "Runtime", "PluginSpec", "NetworkAttachmentSpec"),
 )
 
 
@@ -166,32 +160,17 @@ def generic_resources(value: object) -> dict[str, int]:
 
 
 def service_spec(value: object) -> dict[str, Any]:
-    """The setting ``extra_service_spec``, evaluated.
+    """The setting ``extra_service_spec``, evaluated, with its keys as the API spells them.
 
     Raises:
         ConfigError: it is no dict, has keys that no service has, or such as are not to be set.
     """
     if value is None:
         return {}
-    example = '{"TaskTemplate": {"ContainerSpec": {"StopSignal": "SIGINT"}}}'
-    if not isinstance(value, Mapping):
-        raise ConfigError(EXTRA, value, f"use a dict, such as {example}")
-    _known(value, _KEYS)
-    task = _part(value, "TaskTemplate")
-    _known(task, _TASK_KEYS)
-    _part(task, "ContainerSpec")
-    for path, instead in _OURS.items():
-        found: Any = value
-        for name in path:
-            found = found.get(name) if isinstance(found, Mapping) else None
-        if found is not None:
-            raise ConfigError(EXTRA, _nested(path, found), f"leave it out: {instead}")
-    for labels in (_part(value, "Labels"), _part(_part(task, "ContainerSpec"), "Labels")):
-        for name in labels:
-            if str(name).startswith("dockernamed."):
-                hint = "labels that begin with dockernamed. say whose a server is"
-                raise ConfigError(EXTRA, {"Labels": {name: labels[name]}}, hint)
-    return dict(value)
+    found = checked_extra(value)
+    _known(found, _KEYS)
+    _known(_part(found, "TaskTemplate"), _TASK_KEYS)
+    return found
 
 
 def judge_service_spec(judge: Judge, value: Mapping[str, Any]) -> None:
@@ -236,20 +215,12 @@ def _known(value: Mapping[str, Any], keys: Sequence[str]) -> None:
 
 def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = value.get(name)
-    if found is not None and not isinstance(found, Mapping):
-        raise ConfigError(EXTRA, {name: found}, f"{name} must be a dict")
-    return found or {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def _list(value: Mapping[str, Any], name: str) -> Sequence[Any]:
     found = value.get(name)
     return found if isinstance(found, (list, tuple)) else ()
-
-
-def _nested(path: Sequence[str], value: object) -> object:
-    for name in reversed(path):
-        value = {name: value}
-    return value
 
 
 def _texts(setting: str, value: object, example: str) -> list[str]:

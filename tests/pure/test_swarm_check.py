@@ -88,7 +88,8 @@ class Stand:
         self._networks = ON_THE_HUBS if networks is None else networks
         self.service = service
         self.engine_is_local, self.synced = local, asyncio.Event()
-        self.engine, self.watcher = SimpleNamespace(base_url="unix:///x"), self
+        self.engine, self.watcher, self.base_url = self, self, "unix:///x"
+        self.api = "1.99"
         self.waited_for = asyncio.Event()
         self.synced.set()
 
@@ -96,6 +97,10 @@ class Stand:
         """Once the test wants it."""
         self.waited_for.set()
         await self.synced.wait()
+
+    async def api_version(self) -> str:
+        """In which calls are made."""
+        return self.api
 
     async def membership(self) -> Any:
         """The node's own part."""
@@ -401,6 +406,39 @@ async def test_ways_that_lead_nowhere(
     await tell(Stand(**stand), told, caplog, monkeypatch, ipvs=True, **settings)
     assert len(told) == bool(says)
     assert all(line.startswith(f"No server can be started: {says}") for line in told)
+
+
+# --- what services of a version cannot have ----------------------------------------------------
+
+
+async def test_an_engine_that_is_too_old(
+    told: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings that it cannot fulfil are told, and what of hardening it leaves out."""
+    stand = Stand()
+    stand.api = "1.41"
+    wrong = {"memswap_limit": "2G", "mem_limit": "1G", "extra_host_config": {"oom_score_adj": 5}}
+    await tell(stand, told, caplog, monkeypatch, **wrong)
+    settings = [line.split(" = ")[0].split(": c.DockerNamedSpawner.")[-1] for line in told[:2]]
+    assert settings == ["extra_host_config['oom_score_adj']", "memswap_limit"]
+    assert [line.startswith("Servers are less hardened") for line in told] == [False] * 2 + [
+        True
+    ] * 2
+    assert "no-new-privileges" in told[2]
+
+
+@pytest.mark.parametrize("changes", [{"api": "1.99"}, {"hardening": "off"}])
+async def test_nothing_to_tell_of_a_version(
+    changes: dict[str, str],
+    told: list[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A newer one can have all of it, and who wants no hardening misses none."""
+    stand = Stand()
+    stand.api = changes.pop("api", "1.41")
+    await tell(stand, told, caplog, monkeypatch, **changes)
+    assert told == []
 
 
 # --- IPVS --------------------------------------------------------------------------------------

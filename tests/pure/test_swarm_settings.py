@@ -182,11 +182,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("generic_resources", {"a=b": 1}, "whole number"),
     ("extra_service_spec", {"TaskTemplat": {}}, "did you mean 'TaskTemplate'?"),
     ("extra_service_spec", {"TaskTemplate": {"Placment": {}}}, "did you mean 'Placement'?"),
-    ("extra_service_spec", {"TaskTemplate": []}, "must be a dict"),
-    ("extra_service_spec", {"Name": "x"}, "leave it out: set name_template"),
-    ("extra_service_spec", {"Mode": {"Global": {}}}, "leave it out"),
+    ("extra_service_spec", {"TaskTemplate": []}, "it may not change that"),
+    ("extra_service_spec", {"name": "x"}, "set name_template"),
+    ("extra_service_spec", {"Mode": {"Global": {}}}, "a server is one task"),
     ("extra_service_spec", {"TaskTemplate": {"ContainerSpec": {"Image": "x"}}}, "set image"),
-    ("extra_service_spec", {"Labels": {"dockernamed.user": "x"}}, "say whose a server is"),
+    ("extra_service_spec", {"Labels": {"dockernamed.user": "x"}}, "say whose a service is"),
 ]
 
 
@@ -334,6 +334,36 @@ async def test_networks_that_no_service_can_be_in(name: str) -> None:
     """They are told without asking anybody."""
     (line,) = lines(network_name=name)
     assert "docker network create --driver overlay --attachable" in line
+
+
+BODY: list[tuple[dict[str, Any], str]] = [
+    ({"extra_host_config": {"privileged": True}}, "allow_unsafe"),
+    ({"extra_host_config": {"privileged": True}, "allow_unsafe": ["privileged"]}, "cap_add"),
+    ({"extra_host_config": {"devices": ["/dev/fuse"]}}, "generic_resources"),
+    (
+        {"extra_host_config": {"restart_policy": {"Name": "always"}}},
+        'restart_policy = "on-failure"',
+    ),
+    ({"extra_create_kwargs": {"domainname": "x"}}, "hostname"),
+    ({"volumes": {"/srv/data": {"bind": "/data", "mode": "z"}}}, "SELinux labels"),
+    ({"tmpfs": {"/tmp": "nr_inodes=1"}}, "a tmpfs of a service"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "told"), BODY)
+def test_what_no_service_can_have_of_a_container(wrong: dict[str, Any], told: str) -> None:
+    """It is told at the Hub's start, by setting and by profile; on one Engine nothing is."""
+    found = lines(**wrong)
+    assert any(told in line for line in found)
+    setting, value = next(iter(wrong.items()))
+    assert all(line.startswith(f"c.DockerNamedSpawner.{setting}") for line in found)
+    override = {"spawner_override": {setting: value}}
+    rest = {name: one for name, one in wrong.items() if name != setting}
+    found = lines(profile_list=[{"display_name": "A", **override}], **rest)
+    assert any(told in line and "profile_list[0]" in line for line in found)
+    if told != "allow_unsafe":
+        config = Config(DockerNamedSpawner=wrong)
+        assert check_config(DockerNamedSpawner, config, HUB).faults == []
 
 
 # --- where the server is, and how the Hub gets there -------------------------------------------
