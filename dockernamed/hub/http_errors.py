@@ -39,6 +39,7 @@ STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
     (errors.WrongServer, 500, "wrong server"),
     (errors.ServerSilent, 500, "timeout"),
     (errors.NeverRan, 500, "timeout"),
+    (errors.VolumeOutOfReach, 503, "engine"),
     (errors.EngineUnavailable, 503, "engine"),
     (errors.DockerNamedError, 500, "engine"),
 )

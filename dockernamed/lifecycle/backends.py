@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 from ..backends.base import Things
 from ..backends.containers import Containers
+from ..backends.services import Services
 from ..backends.table import Table
+from ..backends.tasks import TaskWatcher
 from ..backends.watcher import Watcher
-from ..desired.resolved import CONTAINER
+from ..desired.resolved import CONTAINER, SERVICE
 from ..engine.client import Engine
+from ..engine.swarm import Swarm
 from ..timings import Timings
 
 
@@ -22,11 +25,13 @@ class Parts(NamedTuple):
         things: makes, starts and removes them.
         watcher: the table of what there is.
         details: by its id, all that the Engine says of one, in its own words.
+        close: ends what the things do in the background.
     """
 
     things: Things
     watcher: Table
     details: Callable[[str], Awaitable[dict[str, Any]]]
+    close: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,19 @@ class Backend:
 
 
 def _containers(engine: Engine, hub: str, timings: Timings) -> Parts:
-    return Parts(Containers(engine), Watcher(engine, hub, timings), engine.inspect_container)
+    async def close() -> None:
+        """Containers do nothing by themselves."""
+
+    watcher = Watcher(engine, hub, timings)
+    return Parts(Containers(engine), watcher, engine.inspect_container, close)
+
+
+def _services(engine: Engine, hub: str, timings: Timings) -> Parts:
+    swarm = Swarm(engine)
+    services = Services(engine, swarm, timings=timings)
+    watcher = TaskWatcher(swarm, engine.base_url, hub, timings)
+    return Parts(services, watcher, swarm.inspect_service, services.close)
 
 
 CONTAINERS = Backend(CONTAINER, _containers)
-SERVICES = Backend("service", _containers)
+SERVICES = Backend(SERVICE, _services)

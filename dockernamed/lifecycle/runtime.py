@@ -281,6 +281,7 @@ class Runtime:
         runtimes = _shared[asyncio.get_running_loop()]
         for key in [key for key, one in runtimes.items() if one is self]:
             del runtimes[key]
+        await self.parts.close()
         await self.watcher.close()
         await self.engine.close()
         await ended(self._open)

@@ -16,7 +16,7 @@ import docker
 import pytest
 from docker.utils import kwargs_from_env
 from support import loopguard
-from support.engine.things import MakeThing, create_thing
+from support.engine.things import MakeNetwork, MakeThing, create_thing, network_of
 from support.engine.watching import IMAGE
 from support.engine.worlds import FakeWorld, Make, Program, RealWorld, World, connect
 from support.fake_engine import FakeEngine
@@ -104,7 +104,30 @@ def things(request: pytest.FixtureRequest, engine: Engine) -> Things:
 
 
 @pytest.fixture
-async def make_thing(world: World, things: Things) -> AsyncIterator[MakeThing]:
+def overlay() -> bool:
+    """Whether networks are those of a Swarm."""
+    return False
+
+
+@pytest.fixture
+async def make_network(world: World, things: Things, overlay: bool) -> AsyncIterator[MakeNetwork]:
+    """Makes networks that are removed after the test, and after what is in them."""
+    made: list[str] = []
+
+    async def create() -> str:
+        name = world.name()
+        made.append(await things.create_network(name, network_of(world, overlay=overlay)))
+        return name
+
+    yield create
+    for id in made:
+        await things.remove_network(id)
+
+
+@pytest.fixture
+async def make_thing(
+    world: World, things: Things, make_network: MakeNetwork
+) -> AsyncIterator[MakeThing]:
     """Makes things of a backend that are removed after the test."""
     made: list[str] = []
 
@@ -119,7 +142,7 @@ async def make_thing(world: World, things: Things) -> AsyncIterator[MakeThing]:
 
 
 @pytest.fixture
-async def make(world: World, engine: Engine) -> AsyncIterator[Make]:
+async def make(world: World, engine: Engine, make_network: MakeNetwork) -> AsyncIterator[Make]:
     """Creates containers that are removed after the test."""
     made: list[str] = []
 
