@@ -18,7 +18,7 @@ from dockernamed.errors import EngineFailed, EngineUnavailable, NotFound
 from dockernamed.hub import network_check, swarm_check
 from dockernamed.lifecycle.runtime import Runtime
 
-ON_THE_HUBS = {
+ON_THE_HUBS: dict[str, dict[str, Any]] = {
     "bridge": {"Scope": "local"},
     "lab": {"Scope": "swarm", "Attachable": True},
     "x": {"Scope": "swarm", "Attachable": True},
@@ -85,7 +85,7 @@ class Stand:
         local: bool = True,
     ) -> None:
         self._membership, self.nodes, self._hub = membership, nodes, hub
-        self._networks = ON_THE_HUBS if networks is None else networks
+        self._networks: dict[str, dict[str, Any]] = ON_THE_HUBS if networks is None else networks
         self.service = service
         self.engine_is_local, self.synced = local, asyncio.Event()
         self.engine, self.watcher, self.base_url = self, self, "unix:///x"
@@ -417,7 +417,11 @@ async def test_an_engine_that_is_too_old(
     """Settings that it cannot fulfil are told, and what of hardening it leaves out."""
     stand = Stand()
     stand.api = "1.41"
-    wrong = {"memswap_limit": "2G", "mem_limit": "1G", "extra_host_config": {"oom_score_adj": 5}}
+    wrong: dict[str, Any] = {
+        "memswap_limit": "2G",
+        "mem_limit": "1G",
+        "extra_host_config": {"oom_score_adj": 5},
+    }
     await tell(stand, told, caplog, monkeypatch, **wrong)
     settings = [line.split(" = ")[0].split(": c.DockerNamedSpawner.")[-1] for line in told[:2]]
     assert settings == ["extra_host_config['oom_score_adj']", "memswap_limit"]
@@ -429,7 +433,7 @@ async def test_an_engine_that_is_too_old(
 
 @pytest.mark.parametrize("changes", [{"api": "1.99"}, {"hardening": "off"}])
 async def test_nothing_to_tell_of_a_version(
-    changes: dict[str, str],
+    changes: dict[str, Any],
     told: list[str],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
