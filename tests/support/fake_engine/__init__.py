@@ -8,5 +8,8 @@ started answers HTTP at its address and its published ports, from this process.
 from support.fake_engine.faults import Fault
 from support.fake_engine.objects import Behaviour, Container, Image, RemoteImage
 from support.fake_engine.server import FakeEngine
+from support.fake_engine.swarm_control import FakeSwarm
 
-__all__ = ["Behaviour", "Container", "FakeEngine", "Fault", "Image", "RemoteImage"]
+__all__ = [
+    "Behaviour", "Container", "FakeEngine", "FakeSwarm", "Fault", "Image", "RemoteImage"
+]  # fmt: skip

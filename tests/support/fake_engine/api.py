@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from support.fake_engine.core import ApiError, Core, Subscriber, has_labels
+from support.fake_engine.faults import Handler
 from support.fake_engine.objects import DIRECTORIES, Command, RemoteImage, full_reference
+from support.fake_engine.requests import auth_of, body_of, filters_of
+from support.fake_engine.swarm_api import SwarmApi
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-
-def make_app(core: Core, pulls: Pulls, middleware: Any) -> web.Application:
+def make_app(core: Core, pulls: Pulls, swarm: SwarmApi, middleware: Any) -> web.Application:
     """All routes, with and without an API version before them."""
-    api = _Api(core, pulls)
+    api = _Api(core, pulls, swarm)
     app = web.Application(middlewares=[middleware, api.errors], client_max_size=2**30)
-    for method, path, handler in api.routes():
+    for method, path, handler in (*api.routes(), *swarm.routes()):
         app.router.add_route(method, path, handler)
         app.router.add_route(method, r"/v{version:\d+\.\d+}" + path, handler)
     return app
@@ -30,8 +30,8 @@ def make_app(core: Core, pulls: Pulls, middleware: Any) -> web.Application:
 class _Api:
     """The handlers."""
 
-    def __init__(self, core: Core, pulls: Pulls) -> None:
-        self.core, self.pulls = core, pulls
+    def __init__(self, core: Core, pulls: Pulls, swarm: SwarmApi) -> None:
+        self.core, self.pulls, self._swarm = core, pulls, swarm
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """Method, path and handler."""
@@ -126,6 +126,7 @@ class _Api:
                 "ID": "FAKE",
                 "Containers": count,
                 "ServerVersion": "0.fake",
+                "Swarm": self._swarm.info(),
                 **driver,
                 **self.core.info,
                 **self.core.devices,
@@ -133,7 +134,7 @@ class _Api:
         )
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        subscriber = Subscriber(_filters(request), podman=self.core.podman)
+        subscriber = Subscriber(filters_of(request), podman=self.core.podman)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         if "since" in request.query:
             for event in self.core.backlog:
@@ -155,7 +156,7 @@ class _Api:
     # --- containers ------------------------------------------------------------------------
 
     async def create(self, request: web.Request) -> web.StreamResponse:
-        config = await _body(request)
+        config = await body_of(request)
         container = self.core.create(request.query.get("name", ""), config)
         return web.json_response({"Id": container.id, "Warnings": []}, status=201)
 
@@ -163,7 +164,7 @@ class _Api:
         if self.core.frozen_list is not None:
             frozen, self.core.frozen_list = self.core.frozen_list, None
             return web.json_response(frozen)
-        filters, everything = _filters(request), request.query.get("all", "0") in ("1", "true")
+        filters, everything = filters_of(request), request.query.get("all", "0") in ("1", "true")
         labels, podman = filters.get("label", []), self.core.podman
         found = [
             container.listed()
@@ -220,7 +221,7 @@ class _Api:
         if not container.running:
             raise ApiError(409, f"Container {container.id} is not running")
         id = f"{len(self.core.commands):064x}"
-        self.core.commands[id] = Command(container, await _body(request))
+        self.core.commands[id] = Command(container, await body_of(request))
         return web.json_response({"Id": id}, status=201)
 
     async def run_command(self, request: web.Request) -> web.StreamResponse:
@@ -322,7 +323,7 @@ class _Api:
     # --- volumes and networks --------------------------------------------------------------
 
     async def create_volume(self, request: web.Request) -> web.StreamResponse:
-        body = await _body(request)
+        body = await body_of(request)
         volume = self.core.add_volume(
             body["Name"], body.get("Labels") or {},
             driver=body.get("Driver"), options=body.get("DriverOpts"),
@@ -330,7 +331,7 @@ class _Api:
         return web.json_response(volume, status=201)
 
     async def list_volumes(self, request: web.Request) -> web.StreamResponse:
-        labels, podman = _filters(request).get("label", []), self.core.podman
+        labels, podman = filters_of(request).get("label", []), self.core.podman
         found = [
             volume
             for volume in self.core.volumes.values()
@@ -352,7 +353,10 @@ class _Api:
         return web.json_response(list(self.core.networks.values()))
 
     async def create_network(self, request: web.Request) -> web.StreamResponse:
-        body = await _body(request)
+        body = await body_of(request)
+        if body.get("Driver") == "overlay":
+            made = await self._swarm.create_overlay(body)
+            return web.json_response({"Id": made["Id"], "Warning": ""}, status=201)
         network = self.core.add_network(
             body["Name"], body.get("Labels"),
             internal=body.get("Internal"), options=body.get("Options"),
@@ -364,11 +368,13 @@ class _Api:
         return web.json_response(self.core.seen_network(network))
 
     async def remove_network(self, request: web.Request) -> web.StreamResponse:
-        self.core.remove_network(request.match_info["name"])
+        name = request.match_info["name"]
+        await self._swarm.check_unused(self.core.find_network(name))
+        self.core.remove_network(name)
         return web.Response(status=204)
 
     async def connect_network(self, request: web.Request) -> web.StreamResponse:
-        network, body = self.core.find_network(request.match_info["name"]), await _body(request)
+        network, body = self.core.find_network(request.match_info["name"]), await body_of(request)
         container = self.core.find(body["Container"])
         if network["Name"] in self.core.networks_of(container):
             words = f"endpoint with name {container.name} already exists in network"
@@ -377,7 +383,7 @@ class _Api:
         return web.Response(status=200)
 
     async def disconnect_network(self, request: web.Request) -> web.StreamResponse:
-        network, body = self.core.find_network(request.match_info["name"]), await _body(request)
+        network, body = self.core.find_network(request.match_info["name"]), await body_of(request)
         container = self.core.find(body["Container"])
         if container.id not in network["Containers"]:
             words = f"container {container.id} is not connected to network"
@@ -400,9 +406,7 @@ class Pulls:
         """Send the lines of a pull."""
         repository, tag = request.query["fromImage"], request.query.get("tag", "latest")
         reference = f"{repository}@{tag}" if ":" in tag else f"{repository}:{tag}"
-        header = request.headers.get("X-Registry-Auth")
-        auth = json.loads(base64.urlsafe_b64decode(header)) if header else None
-        auth = auth and {key.lower(): value for key, value in auth.items()}  # as Go reads JSON
+        auth = auth_of(request)
         self.log.append((reference, auth))
         try:
             return await self._pull(request, reference, auth)
@@ -418,8 +422,7 @@ class Pulls:
             repository = reference.split("@")[0].rpartition(":")[0]
             words = "repository does not exist or may require 'docker login'"
             raise ApiError(404, f"pull access denied for {repository}, {words}")
-        given = (auth or {}).get("username"), (auth or {}).get("password")
-        if remote.auth is not None and given != remote.auth:
+        if not remote.gives_to(auth):
             raise ApiError(500, f"Get {reference}: no basic auth credentials")
         if remote.hold == 0:
             await self._hold()
@@ -432,6 +435,13 @@ class Pulls:
         if remote.error is None:
             self.core.add_image(reference, remote.config, event="pull")
         return response
+
+    def config(self, reference: str, auth: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """That of an image which a node pulls; None where it gets none."""
+        remote = self.core.registry.get(full_reference(reference))
+        if remote is None or remote.error is not None or not remote.gives_to(auth):
+            return None
+        return remote.config
 
     async def _hold(self) -> None:
         self.holding += 1
@@ -456,21 +466,6 @@ def _lines(reference: str, remote: RemoteImage) -> list[dict[str, Any]]:
         lines.append({"status": "Extracting", "progressDetail": detail, "id": id})
         lines.append({"status": "Pull complete", "progressDetail": {}, "id": id})
     return [*lines, {"status": f"Status: Downloaded newer image for {reference}"}]
-
-
-def _filters(request: web.Request) -> dict[str, Any]:
-    found = json.loads(request.query.get("filters") or "{}")
-    return {key: list(values) for key, values in found.items()}
-
-
-async def _body(request: web.Request) -> dict[str, Any]:
-    try:
-        body = await request.json()
-    except ValueError as error:
-        raise ApiError(400, f"invalid JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise ApiError(400, "not an object")
-    return body
 
 
 def _numbers(version: str | None) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from typing import Any
 from support.fake_engine.filesystem import Filesystem
 from support.fake_engine.objects import (
     NAME,
+    SERVICE_NAME,
     Behaviour,
     Command,
     Container,
@@ -21,6 +21,7 @@ from support.fake_engine.objects import (
     full_reference,
     image_id,
     new_id,
+    plain_reference,
 )
 from support.fake_engine.serving import Servers
 
@@ -62,9 +63,18 @@ class Subscriber:
 
 
 class Core:
-    """Containers, images, volumes, networks, events."""
+    """Containers, images, volumes, networks, events.
 
-    def __init__(self, dialect: str) -> None:
+    Args:
+        dialect: as of `FakeEngine`.
+        servers: that it shares with other Engines; None: it has its own.
+
+    Attributes:
+        published_at: the address of published ports.
+        on_end: called with a container whose process has ended.
+    """
+
+    def __init__(self, dialect: str, servers: Servers | None = None) -> None:
         self.podman = dialect == "podman"
         self.stop_before_die = dialect in ("docker28", "podman")
         self.api_version, self.min_api_version = "1.41", "1.12"
@@ -80,7 +90,8 @@ class Core:
         self.networks: dict[str, dict[str, Any]] = {}
         self.max_networks = 1000
         self.info: dict[str, Any] = {}
-        self.behaviours: list[tuple[Callable[[Container], bool], Behaviour]] = []
+        #: Each for what some function of name and image says is meant.
+        self.behaviours: list[tuple[Callable[[str, str], bool], Behaviour]] = []
         self.subscribers: set[Subscriber] = set()
         self.backlog: deque[dict[str, Any]] = deque(maxlen=BACKLOG)
         self.files = {"/bin/sh"}  # that all images have
@@ -88,22 +99,26 @@ class Core:
         self.events_lost = False
         self.frozen_list: list[dict[str, Any]] | None = None
         self.held_events: list[dict[str, Any]] | None = None
-        self.servers = Servers()
-        self._numbers = itertools.count()
+        self.servers = servers or Servers()
+        self.published_at = "127.0.0.1"
+        self.on_end: Callable[[Container], None] = lambda container: None
         self.changed = asyncio.Condition()
         for name in ("bridge", "host", "none"):
             self.add_network(name)
 
     # --- events ----------------------------------------------------------------------------
 
-    def emit(self, kind: str, action: str, id: str, attributes: Mapping[str, str]) -> None:
+    def emit(
+        self, kind: str, action: str, id: str, attributes: Mapping[str, str], scope: str = "local"
+    ) -> None:
         """Tell all subscribers, unless the test has events lost or held."""
         now = time.time_ns()
         event = {
-            "status": action, "id": id, "Type": kind, "Action": action,
-            "Actor": {"ID": id, "Attributes": dict(attributes)},
-            "scope": "local", "time": now // 10**9, "timeNano": now,
+            "Type": kind, "Action": action, "Actor": {"ID": id, "Attributes": dict(attributes)},
+            "scope": scope, "time": now // 10**9, "timeNano": now,
         }  # fmt: skip
+        if scope == "local":
+            event = {"status": action, "id": id, **event}
         if self.events_lost:
             return
         if self.held_events is not None:
@@ -147,7 +162,7 @@ class Core:
         container = Container(
             id=new_id(), name=name, image=config["Image"], image_id=image.id, config=config,
             labels={**(image.config.get("Labels") or {}), **(config.get("Labels") or {})},
-            address=self._address(),
+            address=self.servers.container_address(),
         )  # fmt: skip
         self.add(container)
         labels = {
@@ -177,7 +192,8 @@ class Core:
             return False
         if container.network not in self.networks and not container.network.startswith("container"):
             raise ApiError(404, f"network {container.network} not found")
-        behaviour = self._behaviour(container)
+        name = container.labels.get(SERVICE_NAME, container.name)
+        behaviour = self.behaviour(name, container.image)
         container.behaviour = behaviour
         exposed = [int(port.split("/")[0]) for port in self._exposed(container)]
         published = self._published(container)
@@ -186,8 +202,9 @@ class Core:
                 host = container.network == "host"
                 address = "127.0.0.1" if host else container.address
                 container.ports = await self.servers.start(
-                    container.id, behaviour.serve, address, exposed, {} if host else published
-                )
+                    container.id, behaviour.serve, address, exposed, {} if host else published,
+                    self.published_at,
+                )  # fmt: skip
             except OSError as error:
                 raise ApiError(
                     500, f"driver failed programming external connectivity: {error}"
@@ -212,6 +229,7 @@ class Core:
             self.tell(container, "oom")
         key = "containerExitCode" if self.podman else "exitCode"
         self.tell(container, "die", **{key: str(code)})
+        self.on_end(container)
         if container.host_config.get("AutoRemove"):
             self.drop(container)
             self.anonymous.pop(container.id, None)
@@ -288,12 +306,9 @@ class Core:
             "You have to remove (or rename) that container to be able to reuse that name.",
         )
 
-    def _address(self) -> str:
-        third, fourth = divmod(next(self._numbers) % 250**2, 250)
-        return f"{self.servers.network}.{third}.{fourth + 2}"
-
-    def _behaviour(self, container: Container) -> Behaviour:
-        found = (what for matches, what in reversed(self.behaviours) if matches(container))
+    def behaviour(self, name: str, image: str) -> Behaviour:
+        """What a container of such a name does, or the task of a service of that name."""
+        found = (what for means, what in reversed(self.behaviours) if means(name, image))
         return next(found, Behaviour())
 
     def _exposed(self, container: Container) -> Iterable[str]:
@@ -335,9 +350,13 @@ class Core:
         self.emit("image", "untag", image.id, {"name": image.id})
         self.emit("image", "delete", image.id, {"name": image.id})
 
+    def has_image(self, name: str) -> bool:
+        """It is here, by reference or id."""
+        return name in self.images or plain_reference(name) in self.references
+
     def find_image(self, name: str) -> Image:
         """By reference or id."""
-        id = name if name in self.images else self.references.get(full_reference(name))
+        id = name if name in self.images else self.references.get(plain_reference(name))
         if id is None:
             raise ApiError(404, f"No such image: {full_reference(name)}")
         return self.images[id]

@@ -7,12 +7,17 @@ import hashlib
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+#: Of all processes.
+PID = 4711
 NEVER = "0001-01-01T00:00:00Z"
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+#: The label of a task's container that names its service.
+SERVICE_NAME = "com.docker.swarm.service.name"
 #: Directories that an image has.
 DIRECTORIES = {"/", "/bin", "/etc", "/home", "/srv", "/tmp", "/work"}
 
@@ -28,6 +33,9 @@ class Behaviour:
         oom: that end is an out-of-memory kill.
         log: what it writes when it starts; lines that begin with ``!`` go to stderr.
         stubborn: ignores SIGTERM, so that a stop ends with SIGKILL.
+        reject: a node does not take the task of such a service, and says this.
+        fail: its container is made but cannot be started, as this says; of tasks only.
+        hold: the state in which its task stays until `FakeSwarm.let_go`.
     """
 
     serve: str = "ok"
@@ -35,6 +43,9 @@ class Behaviour:
     oom: bool = False
     log: str = ""
     stubborn: bool = False
+    reject: str = ""
+    fail: str = ""
+    hold: str = ""
 
 
 @dataclass
@@ -65,6 +76,11 @@ class RemoteImage:
     config: dict[str, Any] = field(default_factory=dict)
     hold: int | None = None
 
+    def gives_to(self, auth: Mapping[str, Any] | None) -> bool:
+        """Whether it may be had with such credentials."""
+        given = (auth or {}).get("username"), (auth or {}).get("password")
+        return self.auth is None or given == self.auth
+
 
 @dataclass(slots=True)
 class Image:
@@ -74,6 +90,10 @@ class Image:
     tags: list[str]
     config: dict[str, Any]
     digests: list[str] = field(default_factory=list)
+
+    def copy(self) -> Image:
+        """The same on another Engine."""
+        return Image(self.id, list(self.tags), self.config, list(self.digests))
 
     def inspect(self) -> dict[str, Any]:
         """As of ``GET /images/{name}/json``."""
@@ -180,7 +200,7 @@ class Container:
         network = {"IPAddress": address, "Gateway": "127.0.0.1", "NetworkID": self.network}
         return {
             "Id": self.id,
-            "Created": _iso(self.created),
+            "Created": iso(self.created),
             "Name": f"/{self.name}",
             "Image": self.image_id,
             "State": {
@@ -190,11 +210,11 @@ class Container:
                 "Restarting": False,
                 "OOMKilled": self.oom,
                 "Dead": False,
-                "Pid": 4711 if self.running else 0,
+                "Pid": PID if self.running else 0,
                 "ExitCode": self.exit_code,
                 "Error": "",
-                "StartedAt": _iso(self.started_at),
-                "FinishedAt": _iso(self.finished_at),
+                "StartedAt": iso(self.started_at),
+                "FinishedAt": iso(self.finished_at),
             },
             "Config": {"Env": [], "Tty": False, "Hostname": self.id[:12], **config,
                        "Labels": self.labels},
@@ -251,7 +271,17 @@ def full_reference(name: str) -> str:
     return f"{name}:latest"
 
 
-def _iso(seconds: float) -> str:
+def plain_reference(name: str) -> str:
+    """As images are kept: with a tag or, where there is one, with the digest alone."""
+    repository, at, digest = name.partition("@")
+    if not at:
+        return full_reference(name)
+    folder, slash, last = repository.rpartition("/")
+    return f"{folder}{slash}{last.partition(':')[0]}@{digest}"
+
+
+def iso(seconds: float) -> str:
+    """A moment as the API writes it."""
     if not seconds:
         return NEVER
     moment = datetime.fromtimestamp(seconds, timezone.utc)

@@ -9,7 +9,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from support.fake_engine.api import Pulls, make_app
 from support.fake_engine.core import Core
 from support.fake_engine.faults import Fault, Gate
 from support.fake_engine.filesystem import Filesystem
+from support.fake_engine.nodes import Node
 from support.fake_engine.objects import (
     Behaviour,
     Command,
@@ -30,6 +31,9 @@ from support.fake_engine.objects import (
     new_id,
 )
 from support.fake_engine.serving import hang_up
+from support.fake_engine.swarm import Swarm
+from support.fake_engine.swarm_api import SwarmApi
+from support.fake_engine.swarm_control import FakeSwarm
 
 T = TypeVar("T")
 
@@ -50,6 +54,8 @@ class FakeEngine:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="fake-engine", daemon=True)
         self._listening: socket.socket | None = None
+        self._swarm: FakeSwarm | None = None
+        self._further: list[web.AppRunner] = []
 
     def __enter__(self) -> FakeEngine:
         self._thread.start()
@@ -75,6 +81,48 @@ class FakeEngine:
     def url(self) -> str:
         """For DOCKER_HOST."""
         return f"unix://{self.socket}"
+
+    # --- the Swarm -------------------------------------------------------------------------
+
+    def init_swarm(self, nodes: int = 1, *, second: float = 0.02) -> FakeSwarm:
+        """Begin a Swarm, with this Engine as a manager and so many nodes.
+
+        Args:
+            nodes: how many, with this one; all have the images that this one has by now.
+            second: how long a second of the Swarm lasts here: the pauses before restarts, the time
+                after which a silent node counts as down, the time that a task takes to run.
+        """
+
+        def init() -> Swarm:
+            swarm = Swarm(self._core, self._pulls.config, second)
+            self._swarm_api.membership = swarm, swarm.first
+            return swarm
+
+        self._swarm = FakeSwarm(self, self.call(init))
+        for _ in range(nodes - 1):
+            self._swarm.join()
+        return self._swarm
+
+    @property
+    def swarm(self) -> FakeSwarm:
+        """That which `init_swarm` began."""
+        assert self._swarm is not None
+        return self._swarm
+
+    def serve(self, core: Core, swarm: Swarm, node: Node) -> str:
+        """Have the API of another node's Engine; returns its URL."""
+
+        async def begin() -> str:
+            api = SwarmApi((swarm, node))
+            app = make_app(core, Pulls(core), api, Gate().middleware())
+            runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+            await runner.setup()
+            path = self._folder / f"{node.hostname}.sock"
+            await web.UnixSite(runner, str(path)).start()
+            self._further.append(runner)
+            return f"unix://{path}"
+
+        return self.do(begin())
 
     # --- requests and faults ---------------------------------------------------------------
 
@@ -114,11 +162,11 @@ class FakeEngine:
 
     def down(self) -> None:
         """Stop listening and break all connections; containers stay as they are."""
-        self._do(self._down())
+        self.do(self._down())
 
     def hang_up(self) -> None:
         """Break all connections, as a proxy does with those that are idle, and go on listening."""
-        self._call(lambda: hang_up(self._runner))
+        self.call(lambda: hang_up(self._runner))
 
     def hang_up_on_reuse(self) -> None:
         """Break each connection that is open now when it brings another request, unread."""
@@ -127,11 +175,11 @@ class FakeEngine:
             assert self._runner.server is not None
             self.gate.tired |= {one.transport for one in self._runner.server.connections}
 
-        self._call(tire)
+        self.call(tire)
 
     def up(self) -> None:
         """Listen again."""
-        self._do(self._up())
+        self.do(self._up())
 
     def replace(self, api_version: str, min_api_version: str = "1.12") -> None:
         """Be an Engine of another API version from now on."""
@@ -150,31 +198,34 @@ class FakeEngine:
             assert self._runner.server is not None
             return len(self._runner.server.connections)
 
-        return self._call(count)
+        return self.call(count)
 
     # --- containers ------------------------------------------------------------------------
 
     def behave(self, behaviour: Behaviour, *, name: str = ".*", image: str = ".*") -> None:
-        """How containers of such names and images behave when started from now on."""
+        """How containers of such names and images behave when started from now on.
 
-        def matches(container: Container) -> bool:
-            return bool(re.fullmatch(name, container.name) and re.fullmatch(image, container.image))
+        The container of a task goes by the name of the service.
+        """
 
-        self._call(lambda: self._core.behaviours.append((matches, behaviour)))
+        def matches(its_name: str, its_image: str) -> bool:
+            return bool(re.fullmatch(name, its_name) and re.fullmatch(image, its_image))
+
+        self.call(lambda: self._core.behaviours.append((matches, behaviour)))
 
     def container(self, ref: str) -> Container:
         """The container itself, to be looked at."""
-        return self._call(lambda: self._core.find(ref))
+        return self.call(lambda: self._core.find(ref))
 
     @property
     def containers(self) -> list[Container]:
         """All of them."""
-        return self._call(lambda: list(self._core.containers.values()))
+        return self.call(lambda: list(self._core.containers.values()))
 
     @property
     def commands(self) -> list[Command]:
         """All that was run in containers, in order."""
-        return self._call(lambda: list(self._core.commands.values()))
+        return self.call(lambda: list(self._core.commands.values()))
 
     def die(self, ref: str, exit_code: int = 1, *, oom: bool = False, log: str = "") -> None:
         """Its process ends."""
@@ -185,15 +236,15 @@ class FakeEngine:
             self._core.end(container, exit_code, oom=oom)
             await self._core.notify()
 
-        self._do(end())
+        self.do(end())
 
     def restart(self, ref: str) -> None:
         """Somebody else restarts it."""
-        self._do(self._core.restart(self._core.find(ref)))
+        self.do(self._core.restart(self._core.find(ref)))
 
     def remove(self, ref: str) -> None:
         """Somebody else removes it by force."""
-        self._call(lambda: self._core.remove(self._core.find(ref), force=True))
+        self.call(lambda: self._core.remove(self._core.find(ref), force=True))
 
     def populate(
         self, count: int, labels: Callable[[int], Mapping[str, str]], image: str = "lab:latest"
@@ -221,7 +272,7 @@ class FakeEngine:
                 ids.append(container.id)
             return ids
 
-        return self._call(add)
+        return self.call(add)
 
     def freeze_list(self) -> None:
         """The next list tells how things are now, whenever it is asked for."""
@@ -229,19 +280,19 @@ class FakeEngine:
         def freeze() -> None:
             self._core.frozen_list = [one.listed() for one in self._core.containers.values()]
 
-        self._call(freeze)
+        self.call(freeze)
 
     # --- events ----------------------------------------------------------------------------
 
     @property
     def streams(self) -> int:
         """Event streams that are open."""
-        return self._call(lambda: len(self._core.subscribers))
+        return self.call(lambda: len(self._core.subscribers))
 
     @property
     def events_unsent(self) -> int:
         """Events that wait until somebody reads what was sent before them, over all streams."""
-        return self._call(lambda: sum(one.queue.qsize() for one in self._core.subscribers))
+        return self.call(lambda: sum(one.queue.qsize() for one in self._core.subscribers))
 
     def lose_streams(self, how: str = "end") -> None:
         """All event streams end: silently (``"end"``) or with a broken connection (``"abort"``)."""
@@ -251,7 +302,7 @@ class FakeEngine:
                 subscriber.lose = how
                 subscriber.queue.put_nowait(None)
 
-        self._call(lose)
+        self.call(lose)
 
     def stall_streams(self) -> None:
         """The streams that are open stay so, but nothing comes any more."""
@@ -260,7 +311,7 @@ class FakeEngine:
             for subscriber in self._core.subscribers:
                 subscriber.stalled = True
 
-        self._call(stall)
+        self.call(stall)
 
     def lose_events(self, lost: bool = True) -> None:
         """What happens from now on is told to nobody, until this is taken back."""
@@ -278,11 +329,11 @@ class FakeEngine:
             for event in held:
                 self._core.send(event)
 
-        self._call(release)
+        self.call(release)
 
     def emit(self, kind: str, action: str, id: str, attributes: Mapping[str, str]) -> None:
         """An event out of the blue."""
-        self._call(lambda: self._core.emit(kind, action, id, attributes))
+        self.call(lambda: self._core.emit(kind, action, id, attributes))
 
     @property
     def filesystem(self) -> Filesystem:
@@ -298,57 +349,57 @@ class FakeEngine:
 
     def add_image(self, reference: str, config: Mapping[str, Any] | None = None) -> str:
         """Have an image; returns its id."""
-        return self._call(lambda: self._core.add_image(reference, config or {}, event="tag").id)
+        return self.call(lambda: self._core.add_image(reference, config or {}, event="tag").id)
 
     def remove_shell(self) -> None:
         """No image has one from now on."""
-        self._call(self._core.files.clear)
+        self.call(self._core.files.clear)
 
     def remove_image(self, reference: str) -> None:
         """Somebody deletes an image."""
-        self._call(lambda: self._core.remove_image(reference))
+        self.call(lambda: self._core.remove_image(reference))
 
     def publish(self, reference: str, remote: RemoteImage | None = None) -> None:
         """Have an image in its registry, so that it can be pulled."""
         full = full_reference(reference)
-        self._call(lambda: self._core.registry.update({full: remote or RemoteImage()}))
+        self.call(lambda: self._core.registry.update({full: remote or RemoteImage()}))
 
     @property
     def pulls(self) -> list[tuple[str, dict[str, Any] | None]]:
         """Reference and credentials of all pulls so far."""
-        return self._call(lambda: list(self._pulls.log))
+        return self.call(lambda: list(self._pulls.log))
 
     @property
     def pulls_cancelled(self) -> list[str]:
         """References of pulls that were given up."""
-        return self._call(lambda: list(self._pulls.cancelled))
+        return self.call(lambda: list(self._pulls.cancelled))
 
     @property
     def pulls_holding(self) -> int:
         """Pulls that wait for `let_pulls_go`."""
-        return self._call(lambda: self._pulls.holding)
+        return self.call(lambda: self._pulls.holding)
 
     def let_pulls_go(self) -> None:
         """Pulls that hold go on."""
-        self._call(lambda: self._pulls.go.set())
+        self.call(lambda: self._pulls.go.set())
 
     @property
     def volumes(self) -> dict[str, dict[str, Any]]:
         """All of them, by name."""
-        return self._call(lambda: dict(self._core.volumes))
+        return self.call(lambda: dict(self._core.volumes))
 
     def have_devices(self, *cdi_names: str) -> None:
         """Have devices that the Container Device Interface names."""
         found = [{"Source": "cdi", "ID": name} for name in cdi_names]
-        self._call(lambda: self._core.devices.update(DiscoveredDevices=found))
+        self.call(lambda: self._core.devices.update(DiscoveredDevices=found))
 
     def add_network(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         """Have a network."""
-        self._call(lambda: self._core.add_network(name, labels))
+        self.call(lambda: self._core.add_network(name, labels))
 
     def remove_network(self, name: str) -> None:
         """Somebody removes a network."""
-        self._call(lambda: self._core.remove_network(name))
+        self.call(lambda: self._core.remove_network(name))
 
     def connect(self, network: str, container: str) -> None:
         """Somebody connects a container to a network."""
@@ -357,19 +408,19 @@ class FakeEngine:
             found = self._core.find(container)
             self._core.networks[network]["Containers"][found.id] = {"Name": found.name}
 
-        self._call(connect)
+        self.call(connect)
 
     @property
     def networks(self) -> dict[str, dict[str, Any]]:
         """All of them as they are inspected, by name."""
         core = self._core
-        return self._call(
+        return self.call(
             lambda: {name: core.seen_network(one) for name, one in core.networks.items()}
         )
 
     def give_no_more_networks(self) -> None:
         """The Engine has no addresses left for another one."""
-        self._call(lambda: setattr(self._core, "max_networks", 0))
+        self.call(lambda: setattr(self._core, "max_networks", 0))
 
     @property
     def info(self) -> dict[str, Any]:
@@ -389,7 +440,8 @@ class FakeEngine:
     async def _begin(self) -> None:
         self._core = Core(self._dialect)
         self._pulls = Pulls(self._core)
-        app = make_app(self._core, self._pulls, self.gate.middleware())
+        self._swarm_api = SwarmApi()
+        app = make_app(self._core, self._pulls, self._swarm_api, self.gate.middleware())
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await self._runner.setup()
         await self._up()
@@ -418,14 +470,17 @@ class FakeEngine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(Exception):
-            await self._runner.cleanup()
+        for runner in (self._runner, *self._further):
+            with contextlib.suppress(Exception):
+                await runner.cleanup()
         await self._loop.shutdown_asyncgens()
 
-    def _do(self, coroutine: Any) -> Any:
+    def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run it in the thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
-    def _call(self, function: Callable[[], T]) -> T:
+    def call(self, function: Callable[[], T]) -> T:
+        """Call it in the thread."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -442,4 +497,4 @@ class FakeEngine:
             for name, value in values.items():
                 setattr(self._core, name, value)
 
-        self._call(assign)
+        self.call(assign)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from functools import partial
 
@@ -43,9 +44,26 @@ class Servers:
     def __init__(self) -> None:
         self._open: dict[str, list[Listener]] = {}
         self._claim, self.network = _claim()
+        self._containers, self._nodes = itertools.count(), itertools.count()
+
+    def container_address(self) -> str:
+        """One that no container has had, so long as there are any."""
+        third, fourth = divmod(next(self._containers) % 250**2, 250)
+        return f"{self.network}.{third}.{fourth + 2}"
+
+    def node_address(self) -> str:
+        """One that no node has."""
+        third, fourth = divmod(next(self._nodes), 250)
+        return f"{self.network}.{third + 251}.{fourth + 2}"
 
     async def start(
-        self, id: str, serve: str, address: str, exposed: list[int], published: dict[str, int]
+        self,
+        id: str,
+        serve: str,
+        address: str,
+        exposed: list[int],
+        published: dict[str, int],
+        host: str = "127.0.0.1",
     ) -> dict[str, int]:
         """Listen at a container's own address and ports, and at its published ones.
 
@@ -55,6 +73,7 @@ class Servers:
             address: the container's.
             exposed: ports to listen on there.
             published: container port → host port, 0 for any.
+            host: the address at which they are published.
 
         Returns:
             container port → host port.
@@ -64,7 +83,7 @@ class Servers:
             await self._listen(id, kept, serve, address, port)
         found = {}
         for name, port in published.items():
-            found[name] = await self._listen(id, kept, serve, "127.0.0.1", port)
+            found[name] = await self._listen(id, kept, serve, host, port)
         return found
 
     async def _listen(self, id: str, kept: list[Listener], serve: str, host: str, port: int) -> int:
