@@ -64,7 +64,8 @@ class BareSwarm(BareEngine):
         Raises:
             RefusedError: it ended instead.
         """
-        waiting = self._starting[service] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._starting[service] = waiting
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(self._look())
         return await waiting

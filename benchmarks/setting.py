@@ -13,10 +13,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from .bare import BareEngine, RefusedError
 from .hubs import BEFORE, CONTENDERS, ROOT, Hub
+
+S = TypeVar("S", bound="Setting")
 
 BUSYBOX = "dockernamed-test/busybox:latest"
 LAB = "dockernamed/lab:latest"
@@ -62,7 +64,7 @@ class Setting:
         if self.beside is None:
             self.contenders = tuple(name for name in self.contenders if name != BEFORE)
 
-    async def __aenter__(self) -> Setting:
+    async def __aenter__(self: S) -> S:
         self._stack = AsyncExitStack()
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix=self.name)))
         try:

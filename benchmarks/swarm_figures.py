@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dockernamed.timings import DEFAULT
+
 from .figures import ratios
 from .many import bursts
 from .one import starts
@@ -9,8 +11,6 @@ from .report import Figure, in_seconds, middle
 from .samples import ratio
 from .setting import BUSYBOX
 from .swarm import SwarmSetting, noticed, requests_of
-
-INTERVAL_S = 0.5  # between two requests for tasks that have ended
 
 
 async def one(setting: SwarmSetting, rounds: int) -> list[Figure]:
@@ -48,12 +48,12 @@ async def at_once(setting: SwarmSetting, count: int, rounds: int) -> list[Figure
 async def requests(setting: SwarmSetting, counts: list[int], seconds: float) -> list[Figure]:
     """What the manager is asked for while servers run."""
     per_second = await requests_of(setting, counts, seconds)
-    most = max(per_second) * INTERVAL_S
+    most = max(per_second) * DEFAULT.ended_tasks
     return [
         Figure(
             "swarm_requests",
             f"Swarm, manager requests per poll interval, {' and '.join(map(str, counts))} servers",
-            {"ours": " and ".join(f"{one * INTERVAL_S:.1f}" for one in per_second)},
+            {"ours": " and ".join(f"{one * DEFAULT.ended_tasks:.1f}" for one in per_second)},
             "≤ 2, however many servers",
             most <= 2,
             {

@@ -24,6 +24,7 @@
     └── ServerFailed           the server did not come up; it has what the server wrote
         ├── CommandFailed      a command that was run in its container failed
         ├── ServerDied         the container ended before its server answered
+        ├── NeverRan           no node of the Swarm ran it in time
         ├── WrongServer        something answers, but not as this server
         └── ServerSilent       the container runs, but its server did not answer in time
 
@@ -65,9 +66,19 @@ PRIVATE = frozenset(
 _HARMLESS = re.compile(
     r"no space left on device|disk quota exceeded|cannot allocate memory|all ports are allocated|"
     r"address already in use|No such image|no (whole )?answer within [\d.]+ s|Connection refused|"
-    r"No such file or directory$|executable file not found in \$PATH"
+    r"No such file or directory$|executable file not found in \$PATH|"
+    r"bind source path does not exist|no suitable node( \([^()]*\))?|"
+    r"the node that it ran on [a-z ]+"
 )
 IN_THE_LOG = "the Hub's log has the whole story"
+
+
+def shown(words: str) -> str:
+    """Of what a backend says, what people are told: as far as it quotes nothing it was sent."""
+    known = _HARMLESS.search(words)
+    return known[0] if known else IN_THE_LOG
+
+
 # The beginning of what a message calls the field: "mounts[0]", "mounts (by profile 'gpu')".
 _SETTING = re.compile(r"(?:c\.)?(?:DockerNamedSpawner\.)?(JupyterHub\.\w+|\w+)")
 
@@ -281,16 +292,19 @@ class ServerFailed(DockerNamedError):
     Attributes:
         summary: what happened, without anything that the server said.
         log: the last lines of its output; "" if there was none, None if nobody looked.
+        words: what the backend says of why, which ends the summary; "" where it says nothing.
     """
 
-    def __init__(self, summary: str, log: str | None) -> None:
-        self.summary, self.log = summary, log
-        super().__init__(f"{summary}{self.quoted}")
+    def __init__(self, summary: str, log: str | None, words: str = "") -> None:
+        self.log, self.words = log, words
+        self.summary = f"{summary}: {words}" if words else summary
+        self._public = f"{summary}: {shown(words)}" if words else summary
+        super().__init__(f"{self.summary}{self.quoted}")
 
     @property
     def public(self) -> str:
-        """What happened."""
-        return self.summary
+        """What happened; the backend's words only where they quote nothing that it was sent."""
+        return self._public
 
     @property
     def output(self) -> str:
@@ -310,20 +324,21 @@ class ServerDied(ServerFailed):
     """The container ended before its server gave a first answer.
 
     Args:
-        exit_code: as the Engine reports it (137 = killed, 139 = segmentation fault, …).
+        exit_code: as the Engine reports it (137 = killed, 139 = segmentation fault, …); None where
+            nobody knows one, as of what never ran or whose node is lost.
         oom: True when the kernel killed it for exceeding its memory limit.
         log: the last lines of its output; "" if there was none, None if nobody looked.
         words: what the backend says of its end; "" where it says nothing more.
     """
 
-    def __init__(self, exit_code: int, oom: bool, log: str | None, words: str = "") -> None:
-        self.exit_code, self.oom, self.words = exit_code, oom, words
-        summary = f"the server ended before it was ready, with exit code {exit_code}"
+    def __init__(self, exit_code: int | None, oom: bool, log: str | None, words: str = "") -> None:
+        self.exit_code, self.oom = exit_code, oom
+        summary = "the server ended before it was ready"
+        if exit_code is not None:
+            summary += f", with exit code {exit_code}"
         if oom:
             summary += " (out of memory: it needed more than its memory limit)"
-        if words:
-            summary += f": {words}"
-        super().__init__(summary, log)
+        super().__init__(summary, log, words)
 
 
 class CommandFailed(ServerFailed):
@@ -378,6 +393,22 @@ class WrongServer(ServerFailed):
     def quoted(self) -> str:
         """The answer: it may be a file of the user's, as any output."""
         return f". The answer is: {self.answer}"
+
+
+class NeverRan(ServerFailed):
+    """The server was not started anywhere within ``start_timeout``.
+
+    Args:
+        seconds: how long the whole start had.
+        words: what the backend says of why; "" where it says nothing.
+    """
+
+    def __init__(self, seconds: float, words: str) -> None:
+        self.seconds = seconds
+        summary = f"the server was not running within start_timeout = {seconds:g} seconds"
+        if not words:
+            summary += "; is its image still being pulled where it is to run?"
+        super().__init__(summary, None, words)
 
 
 class ServerSilent(ServerFailed):

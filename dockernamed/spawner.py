@@ -495,6 +495,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         after = AfterStart(self._runtime, probe, self.log, self._log_name, tell)
 
         async def until_ready(container_id: str) -> Endpoint:
+            await probe.until_it_runs(container_id, tell)
             await after.command(container_id, settings.post_start)
             await after.hook(container_id, self.post_start_hook, self)
             self._progress.tell(75, "Waiting for the server to answer")
@@ -687,7 +688,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             await self.poll_and_notify()
 
     def _log_end(self, record: ObservedContainer, how: str) -> None:
-        why = " (out of memory)" if record.oom else ""
+        why = " (out of memory)" if record.oom else f" ({record.words})" if record.words else ""
         self.log.warning("%s %s, with exit code %s%s", self._log_name, how, record.exit_code, why)
 
     async def get_url(self) -> str:

@@ -343,6 +343,8 @@ class Executor:
         except NotFound:
             gone = "(its container was removed by somebody else)"
             return ServerDied(-1 if code is None else code, oom, gone)
+        if code is None and words:
+            return ServerDied(None, oom, None, words)  # there is nobody to ask what it wrote
         log = (await self.last_words(container_id, lines)).strip() if lines > 0 else None
         code = seen.exit_code if code is None else code
         return ServerDied(code, oom or seen.oom, log, words or seen.words)

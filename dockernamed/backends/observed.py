@@ -53,6 +53,7 @@ EVENT_STATES = {
     "die": State.EXITED,
 }
 REMOVALS = ("destroy", "remove")  # Docker's and Podman's
+NOWHERE = 0  # a fingerprint
 KILLS = ("9", "KILL", "SIGKILL")  # signals that ask nothing
 
 
@@ -73,7 +74,8 @@ class ObservedContainer:
             restart``.
         stopped: that stop is over, as far as the Engine told: a restart starts it only then.
         endpoint_fingerprint: stands for the addresses and ports that the last list told since the
-            container was started: equal numbers, equal places. None when no list has told yet.
+            container was started: equal numbers, equal places. `NOWHERE` while it is taken up
+            again at another place; None when no list has told yet.
         network_changes: how often it was heard to be connected to a network or disconnected.
         made_as: the name that it was created with, from its label; "" when it has none.
         start: of which start it is, likewise.

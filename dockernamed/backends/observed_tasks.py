@@ -14,7 +14,7 @@ from typing import Any
 
 from ..naming import key_of
 from . import observed
-from .observed import ObservedContainer, State
+from .observed import NOWHERE, ObservedContainer, State
 
 #: Of a task: it has ended, or never ran and never will.
 _ENDED = frozenset({"complete", "shutdown", "failed", "rejected", "remove", "orphaned"})
@@ -225,6 +225,7 @@ def _alive(
     now = (running or alive)[-1]
     where = nodes.get(now.node, _NOWHERE)
     again = len(all_tasks) > len(alive)  # it has run, and is taken up again
+    place = hash((now.id, where.address or now.node, now.ports))
     return Sight(
         State.RUNNING if running or again else State.CREATED,
         len(running) == len(alive) == 1 and not where.away,
@@ -232,7 +233,7 @@ def _alive(
         now.node,
         now.state,
         words="" if running else now.words,
-        fingerprint=hash((now.id, where.address or now.node, now.ports)) if running else None,
+        fingerprint=place if running else NOWHERE if again else None,
     )
 
 
@@ -265,13 +266,12 @@ def updated(before: ObservedContainer, now: Sight) -> ObservedContainer:
     if now.state is None or now.state is State.EXITED:
         if before.ended:
             return before
-        record = replace(
-            before,
-            words=now.words or before.words,
-            stop_requested=before.stop_requested or now.stopping,
-        )
-        if now.state is None:
+        record = replace(before, stop_requested=before.stop_requested or now.stopping)
+        if now.state is None and now.stopping:
             return record
+        if now.state is None:
+            place = NOWHERE if before.running else None
+            return replace(record, words=now.words, endpoint_fingerprint=place)
         return replace(
             record,
             state=State.EXITED,
@@ -289,8 +289,7 @@ def updated(before: ObservedContainer, now: Sight) -> ObservedContainer:
         stop_requested=False,
         stopped=False,
         words=now.words,
-        # While it moves it is nowhere: then the place where it was is compared with the next one.
-        endpoint_fingerprint=now.fingerprint or (before.endpoint_fingerprint if goes_on else None),
+        endpoint_fingerprint=NOWHERE if goes_on and now.fingerprint is None else now.fingerprint,
     )
 
 

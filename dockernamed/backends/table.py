@@ -30,7 +30,7 @@ __all__ = ["ObservedContainer", "State", "Table"]
 LOG = logging.getLogger("dockernamed.watcher")
 
 MAX_GONE = 10_000  # ids remembered, of removed things that late news may still speak of
-DeathCallback = Callable[[ObservedContainer], None]
+Callback = Callable[[ObservedContainer], None]
 ImageCallback = Callable[[Mapping[str, Any] | None], None]
 
 
@@ -52,7 +52,8 @@ class Table(ABC):
         self._starting: dict[str, float] = {}
         # Ids heard of since a list was asked for; None when no list is under way.
         self._heard: set[str] | None = None
-        self._deaths: dict[str, list[DeathCallback]] = {}
+        self._deaths: dict[str, list[Callback]] = {}
+        self._moves: dict[str, list[Callback]] = {}
         self._waiters: dict[
             str, list[tuple[Callable[[ObservedContainer], bool], asyncio.Event]]
         ] = {}
@@ -116,7 +117,7 @@ class Table(ABC):
 
     # --- deaths ----------------------------------------------------------------------------
 
-    def on_death(self, id: str, callback: DeathCallback) -> Callable[[], None]:
+    def on_death(self, id: str, callback: Callback) -> Callable[[], None]:
         """Have ``callback`` called once, from the event loop, when the container ends.
 
         It is called soon when the container has ended already. Its argument has the state EXITED,
@@ -164,6 +165,25 @@ class Table(ABC):
             return await dead
         finally:
             cancel()
+
+    def on_move(self, id: str, callback: Callback) -> Callable[[], None]:
+        """Have ``callback`` called with the record each time when it says another place.
+
+        That is `ObservedContainer.endpoint_fingerprint`, which may be told late or never.
+
+        Returns:
+            A function that takes this back.
+        """
+        self._moves.setdefault(id, []).append(callback)
+
+        def cancel() -> None:
+            callbacks = self._moves.get(id, [])
+            if callback in callbacks:
+                callbacks.remove(callback)
+            if not callbacks:
+                self._moves.pop(id, None)
+
+        return cancel
 
     async def until(self, id: str, condition: Callable[[ObservedContainer], bool]) -> None:
         """Wait until what is known of the container fulfils a condition, or it is removed."""
@@ -290,12 +310,18 @@ class Table(ABC):
                 record = replace(record, stop_requested=False, stopped=False)
             self._put(
                 replace(
-                    record, state=state, exit_code=exit_code, oom=oom, endpoint_fingerprint=None
+                    record,
+                    state=state,
+                    exit_code=exit_code,
+                    oom=oom,
+                    endpoint_fingerprint=None,
+                    words="",
                 )
             )
 
     def _put(self, record: ObservedContainer) -> None:
-        new = record.id not in self._table
+        before = self._table.get(record.id)
+        new = before is None
         self._table[record.id] = record
         if new:
             key = (record.user, record.server)
@@ -307,6 +333,9 @@ class Table(ABC):
                 fulfilled.set()
         if record.ended:
             self._announce(record)
+        elif before is not None and _moved(before, record):
+            for callback in list(self._moves.get(record.id, ())):
+                guarded(callback, record)
 
     def _remove(self, id: str) -> None:
         self._gone[id] = None
@@ -331,6 +360,11 @@ class Table(ABC):
     def _announce(self, record: ObservedContainer) -> None:
         for callback in self._deaths.pop(record.id, ()):
             guarded(callback, record)
+
+
+def _moved(before: ObservedContainer, now: ObservedContainer) -> bool:
+    places = before.endpoint_fingerprint, now.endpoint_fingerprint
+    return None not in places and places[0] != places[1]
 
 
 def guarded(callback: Callable[[Any], None], argument: object) -> None:

@@ -16,6 +16,7 @@ from jupyterhub import spawner
 from tornado import web
 
 from .. import errors
+from ..desired.entrypoint import SHELL
 from ..lifecycle.redact import masked, secrets_in, without
 from .asker import may_read_output
 
@@ -37,6 +38,7 @@ STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
     (errors.CommandFailed, 500, "post start"),
     (errors.WrongServer, 500, "wrong server"),
     (errors.ServerSilent, 500, "timeout"),
+    (errors.NeverRan, 500, "timeout"),
     (errors.EngineUnavailable, 503, "engine"),
     (errors.DockerNamedError, 500, "engine"),
 )
@@ -159,6 +161,64 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "image",
         "it is no longer on the Engine; start again, and the image is pulled if pull_policy "
         "allows it",
+    ),
+)
+
+#: The same for what a Swarm says of a task that does not run.
+TASK_HINTS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"No such image",
+        "image",
+        "the node has no such image, and could not pull it: name it with a registry that all nodes "
+        "reach, and set registry_credentials where that wants some, or load it on each node",
+    ),
+    (
+        r"insufficient resources",
+        "",
+        "No node has as much free as is set aside for one server: stop some servers, lower "
+        "mem_guarantee, cpu_guarantee or generic_resources, or add a node",
+    ),
+    (
+        r"host-mode port already in use",
+        "",
+        "Another service has that port on each node that would do: leave it to the Swarm which "
+        "port is published, or add a node",
+    ),
+    (
+        r"missing plugin",
+        "mounts",
+        "no node has that driver of volumes, networks or logs; install it on the nodes (docker "
+        "plugin install), or leave it out",
+    ),
+    (
+        r"unsupported platform",
+        "image",
+        "no node can run it: it is made for other processors; take one that is made for the nodes'",
+    ),
+    (
+        r"scheduling constraints not satisfied",
+        "",
+        "No node is as placement_constraints asks for, or the one is away that has the server's "
+        "volume: see docker node ls and docker node inspect, and label a node (docker node update "
+        "--label-add) or start it again",
+    ),
+    (
+        r"not available for new tasks",
+        "",
+        "The nodes are down, drained or paused: see docker node ls, and start them again, or take "
+        "them into service (docker node update --availability active NODE)",
+    ),
+    (
+        r"bind source path does not exist",
+        "mounts",
+        "a directory of the host must exist on each node where the server may run: make it there, "
+        "or mount a volume",
+    ),
+    (
+        rf'exec: "{SHELL}"',
+        "private_tokens",
+        f"the image has no {SHELL}, which hands the server its tokens; set False, and they are in "
+        "the service's configuration",
     ),
 )
 
@@ -342,9 +402,22 @@ def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[s
     found = ""
     if isinstance(error, errors.ServerFailed):
         found = hub_advice(error.log or "", settings)
+        found = found or _advice_on_task(error.words, settings, command)
     if not found and isinstance(error, errors.ServerDied):
         found = _advice_on_end(error.exit_code, settings, command)
     return found
+
+
+def _advice_on_task(words: str, settings: object, command: tuple[str, ...]) -> str:
+    value_of = partial(_value, settings)
+    found = hint(words, value_of, TASK_HINTS)
+    if not found and command and _NO_PROGRAM.search(words):
+        return _advice_on_end(_NO_COMMAND[-1], settings, command)
+    return found or hint(words, value_of)
+
+
+def _value(settings: object, name: str) -> object:
+    return getattr(settings, name, None)
 
 
 def hub_advice(log: str, settings: object) -> str:
@@ -371,7 +444,7 @@ def hub_advice(log: str, settings: object) -> str:
     )
 
 
-def _advice_on_end(code: int, settings: object, command: tuple[str, ...]) -> str:
+def _advice_on_end(code: int | None, settings: object, command: tuple[str, ...]) -> str:
     image = getattr(settings, "image", "")
     runs = f" runs {shlex.join(command)}" if command else ""
     if code == 0:

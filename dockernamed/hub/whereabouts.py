@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from jupyterhub.utils import url_path_join
 
+from ..backends.observed import NOWHERE
 from ..desired.proof import Proof
 from ..desired.resolved import KeptSettings
 from ..errors import DockerNamedError
@@ -41,6 +42,7 @@ class Whereabouts:
     ) -> None:
         self._spawner, self._runtime, self._settings = spawner, runtime, settings
         self._proving: asyncio.Task[None] | None = None
+        self._nowhere = False
 
     async def url(self) -> str:
         """The server's URL, with its path, as it is now: published ports change with the Engine.
@@ -58,22 +60,44 @@ class Whereabouts:
     async def follow(self) -> None:
         """Lead the Hub and its proxy to where the server is now."""
         spawner = self._spawner
+        record = self._runtime().watcher.get(spawner.object_id)
+        if record is not None and record.endpoint_fingerprint == NOWHERE:
+            await self._lead_nowhere()
+            return
         try:
             url = urlsplit(await self._url_now())
         except DockerNamedError as error:
             spawner.log.warning("Could not find out where %s is now: %s", spawner._log_name, error)
             return
         server = spawner.server
-        if server is None or (server.ip, server.port) == (url.hostname, url.port):
+        if server is None:
             return
-        text = "%s is at %s now, not at %s"
-        spawner.log.warning(text, spawner._log_name, url.netloc, server.host)
-        server.ip, server.port = url.hostname, url.port
-        spawner.user.db.commit()
+        if (server.ip, server.port) == (url.hostname, url.port):
+            if not self._nowhere:
+                return
+        else:
+            text = "%s is at %s now, not at %s"
+            spawner.log.warning(text, spawner._log_name, url.netloc, server.host)
+            server.ip, server.port = url.hostname, url.port
+            spawner.user.db.commit()
         proxy = spawner.user.settings.get("proxy")
         if proxy is not None and not spawner.pending:
             self.stop()
             self._proving = asyncio.ensure_future(self._lead_proxy(proxy, url.geturl()))
+
+    async def _lead_nowhere(self) -> None:
+        """It is taken up again elsewhere: what answers where it was is not the server."""
+        spawner = self._spawner
+        proxy = spawner.user.settings.get("proxy")
+        self.stop()
+        self._nowhere = True
+        if proxy is None or spawner.pending:
+            return
+        spawner.log.warning("%s is taken up again, and nowhere until then", spawner._log_name)
+        try:
+            await proxy.delete_user(spawner.user, spawner.name)
+        except Exception:  # of whatever proxy this is
+            spawner.log.exception("Could not lead the proxy away from %s", spawner._log_name)
 
     async def displaced(self, kept: KeptSettings | None) -> bool:
         """At the Hub's start: whether others have a server's port of the Engine's host by now."""
@@ -89,6 +113,7 @@ class Whereabouts:
 
     def stop(self) -> None:
         """Prove nothing any more."""
+        self._nowhere = False
         if self._proving is not None:
             self._proving.cancel()
             self._proving = None

@@ -41,7 +41,8 @@ class ServerMonitor:
         watcher: tells what happens.
         id: of the container.
         ended: called once, when it has ended for good, with how it ended, in words.
-        moved: called when it was restarted: published ports are new then.
+        moved: called when it was restarted, as published ports are new then, and when it is told
+            to be elsewhere.
         timings: how long the news may take that tells a stop from a restart.
     """
 
@@ -60,6 +61,8 @@ class ServerMonitor:
         self._restarting = False
         self._task = asyncio.ensure_future(self._watch())
         self._task.add_done_callback(_report)
+        self._following: asyncio.Task[None] | None = None
+        self._no_moves = watcher.on_move(id, self._told_elsewhere)
 
     @property
     def restarting(self) -> bool:
@@ -84,7 +87,21 @@ class ServerMonitor:
 
     def end(self) -> None:
         """Watch no more; nothing is called from now on."""
+        self._no_moves()
         self._task.cancel()
+        if self._following is not None:
+            self._following.cancel()
+
+    def _told_elsewhere(self, record: ObservedContainer) -> None:
+        if self._following is None or self._following.done():
+            self._following = asyncio.ensure_future(self._follow())
+            self._following.add_done_callback(_report)
+
+    async def _follow(self) -> None:
+        """Tell where it is now, and again if it has moved on meanwhile."""
+        await self._watcher.in_sync()  # a list tells before all of it is read
+        while self.outdated():
+            await self._moved()
 
     def _glance(self) -> _Sight:
         record, disconnects = self._watcher.get(self.id), self._watcher.disconnects

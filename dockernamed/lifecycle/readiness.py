@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from ..backends.observed import ObservedContainer
+from ..backends.observed import ObservedContainer, State
 from ..desired.network import Endpoint
 from ..desired.proof import Answer, Proof
 from ..desired.resolved import ResolvedSettings
-from ..errors import NotFound, ServerDied, ServerSilent, WrongServer
+from ..errors import (
+    NeverRan,
+    NotFound,
+    ServerDied,
+    ServerFailed,
+    ServerSilent,
+    WrongServer,
+    shown,
+)
 from ..timeouts import within
 from ..timings import DEFAULT, Timings
 from .redact import hidden, plain_text, printable, secrets_in
 from .runtime import Runtime
+
+LOG = logging.getLogger("dockernamed.readiness")
 
 #: Characters at most of a failed server's last lines: they may be of any length.
 MAX_QUOTED = 4000
@@ -58,7 +69,40 @@ class ReadinessProbe:
         self.env: Mapping[str, str] = {}
         self.secrets: Sequence[str] = ()
         self._deadline = asyncio.get_running_loop().time() + seconds
-        self.too_late: ServerSilent | None = None
+        self.too_late: ServerFailed | None = None
+
+    async def until_it_runs(self, container_id: str, tell: Callable[[str], None]) -> None:
+        """Wait until a server runs that was asked to: of a container that is so at once.
+
+        Args:
+            container_id: which.
+            tell: told each time when what keeps it from running is another thing than before.
+
+        Raises:
+            ServerDied: it ended, also where it never ran and never will.
+            NeverRan: the time is up.
+        """
+        words = ""
+
+        def is_news(now: ObservedContainer) -> bool:
+            return now.state is not State.CREATED or now.words not in ("", words)
+
+        while True:
+            record = self._runtime.watcher.get(container_id)
+            if record is None or record.ended:
+                raise await self.post_mortem(container_id, record)
+            if record.running:
+                return
+            if is_news(record):
+                words = record.words
+                LOG.info("%s cannot run yet: %s", record.name, self._hidden(words))
+                tell(f"The server cannot run yet: {shown(self._hidden(words))}")
+            news = self._runtime.watcher.until(container_id, is_news)
+            try:
+                await within(self.time_left(), news)
+            except asyncio.TimeoutError:
+                self.too_late = NeverRan(self._seconds, self._hidden(words))
+                raise self.too_late from None
 
     async def first_answer(
         self, settings: ResolvedSettings, proof: Proof, container_id: str
@@ -79,7 +123,9 @@ class ReadinessProbe:
         try:
             running = await self._runtime.backend.endpoint(container_id, kept.port, kept.access)
         except (ServerDied, NotFound):
-            raise await self.post_mortem(container_id) from None
+            record = self._runtime.watcher.get(container_id)
+            end = record if record is not None and record.ended else None
+            raise await self.post_mortem(container_id, end) from None
         url = url_of(running, secure=self._ssl is not None) + proof.path
         timings = self._runtime.timings
         patience = min(timings.wrong_answers, self.time_left() / 2)
@@ -135,7 +181,8 @@ class ReadinessProbe:
     ) -> ServerDied:
         """What to say about a container that ended; ``end`` is what was heard of that."""
         death = await self._runtime.backend.post_mortem(container_id, self._log_lines, end)
-        return ServerDied(death.exit_code, death.oom, self._safe(death.log), death.words)
+        words = self._hidden(death.words)
+        return ServerDied(death.exit_code, death.oom, self._safe(death.log), words)
 
     def quotable(self, output: str) -> str | None:
         """The last lines of what a command wrote; None where nothing is to be quoted."""

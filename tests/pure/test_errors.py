@@ -14,6 +14,7 @@ from dockernamed.errors import (
     ForeignObject,
     ImageError,
     NameTaken,
+    NeverRan,
     OptionsError,
     ServerDied,
     ServerSilent,
@@ -130,4 +131,7 @@ def test_server_died() -> None:
         "the server ended before it was ready, with exit code 0. Its log is empty"
     )
     assert str(ServerDied(0, False, None)).endswith("with exit code 0")
+    rejected = ServerDied(None, False, None, "No such image: lab")
+    assert str(rejected) == "the server ended before it was ready: No such image: lab"
     assert str(ServerSilent("http://x", 5, None)).endswith("on the right port?")
+    assert str(NeverRan(5, "")).endswith("still being pulled where it is to run?")

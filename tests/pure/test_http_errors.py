@@ -18,7 +18,7 @@ from dockernamed.errors import (
     ServerDied,
     WrongServer,
 )
-from dockernamed.hub.http_errors import HINTS, hint, http_error
+from dockernamed.hub.http_errors import HINTS, TASK_HINTS, hint, http_error
 from dockernamed.options.overrides import Layer
 from dockernamed.settings import DockerNamedSettings
 
@@ -154,6 +154,59 @@ def test_refusals_have_hints() -> None:
     assert message(http_error(error)).endswith("(400); the Hub's log has the whole story")
     died = ServerDied(1, False, "No such image")
     assert message(http_error(died, SimpleNamespace(**VALUES))) == str(died)
+
+
+NO_NODE = "no suitable node ({} on 3 nodes)"
+#: A Swarm's words of a task, what people read of them, and how the advice begins.
+SAID_BY_A_SWARM = [
+    ("No such image: r/lab:1", "No such image", "image = 'lab:1': the node has no such image"),
+    (NO_NODE.format("insufficient resources"), NO_NODE.format("insufficient resources"),
+     "No node has as much free"),
+    (NO_NODE.format("host-mode port already in use"), "no suitable node (host-mode",
+     "Another service has that port"),
+    (NO_NODE.format("missing plugin"), "no suitable node (missing", "The setting mounts: no node"),
+    (NO_NODE.format("unsupported platform"), "no suitable node (unsupported",
+     "image = 'lab:1': no node can run it"),
+    (NO_NODE.format("scheduling constraints not satisfied"), "no suitable node (scheduling",
+     "No node is as placement_constraints asks for"),
+    ("no suitable node (3 nodes not available for new tasks)", "no suitable node (3 nodes",
+     "The nodes are down, drained or paused"),
+    ('invalid mount config for type "bind": bind source path does not exist: /secret',
+     "bind source path does not exist", "The setting mounts: a directory of the host"),
+    ('starting container failed: runc create failed: exec: "/bin/sh": stat /bin/sh: no such file or'
+     " directory: unknown", "the Hub's log has the whole story",
+     "private_tokens = True: the image has no /bin/sh"),
+    ('starting container failed: exec: "secret": executable file not found in $PATH: unknown',
+     "executable file not found in $PATH",
+     "The image 'lab:1' runs start, which cannot be run there"),
+    ("starting container failed: address already in use", "address already in use",
+     "The setting extra_host_config: another program uses that port"),
+    ("task: secret", "the Hub's log has the whole story", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("never", [False, True])
+@pytest.mark.parametrize(("said", "shown", "advice"), SAID_BY_A_SWARM)
+def test_what_a_swarm_says(said: str, shown: str, advice: str, never: bool) -> None:
+    """A task's own words are told as far as they quote nothing, with what helps against them."""
+    settings = SimpleNamespace(**VALUES, private_tokens=True)
+    error = errors.NeverRan(5, said) if never else ServerDied(None, False, None, said)
+    told = message(http_error(error, settings, ["start"]))
+    begins = (
+        "the server was not running within start_timeout = 5 seconds: "
+        if never
+        else ("the server ended before it was ready: ")
+    )
+    assert told.startswith(f"{begins}{shown}")
+    assert "secret" not in told
+    assert told.partition(". ")[2].startswith(advice)
+    assert said in str(error)
+
+
+def test_every_hint_about_tasks_is_given() -> None:
+    """No hint is hidden behind another one."""
+    given = {hint(said, VALUES.get, TASK_HINTS) for said, _, _ in SAID_BY_A_SWARM}
+    assert all(any(words in one for one in given) for _, _, words in TASK_HINTS)
 
 
 @pytest.mark.parametrize(

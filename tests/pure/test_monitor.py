@@ -23,6 +23,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.disconnects = 0
+        self.moves: list[Callable[[ObservedContainer], None]] = []
         self.synced = asyncio.Event()
         self.synced.set()
         self.waited_for = asyncio.Event()
@@ -45,6 +46,10 @@ class StandIn:
 
     async def wait_dead(self, id: str) -> ObservedContainer:
         return await self.deaths.get()
+
+    def on_move(self, id: str, callback: Callable[[ObservedContainer], None]) -> Callable[[], None]:
+        self.moves.append(callback)
+        return self.moves.clear
 
     async def until(self, id: str, condition: Callable[[ObservedContainer], bool]) -> None:
         while self.record is None or not condition(self.record):
@@ -256,6 +261,28 @@ async def test_a_list_tells_who_is_elsewhere(stage: Stage) -> None:
     await asyncio.wait_for(moved.get(), 10)
     watcher.record = replace(at, endpoint_fingerprint=3)
     assert not monitor.outdated()
+
+
+async def test_one_that_is_told_to_be_elsewhere_is_followed(stage: Stage) -> None:
+    """At once, and not with the next poll; also when it moves on while the Hub follows it."""
+    watcher, monitor, _, moved = stage
+    at = replace(death(stop_requested=False), state=State.RUNNING, endpoint_fingerprint=1)
+    watcher.record = at
+    assert not monitor.outdated()
+    for place in (0, 2):
+        watcher.record = replace(at, endpoint_fingerprint=place)
+        watcher.moves[0](watcher.record)
+        assert await asyncio.wait_for(moved.get(), 10)
+    assert not monitor.outdated()
+    watcher.lose()
+    watcher.record = replace(at, endpoint_fingerprint=3)
+    watcher.moves[0](watcher.record)
+    await asyncio.wait_for(watcher.waited_for.wait(), 10)
+    assert moved.empty()
+    watcher.synced.set()
+    assert await asyncio.wait_for(moved.get(), 10)
+    monitor.end()
+    assert not watcher.moves
 
 
 async def test_networks_tell_who_is_elsewhere(stage: Stage) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dockernamed.backends.observed import ObservedContainer, State
+from dockernamed.backends.observed import NOWHERE, ObservedContainer, State
 from dockernamed.backends.observed_tasks import (
     DRAINED,
     LOST,
@@ -140,14 +140,19 @@ def record(state: State = State.CREATED, **more: Any) -> ObservedContainer:
 
 
 def test_running_goes_on() -> None:
-    """What runs goes on while a successor prepares, and keeps its old place until that runs."""
+    """What runs goes on while a successor prepares, but is nowhere until that runs."""
     before = record(State.RUNNING, endpoint_fingerprint=7)
     next_one = seen("pending", "ready", "", id="t2", created="2", words="no suitable node")
     now = updated(before, told(seen("failed", "shutdown"), next_one))
-    assert now == replace(before, words="no suitable node")
+    assert now == replace(before, words="no suitable node", endpoint_fingerprint=NOWHERE)
     assert updated(now, told(replace(next_one, state="starting"))).state is State.RUNNING
     there = updated(now, told(replace(next_one, state="running", words="")))
-    assert (there.words, there.endpoint_fingerprint == 7) == ("", False)
+    assert there.words == ""
+    assert there.endpoint_fingerprint not in (None, NOWHERE, 7)
+    # Nothing was decided yet; and one that is to stop answers until it does.
+    assert updated(before, told(seen("failed", restart="any"))).endpoint_fingerprint == NOWHERE
+    assert updated(before, told(seen("running", "remove"))).endpoint_fingerprint == 7
+    assert updated(record(), told(seen("failed", restart="any"))).endpoint_fingerprint is None
 
 
 def test_ended_rises_by_a_wanted_task_alone() -> None:

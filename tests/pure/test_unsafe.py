@@ -185,3 +185,56 @@ def test_names_of_capabilities() -> None:
     assert capabilities("cap_add", ["cap_chown", "NET_RAW"]) == ("CHOWN", "NET_RAW")
     with pytest.raises(ConfigError, match="did you mean 'NET_RAW'"):
         capabilities("cap_add", ["NETRAW"])
+
+
+def container(**keys: Any) -> dict[str, Any]:
+    """A ServiceSpec with keys of its ContainerSpec."""
+    return {"TaskTemplate": {"ContainerSpec": keys}}
+
+
+UNSAFE_SERVICES: list[tuple[dict[str, Any], str]] = [
+    (container(CapabilityAdd=["CAP_SYS_ADMIN"]), "host-capabilities"),
+    (container(capabilityadd=["all"]), "host-capabilities"),
+    (container(Mounts=[{"Type": "bind", "Source": "/run/docker.sock"}]), "engine-socket"),
+    (container(Mounts=[{"type": "BIND", "source": "/"}]), "engine-socket"),
+    (container(Mounts=[{"Type": "bind", "Source": "/dev"}]), "host-devices"),
+    (
+        container(
+            Mounts=[{"VolumeOptions": {"DriverConfig": {"Options": {"device": "/var/run"}}}}]
+        ),
+        "engine-socket",
+    ),
+    (container(Privileges={"Seccomp": {"Mode": "unconfined"}}), "unconfined"),
+    (container(privileges={"apparmor": {"mode": "Disabled"}}), "unconfined"),
+    (container(Privileges={"SELinuxContext": {"Disable": True}}), "unconfined"),
+    ({"TaskTemplate": {"Networks": [{"Target": "host"}]}}, "host-namespaces"),
+    ({"networks": [{"target": "HOST"}]}, "host-namespaces"),
+    ({"TaskTemplate": {"Runtime": "plugin"}}, "privileged"),
+    ({"tasktemplate": {"pluginspec": {"Name": "x"}}}, "privileged"),
+]
+
+
+@pytest.mark.parametrize(("spec", "word"), UNSAFE_SERVICES)
+def test_services(spec: dict[str, Any], word: str) -> None:
+    """What an admin adds to a Swarm service smuggles in nothing that is refused elsewhere."""
+    with pytest.raises(ConfigError, match=f'"{word}"'):
+        judge().service("extra_service_spec", spec)
+    judge(word).service("extra_service_spec", spec)
+
+
+def test_harmless_services() -> None:
+    """All else is fine."""
+    judge().service(
+        "extra_service_spec",
+        {
+            "UpdateConfig": {"Delay": 1},
+            "TaskTemplate": {
+                "Networks": [{"Target": "course"}],
+                "ContainerSpec": {
+                    "CapabilityAdd": ["NET_BIND_SERVICE"],
+                    "Mounts": [{"Type": "bind", "Source": "/srv/data", "Target": "/data"}],
+                    "Privileges": {"Seccomp": {"Mode": "default"}, "NoNewPrivileges": True},
+                },
+            },
+        },
+    )
