@@ -1,15 +1,15 @@
-"""What nodes and tasks of a Swarm say of themselves, and looks at them until something changes."""
+"""Whether a Swarm's node takes tasks, and looks at what changes there sooner or later."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator
+from typing import NamedTuple
 
+from ..engine.swarm import Swarm
+from ..errors import NotFound
 from ..timings import Timings
-
-#: States of a task that has ended, or will never begin.
-_OVER = frozenset({"complete", "shutdown", "failed", "rejected", "orphaned", "remove"})
+from .task_state import NodeSeen, node_from
 
 
 class Away(NamedTuple):
@@ -19,38 +19,28 @@ class Away(NamedTuple):
     way_out: str
 
 
-def away(node: Mapping[str, Any] | None) -> Away | None:
+def away(node: NodeSeen | None) -> Away | None:
     """Why a node takes no tasks; None if it does.
 
     Args:
-        node: ``GET /nodes/{id}``; None where there is none.
+        node: None where it is not in the Swarm any more.
     """
     if node is None:
         return Away("has left the Swarm", "the files have to be copied from that machine by hand")
-    state = str((node.get("Status") or {}).get("State"))
-    if state != "ready":
-        return Away(f"is {state}", "start that machine and its Docker Engine (docker node ls)")
-    availability = str((node.get("Spec") or {}).get("Availability"))
-    if availability in ("drain", "pause"):
-        command = f"docker node update --availability active {hostname_of(node)}"
-        return Away(f"is set to {availability}", f"have it take servers again: {command}")
+    if node.down:
+        return Away("is down", "start that machine and its Docker Engine (docker node ls)")
+    if not node.takes_tasks:
+        command = f"docker node update --availability active {node.name}"
+        return Away(f"is set to {node.availability}", f"have it take servers again: {command}")
     return None
 
 
-def hostname_of(node: Mapping[str, Any]) -> str:
-    """What people call a node."""
-    return str((node.get("Description") or {}).get("Hostname") or node["ID"])
-
-
-def status_of(task: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A task's ``Status``."""
-    found: Mapping[str, Any] = task.get("Status") or {}
-    return found
-
-
-def is_over(task: Mapping[str, Any]) -> bool:
-    """Whether nothing of a task runs any more, as far as its node has told."""
-    return status_of(task).get("State") in _OVER
+async def node_of(swarm: Swarm, id: str) -> NodeSeen | None:
+    """A node; None where it is not in the Swarm any more."""
+    try:
+        return node_from(await swarm.inspect_node(id))
+    except NotFound:
+        return None
 
 
 async def looks(timings: Timings) -> AsyncIterator[None]:

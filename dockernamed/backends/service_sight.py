@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..desired.network import Location
 from .base import Seen
-from .observed import State
-from .observed_services import Node, TaskSeen, replicas_of, sight, task
-
-#: Of the built-in network in which a task has the ports of its node.
-_HOST = "host"
+from .task_state import (
+    ENDED,
+    NodeSeen,
+    TaskSeen,
+    current_task,
+    has_ended,
+    location,
+    lost_words,
+    task_from,
+)
 
 
 @dataclass(frozen=True)
@@ -23,105 +28,103 @@ class TaskFacts:
         seen: how it is.
         start: number of the start that it is of.
         has_container: it came that far.
-        networks: name → id of those that it is in, its first one first.
-        addresses: that it has there.
     """
 
     seen: TaskSeen
     start: int
-    has_container: bool = False
-    networks: Mapping[str, str] = field(default_factory=dict)
-    addresses: tuple[str, ...] = ()
+    has_container: bool
+
+    @property
+    def over(self) -> bool:
+        """Nothing of it runs any more, as far as its node has told."""
+        return self.seen.state in ENDED
 
 
-def facts(item: Mapping[str, Any]) -> TaskFacts | None:
-    """Of an item of ``GET /tasks``, unless it is none of a service."""
-    found = task(item)
-    if found is None:
-        return None
-    attachments = item.get("NetworksAttachments") or ()
+def facts(item: Mapping[str, Any]) -> TaskFacts:
+    """Of an item of ``GET /tasks``."""
     container = (item.get("Status") or {}).get("ContainerStatus") or {}
-    addresses = [address for one in attachments for address in one.get("Addresses") or ()]
-    return TaskFacts(
-        found,
-        start_of(item),
-        bool(container.get("ContainerID")),
-        dict(map(_network, attachments)),
-        tuple(str(address).partition("/")[0] for address in addresses),
-    )
+    number = (item.get("Spec") or {}).get("ForceUpdate")
+    return TaskFacts(task_from(item), int(number or 0), bool(container.get("ContainerID")))
 
 
-def _network(attachment: Mapping[str, Any]) -> tuple[str, str]:
-    network = attachment.get("Network") or {}
-    id = str(network.get("ID") or "")
-    return str((network.get("Spec") or {}).get("Name") or id), id
+def start_of(spec: Mapping[str, Any]) -> int:
+    """The number of a service's last start, by its ``Spec``; 0: it was never started."""
+    return int(spec["TaskTemplate"].get("ForceUpdate") or 0)
 
 
-def start_of(item: Mapping[str, Any]) -> int:
-    """The number of the last start: of a service's ``Spec``, or of a task the one that it is of."""
-    template = item.get("TaskTemplate") or item.get("Spec") or {}
-    return int(template.get("ForceUpdate") or 0)
+def replicas_of(spec: Mapping[str, Any]) -> int:
+    """How many tasks a service is to have, by its ``Spec``."""
+    return int(((spec.get("Mode") or {}).get("Replicated") or {}).get("Replicas") or 0)
 
 
-def seen(info: Mapping[str, Any], tasks: Iterable[TaskFacts], nodes: Mapping[str, Node]) -> Seen:
+def seen(
+    info: Mapping[str, Any], tasks: Iterable[TaskFacts], nodes: Mapping[str, NodeSeen]
+) -> Seen:
     """A service as it is.
 
     Args:
         info: ``GET /services/{id}``.
         tasks: of it.
-        nodes: by id, as far as tasks of its last start are on them.
+        nodes: those that tasks of its last start are on, by id; one that has left is missing.
     """
-    spec, found = info["Spec"], list(tasks)
-    start = start_of(spec)
-    now = sight(
-        (one.seen for one in found),
-        nodes,
-        earlier={one.seen.id for one in found if one.start != start},
-    )
-    # A task that is wanted is made a moment later.
-    running = replicas_of(spec) > 0 if now is None else now.state is not State.EXITED
-    current = next((one for one in found if now is not None and one.seen.id == now.task), None)
+    spec = info["Spec"]
+    start, wanted = start_of(spec), replicas_of(spec) > 0
+    task = current_task(one.seen for one in tasks if one.start == start)
+    running, words, code = _state(spec, task, nodes, wanted=wanted)
+    pending = running and (task is None or not task.running)
+    place = _place(spec)
+    if task is not None and running and not pending:
+        place = location(task, nodes.get(task.node))
     return Seen(
         id=str(info["ID"]),
         name=str(spec["Name"]),
         labels=spec.get("Labels") or {},
         running=running,
-        exit_code=(now.exit_code if now is not None else 0) or 0,
+        exit_code=code,
         has_run=start > 0,
-        place=_place(spec, current if running else None, nodes),
-        volumes=_volumes(spec),
-        words="" if now is None else now.words,
-        pending=running and (current is None or current.seen.state != "running"),
+        place=place,
+        volumes=volumes_of(spec),
+        words=words,
+        pending=pending,
     )
 
 
-def _place(
-    spec: Mapping[str, Any], current: TaskFacts | None, nodes: Mapping[str, Node]
-) -> Location:
-    template: Mapping[str, Any] = spec.get("TaskTemplate") or {}
-    # Only a task has the names of its networks.
-    targets = {str(one["Target"]): str(one["Target"]) for one in template.get("Networks") or ()}
-    networks = current.networks if current is not None and current.networks else targets
-    networks = networks or {"bridge": ""}
-    mode = next(iter(networks))
-    if current is None or current.seen.state != "running":
-        return Location(mode, networks=networks)
-    # Where nobody tells the node's address, it is the one that the manager is asked at.
-    node = nodes.get(current.seen.node)
-    address = node.address if node is not None else ""
-    ports = {
-        inside: (address, outside)
-        for inside, outside, protocol in current.seen.ports
-        if protocol == "tcp"
-    }
-    addresses = (address,) if mode == _HOST else current.addresses
-    return Location(mode, tuple(filter(None, addresses)), ports, networks)
+def _state(
+    spec: Mapping[str, Any],
+    task: TaskSeen | None,
+    nodes: Mapping[str, NodeSeen],
+    *,
+    wanted: bool,
+) -> tuple[bool, str, int]:
+    """Whether a service runs, or will in a moment; why not; the exit code of its last task."""
+    if task is None:
+        return wanted, "", 0  # a task that is wanted is made a moment later
+    node = nodes.get(task.node)
+    if not has_ended(task, node is None or node.down):
+        return True, task.words, 0
+    restart = (spec["TaskTemplate"].get("RestartPolicy") or {}).get("Condition")
+    again = restart == "on-failure" and task.state != "complete"
+    if wanted and again:
+        return True, task.words, 0  # and so is the one that is to follow
+    if task.state not in ENDED and node is not None:
+        return False, lost_words(node), 0
+    return False, task.words, task.exit_code or 0
 
 
-def _volumes(spec: Mapping[str, Any]) -> tuple[str, ...]:
+def _place(spec: Mapping[str, Any]) -> Location:
+    """Of a service that does not run: only a task has the names of networks."""
+    targets = [str(one["Target"]) for one in spec["TaskTemplate"].get("Networks") or ()]
+    networks = dict(zip(targets, targets, strict=True)) or {"bridge": ""}
+    return Location(next(iter(networks)), networks=networks)
+
+
+def mounts_of(spec: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """All that a service mounts, by its ``Spec``."""
     container = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
-    return tuple(
-        str(mount["Source"])
-        for mount in container.get("Mounts") or ()
-        if mount.get("Type") == "volume" and mount.get("Source")
-    )
+    return tuple(container.get("Mounts") or ())
+
+
+def volumes_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the volumes that a service mounts, by its ``Spec``."""
+    sources = [one.get("Source") for one in mounts_of(spec) if one.get("Type") == "volume"]
+    return tuple(str(source) for source in sources if source)

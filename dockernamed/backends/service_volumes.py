@@ -33,7 +33,8 @@ from ..errors import Conflict, DockerNamedError, NameTaken, NotFound, VolumeOutO
 from ..timeouts import ended
 from ..timings import DEFAULT, Timings
 from .base import SeenVolume
-from .nodes import away, hostname_of, is_over, looks, status_of
+from .nodes import away, looks, node_of
+from .service_sight import facts, replicas_of, volumes_of
 from .volume_files import VolumeFiles
 
 #: Called with a node's id: it has a service's volumes from now on.
@@ -213,19 +214,17 @@ class ServiceVolumes:
     async def _node_of(self, service: str) -> tuple[str, bool]:
         """On which node a service has made its volumes; and where on none, if it still may."""
         try:
-            tasks = await self._swarm.list_tasks(services=[service])
-            tasks.sort(key=lambda task: str(task.get("CreatedAt")), reverse=True)
-            for task in tasks:
-                # Volumes are made along with the container.
-                container = status_of(task).get("ContainerStatus") or {}
-                if task.get("NodeID") and container.get("ContainerID"):
-                    return str(task["NodeID"]), False
+            tasks = await self._swarm.list_tasks(services=[service], convert=facts)
+            # Volumes are made along with the container.
+            made = [one.seen for one in tasks if one.seen.node and one.has_container]
+            if made:
+                return max(made, key=lambda one: one.created).node, False
             if tasks:
-                return "", not all(map(is_over, tasks))
-            mode = (await self._swarm.inspect_service(service))["Spec"].get("Mode") or {}
+                return "", not all(one.over for one in tasks)
+            wanted = replicas_of((await self._swarm.inspect_service(service))["Spec"]) > 0
         except NotFound:
             return "", False
-        return "", bool((mode.get("Replicated") or {}).get("Replicas"))
+        return "", wanted
 
     async def _note(self, names: Iterable[str], service: str, node: str) -> None:
         """Write the node where a service made its volumes into the records that wait for it."""
@@ -270,7 +269,7 @@ class ServiceVolumes:
     async def _constraints(self, records: Iterable[VolumeRecord]) -> Sequence[str]:
         nodes = {record.node: record for record in records if record.node}
         for node, record in nodes.items():
-            if why := away(await self._node(node)):
+            if why := away(await node_of(self._swarm, node)):
                 where = f"on the node {record.hostname}, which {why.state}"
                 raise VolumeOutOfReach(record.name, where, why.way_out, record.config_name)
         if len(nodes) > 1:
@@ -282,29 +281,17 @@ class ServiceVolumes:
         avoided = {removal.node for removal in left if removal.volume in new}
         return [*(f"node.id=={node}" for node in nodes), *(f"node.id!={node}" for node in avoided)]
 
-    async def _node(self, id: str) -> Mapping[str, Any] | None:
-        try:
-            return await self._swarm.inspect_node(id)
-        except NotFound:
-            return None
-
     async def _on_node(self, record: VolumeRecord, id: str) -> VolumeRecord:
-        node = await self._node(id)
-        return replace(record, node=id, hostname=id if node is None else hostname_of(node))
+        node = await node_of(self._swarm, id)
+        return replace(record, node=id, hostname=id if node is None else node.name)
 
     # --- records ---------------------------------------------------------------------------
 
     async def _require_unused(self, name: str) -> None:
         def user(service: Mapping[str, Any]) -> str | None:
             spec = service["Spec"]
-            container = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
-            used = {
-                mount.get("Source")
-                for mount in container.get("Mounts") or ()
-                if mount.get("Type") == "volume"
-            }
             ours = LABEL_EMPTIES in (spec.get("Labels") or {})
-            return str(spec.get("Name")) if name in used and not ours else None
+            return str(spec.get("Name")) if name in volumes_of(spec) and not ours else None
 
         if users := await self._swarm.list_services([], user):
             raise Conflict(f"remove volume {name}", f"the service {users[0]} uses it")

@@ -29,11 +29,11 @@ from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .base import Can, Executed, Seen, SeenNetwork, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_network
-from .nodes import looks
-from .observed_services import Node, node
+from .nodes import looks, node_of
 from .service_secrets import ServiceSecrets, is_ours
-from .service_sight import TaskFacts, facts, seen, start_of
+from .service_sight import TaskFacts, facts, mounts_of, seen, start_of
 from .service_volumes import ServiceVolumes
+from .task_state import NodeSeen, node_from
 
 LOG = logging.getLogger("dockernamed.services")
 
@@ -127,8 +127,7 @@ class Services(EngineNetworks):
         if seen(info, await self._tasks_of(id), {}).running:
             return
         spec = info["Spec"]
-        container = spec["TaskTemplate"]["ContainerSpec"]
-        mounts, image = container.get("Mounts") or (), str(container["Image"])
+        mounts, image = mounts_of(spec), str(spec["TaskTemplate"]["ContainerSpec"]["Image"])
         async with self._volumes.placed(id, mounts, image) as constraints:
             await self._update(id, lambda now: scaled(_constrained(now, constraints), 1))
         restart = (spec["TaskTemplate"].get("RestartPolicy") or {}).get("Condition")
@@ -152,7 +151,7 @@ class Services(EngineNetworks):
 
     async def _end(self, info: Mapping[str, Any], grace: float) -> None:
         id, spec = str(info["ID"]), info["Spec"]
-        await self._volumes.settle(id, _mounts(spec))
+        await self._volumes.settle(id, mounts_of(spec))
         # What is handed over at each start is of no use until the next one.
         await self._update(id, lambda now: scaled(_without_secrets(now), 0))
         await self._secrets.remove(id)
@@ -167,7 +166,7 @@ class Services(EngineNetworks):
             pass
         else:
             spec = info["Spec"]
-            await self._volumes.settle(id, _mounts(spec))
+            await self._volumes.settle(id, mounts_of(spec))
             labels = {
                 label: value
                 for label, value in (spec.get("Labels") or {}).items()
@@ -196,7 +195,7 @@ class Services(EngineNetworks):
         tasks: defaultdict[str, list[TaskFacts]] = defaultdict(list)
         for one in await self._swarm.list_tasks(labels=pairs(labels), convert=facts):
             tasks[one.seen.service].append(one)
-        nodes = {str(one["ID"]): node(one) for one in await self._swarm.list_nodes()}
+        nodes = {one.id: one for one in map(node_from, await self._swarm.list_nodes())}
         return [seen(service, tasks[str(service["ID"])], nodes) for service in services]
 
     async def logs(self, id: str, tail: int) -> str:
@@ -216,15 +215,11 @@ class Services(EngineNetworks):
     async def _tasks_of(self, id: str) -> Sequence[TaskFacts]:
         return await self._swarm.list_tasks(services=[id], convert=facts)
 
-    async def _nodes_of(self, tasks: Iterable[TaskFacts]) -> dict[str, Node]:
+    async def _nodes_of(self, tasks: Iterable[TaskFacts]) -> dict[str, NodeSeen]:
         """The nodes that tasks are on, but for those that have left the Swarm."""
-        found = {}
-        for id in {one.seen.node for one in tasks} - {""}:
-            try:
-                found[id] = node(await self._swarm.inspect_node(id))
-            except NotFound:
-                LOG.debug("Node %s has left the Swarm", id)
-        return found
+        ids = {one.seen.node for one in tasks} - {""}
+        found = [await node_of(self._swarm, id) for id in ids]
+        return {one.id: one for one in found if one is not None}
 
     async def _until_over(self, action: str, id: str, labels: Sequence[str], grace: float) -> None:
         """Wait until no task of a service runs, as far as their nodes can be asked.
@@ -239,9 +234,9 @@ class Services(EngineNetworks):
         async def over() -> None:
             async for _ in looks(self._timings):
                 tasks = await self._swarm.list_tasks(labels=labels, convert=facts)
-                alive = [one for one in tasks if one.seen.service == id and not one.seen.ended]
+                alive = [one for one in tasks if one.seen.service == id and not one.over]
                 nodes = await self._nodes_of(alive)
-                if all(one.seen.node not in nodes or nodes[one.seen.node].away for one in alive):
+                if all(one.seen.node not in nodes or nodes[one.seen.node].down for one in alive):
                     return
 
         try:
@@ -370,10 +365,6 @@ def _without_secrets(spec: Spec) -> Spec:
     if left:
         container["Secrets"] = left
     return {**spec, "TaskTemplate": {**task, "ContainerSpec": container}}
-
-
-def _mounts(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return ((spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}).get("Mounts") or ()
 
 
 def _grace(spec: Mapping[str, Any]) -> float:

@@ -21,7 +21,8 @@ from ..engine.swarm import Swarm
 from ..errors import Conflict, EngineTimeout, NameTaken, NotFound
 from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
-from .nodes import away, is_over, looks, status_of
+from .nodes import away, looks, node_of
+from .service_sight import facts, mounts_of
 
 
 class VolumeFiles:
@@ -51,9 +52,8 @@ class VolumeFiles:
         if not removal.node or await self.is_here(removal.node):
             await self._remove_here(removal.volume)
             return True
-        try:
-            node = await self._swarm.inspect_node(removal.node)
-        except NotFound:
+        node = await node_of(self._swarm, removal.node)
+        if node is None:
             self._tell(removal, "that node has left the Swarm, and keeps the files")
             return True
         why = away(node)
@@ -95,7 +95,8 @@ class VolumeFiles:
         for id in await self._services(label):
             await self._swarm.remove_service(id)
         async for _ in looks(self._timings):
-            if all(map(is_over, await self._swarm.list_tasks(labels=[label]))):
+            tasks = await self._swarm.list_tasks(labels=[label], convert=facts)
+            if all(one.over for one in tasks):
                 return
 
     async def _services(self, label: str) -> list[str]:
@@ -134,19 +135,18 @@ class VolumeFiles:
     async def _end_of(self, service: str) -> str:
         """Wait for the end of a service's only task: what went wrong with it, or ""."""
         async for _ in looks(self._timings):
-            for task in filter(is_over, await self._swarm.list_tasks(services=[service])):
-                status = status_of(task)
-                done = status.get("State") == "complete"
-                return "" if done else str(status.get("Err") or status.get("State"))
+            for one in await self._swarm.list_tasks(services=[service], convert=facts):
+                if one.over:
+                    done = one.seen.state == "complete"
+                    return "" if done else one.seen.words or f"exit code {one.seen.exit_code}"
         raise AssertionError  # looks never end
 
     async def _is_mounted(self, removal: Removal) -> bool:
         """Whether a task on the node has the volume, also after a wait: it may be about to end."""
 
         def has_it(task: Mapping[str, Any]) -> bool | None:
-            container = (task.get("Spec") or {}).get("ContainerSpec") or {}
-            mounted = local_volumes(container.get("Mounts") or ())
-            return True if removal.volume in mounted and not is_over(task) else None
+            mounted = local_volumes(mounts_of({"TaskTemplate": task.get("Spec") or {}}))
+            return True if removal.volume in mounted and not facts(task).over else None
 
         async def look() -> None:
             if await self._swarm.list_tasks(nodes=[removal.node], convert=has_it):

@@ -23,7 +23,9 @@ from support.fake_engine import FakeEngine
 
 from dockernamed.backends.base import Things
 from dockernamed.backends.containers import Containers
+from dockernamed.backends.services import Services
 from dockernamed.engine.client import Engine
+from dockernamed.engine.swarm import Swarm
 from dockernamed.timings import Timings
 
 
@@ -96,17 +98,26 @@ async def engine(world: World) -> AsyncIterator[Engine]:
     await engine.close()
 
 
-@pytest.fixture(params=["containers"])
-def things(request: pytest.FixtureRequest, engine: Engine) -> Things:
-    """Each backend in turn, over each Engine."""
-    backends: dict[str, Things] = {"containers": Containers(engine)}
-    return backends[request.param]
+@pytest.fixture(params=["containers", "services"])
+async def things(
+    request: pytest.FixtureRequest, world: World, engine: Engine
+) -> AsyncIterator[Things]:
+    """Each backend in turn, over each Engine; real Swarms are in tests/swarm."""
+    if request.param == "containers":
+        yield Containers(engine)
+        return
+    if not isinstance(world, FakeWorld):
+        pytest.skip("real Swarms are in tests/swarm")
+    request.getfixturevalue("fake").init_swarm(3)
+    services = Services(engine, Swarm(engine))
+    yield services
+    await services.close()
 
 
 @pytest.fixture
-def overlay() -> bool:
+def overlay(things: Things) -> bool:
     """Whether networks are those of a Swarm."""
-    return False
+    return isinstance(things, Services)
 
 
 @pytest.fixture
