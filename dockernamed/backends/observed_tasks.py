@@ -146,7 +146,7 @@ class ServiceSeen:
     Attributes:
         record: what it is, but not how it is: that its tasks tell.
         replicas: how many tasks it is to have.
-        changed: it has been updated since it was made.
+        changed: somebody has updated it since it was made; the Swarm itself does so as well.
     """
 
     record: ObservedContainer
@@ -164,7 +164,7 @@ def service(item: Mapping[str, Any]) -> ServiceSeen | None:
     image = str(container.get("Image") or "").partition("@")[0]
     name, replicas = str(spec.get("Name") or ""), replicas_of(spec)
     record = observed.make(id, name, labels, image, State.CREATED)
-    return ServiceSeen(record, replicas, item.get("UpdatedAt") != item.get("CreatedAt"))
+    return ServiceSeen(record, replicas, bool(item.get("PreviousSpec")))
 
 
 def replicas_of(spec: Mapping[str, Any]) -> int:

@@ -239,11 +239,13 @@ def test_reading_a_service() -> None:
         "TaskTemplate": {"ContainerSpec": {"Image": "lab:1@sha256:0"}},
         "Mode": {"Replicated": {"Replicas": 0}},
     }
-    found = service({"ID": "s", "CreatedAt": "1", "UpdatedAt": "1", "Spec": spec})
+    found = service({"ID": "s", "CreatedAt": "1", "UpdatedAt": "2", "Spec": spec})
     assert found is not None
     assert (found.replicas, found.changed) == (0, False)
     assert found.record == replace(record(), image="lab:1")
-    everywhere = service({"ID": "s", "UpdatedAt": "2", "Spec": {**spec, "Mode": {"Global": {}}}})
+    everywhere = service(
+        {"ID": "s", "Spec": {**spec, "Mode": {"Global": {}}}, "PreviousSpec": spec}
+    )
     assert everywhere is not None
     assert (everywhere.replicas, everywhere.changed) == (1, True)
 
