@@ -13,7 +13,7 @@ from typing import Any
 
 import docker
 
-from support.hub.dockerview import BUSYBOX
+from support.hub.dockerview import BUSYBOX, HUB
 from support.hub.waiting import eventually
 from support.swarm.images import seed
 from support.swarm.namespaces import Namespaces, run
@@ -352,67 +352,64 @@ class Swarm:
         return next(node for node in self.nodes if node.id == task["NodeID"])
 
     def leftovers(self, prefix: str) -> list[str]:
-        """``KIND NAME`` of all whose names begin so; containers, volumes, networks: of each node.
+        """``KIND NAME`` of all that begins so; containers, volumes and networks: of each node.
 
         Args:
-            prefix: of the names.
+            prefix: of the names, or the value of the label dockernamed.hub, then without a final
+                ``-``.
         """
         client = self.manager.client
-        found = [f"service {s['Spec']['Name']}" for s in client.services()]
-        found += [f"secret {s['Spec']['Name']}" for s in client.secrets()]
-        found += [f"config {c['Spec']['Name']}" for c in client.configs()]
-        found += [f"network {n['Name']}" for n in client.networks()]
+        kinds = {"service": client.services, "secret": client.secrets, "config": client.configs}
+        found = [f"{kind} {_name(o)}" for kind in kinds for o in _ours(kinds[kind](), prefix)]
+        found += [f"network {n['Name']}" for n in _ours(client.networks(), prefix)]
         for node in self.nodes:
             if not node.runs:
                 continue
-            at = f"({node})"
-            found += [f"container {c['Names'][0][1:]} {at}" for c in node.containers()]
-            found += [f"volume {v['Name']} {at}" for v in node.volumes()]
+            names = [f"container {c['Names'][0][1:]}" for c in _ours(node.containers(), prefix)]
+            names += [f"volume {v['Name']}" for v in _ours(node.volumes(), prefix)]
             local = [n for n in node.client.networks() if n["Scope"] == "local"]
-            found += [f"network {n['Name']} {at}" for n in local]
-        return sorted({thing for thing in found if thing.split(" ", 1)[1].startswith(prefix)})
+            names += [f"network {n['Name']}" for n in _ours(local, prefix)]
+            found += [f"{name} ({node})" for name in names]
+        return sorted(set(found))
 
     def remove_all(self, prefix: str) -> None:
-        """Remove all whose names begin so, and wait until it is gone."""
+        """Remove all that begins so, as `leftovers` has it, and wait until it is gone."""
         client = self.manager.client
-        for service in client.services():
-            if service["Spec"]["Name"].startswith(prefix):
-                client.remove_service(service["ID"])
-        for secret in client.secrets():
-            if secret["Spec"]["Name"].startswith(prefix):
-                client.remove_secret(secret["ID"])
-        for config in client.configs():
-            if config["Spec"]["Name"].startswith(prefix):
-                client.remove_config(config["ID"])
+        for service in _ours(client.services(), prefix):
+            client.remove_service(service["ID"])
+        for secret in _ours(client.secrets(), prefix):
+            client.remove_secret(secret["ID"])
+        for config in _ours(client.configs(), prefix):
+            client.remove_config(config["ID"])
         for node in self.nodes:
-            self._remove_on(node, prefix)
+            if node.runs:
+                self._remove_on(node, prefix)
         eventually(
             lambda: self._networks_gone(prefix) or self.leftovers(prefix),
             lambda left: not left,
-            what=f"nothing named {prefix}… is left",
+            what=f"nothing of {prefix} is left",
         )
 
     def _remove_on(self, node: Node, prefix: str) -> None:
-        for container in node.containers(prefix):
+        for container in _ours(node.containers(), prefix):
             with suppress(docker.errors.APIError):  # it is going away by itself
                 node.client.remove_container(container["Id"], v=True, force=True)
         eventually(
-            lambda: node.containers(prefix),
+            lambda: _ours(node.containers(), prefix),
             lambda left: not left,
-            what=f"{node} has no container {prefix}…",
+            what=f"{node} has no container of {prefix}",
         )
-        for volume in node.volumes(prefix):
+        for volume in _ours(node.volumes(), prefix):
             node.client.remove_volume(volume["Name"], force=True)
 
     def _networks_gone(self, prefix: str) -> list[str]:
         """Remove networks; those that are in use by what is going away stay for the next time."""
         left = []
         for node in (self.manager, *self.workers):
-            for network in node.client.networks():
-                if network["Name"].startswith(prefix):
-                    with suppress(docker.errors.APIError):
-                        node.client.remove_network(network["Id"])
-                    left.append(f"network {network['Name']}")
+            for network in _ours(node.client.networks(), prefix):
+                with suppress(docker.errors.APIError):
+                    node.client.remove_network(network["Id"])
+                left.append(f"network {network['Name']}")
         return left
 
     # --- for people
@@ -436,6 +433,24 @@ class Swarm:
         for node in self.nodes:
             lines += [f"--- the end of dockerd's log on {node}", node.log(15)]
         return "\n".join(lines)
+
+
+def _name(thing: Any) -> str:
+    """Of anything that an Engine lists."""
+    if "Spec" in thing:
+        return str(thing["Spec"]["Name"])
+    return str(thing.get("Name") or thing["Names"][0].lstrip("/"))
+
+
+def _ours(listed: Sequence[Any], prefix: str) -> list[Any]:
+    """What begins so, of what an Engine lists."""
+    hub = prefix.rstrip("-")
+    found = []
+    for thing in listed:
+        labels = thing.get("Spec", thing).get("Labels") or {}
+        if _name(thing).startswith(prefix) or labels.get(HUB) == hub:
+            found.append(thing)
+    return found
 
 
 def _asked(node: Node, ask: Callable[[docker.APIClient], Any]) -> Any:
