@@ -232,7 +232,9 @@ def test_nothing_is_left() -> None:
 
 def test_a_killed_run() -> None:
     """A Swarm ends with the process that made it; what the kernel leaves, the next one removes."""
-    code = "from support.swarm import Swarm; s = Swarm(1); s.start(); print(s.name, s.subnet); input()"
+    code = (
+        "from support.swarm import Swarm; s = Swarm(1); s.start(); print(s.name, s.subnet); input()"
+    )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as run:
