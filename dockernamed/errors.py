@@ -21,6 +21,7 @@
     │   ├── ImageMissing       not present, and the pull policy does not allow pulling it
     │   └── PullFailed         the pull failed; the message is the registry's
     ├── ForeignObject          a name that is needed belongs to somebody else
+    ├── VolumeOutOfReach       files are on a node of the Swarm that runs no servers now → HTTP 503
     └── ServerFailed           the server did not come up; it has what the server wrote
         ├── CommandFailed      a command that was run in its container failed
         ├── ServerDied         the container ended before its server answered
@@ -68,7 +69,7 @@ _HARMLESS = re.compile(
     r"address already in use|No such image|no (whole )?answer within [\d.]+ s|Connection refused|"
     r"No such file or directory$|executable file not found in \$PATH|"
     r"bind source path does not exist|no suitable node( \([^()]*\))?|"
-    r"the node that it ran on [a-z ]+"
+    r"the node that it ran on (is down|was drained|has left the Swarm)"
 )
 IN_THE_LOG = "the Hub's log has the whole story"
 
@@ -266,7 +267,7 @@ class ForeignObject(DockerNamedError):
     """A name that is needed is used by an object that is not ours.
 
     Args:
-        kind: ``"container"``, ``"volume"`` or ``"network"``.
+        kind: ``"container"``, ``"service"``, ``"volume"`` or ``"network"``.
         name: the name in question.
         owner: who owns it, in words.
         hint: which setting to change, as one sentence.
@@ -281,6 +282,29 @@ class ForeignObject(DockerNamedError):
         """Without whose it is; volumes without their names, which are values of settings."""
         name = "" if self.kind == "volume" else f" {_short(self.name)}"
         return f"{self.kind}{name} belongs to somebody else ({IN_THE_LOG}): {self.hint}"
+
+
+class VolumeOutOfReach(DockerNamedError):
+    """A server's files are where it cannot run now; becomes HTTP 503.
+
+    Args:
+        volume: the volume's name.
+        where: ``on the node n2, which is down``.
+        way_out: what to do to have the server start, as one sentence without its full stop.
+        config: name of the Swarm's config that says where the volume is.
+    """
+
+    def __init__(self, volume: str, where: str, way_out: str, config: str) -> None:
+        self.volume, self.where, self.way_out, self.config = volume, where, way_out, config
+        super().__init__(
+            f"volume {_short(volume)} is {where}: {way_out}. To go on without the files there, let "
+            f"the Swarm forget where it is: docker config rm {config}"
+        )
+
+    @property
+    def public(self) -> str:
+        """Without the volume's name, which is a setting's value, and how to lose its files."""
+        return f"files of the server are {self.where}: {self.way_out}"
 
 
 class ServerFailed(DockerNamedError):

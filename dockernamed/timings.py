@@ -63,6 +63,13 @@ class Timings:
         look_at_homes: that a server which is ready waits to learn whether its user can write.
         list_images: that the options form waits to learn which images the Engine has.
         prepull_again: before each further try to pull an image ahead of need.
+        look_at_task: before the second look at a Swarm's task that is to begin or to end.
+        look_at_task_at_most: longest such pause.
+        task_ends: that a task may take to end, beyond the time that it was given for that.
+        volume_free: before each further try to remove a volume of a task that has just ended.
+        network_free: before each further try to remove a network of such a task.
+        empty_volume: that a task may take which deletes a volume's files.
+        update_again: before each further try to change a service that somebody else changed.
         prepull_look: between two looks at how far an image is on the nodes of a Swarm.
         new_nodes: between two looks at whether a Swarm has nodes that lack images pulled ahead.
     """
@@ -106,6 +113,13 @@ class Timings:
     look_at_homes: float = 2.0
     list_images: float = 2.0
     prepull_again: tuple[float, ...] = (10.0, 60.0, 300.0)
+    look_at_task: float = 0.1
+    look_at_task_at_most: float = 1.0
+    task_ends: float = 30.0
+    volume_free: tuple[float, ...] = (0.1, 0.3, 0.6, 1.0, 2.0, 4.0)
+    network_free: tuple[float, ...] = (0.1, 0.3, 0.6, 1.0)
+    empty_volume: float = 600.0
+    update_again: tuple[float, ...] = (0.0, 0.01, 0.05, 0.1, 0.3, 1.0)
     prepull_look: float = 1.0
     new_nodes: float = 30.0
 

@@ -35,6 +35,9 @@ from support.watchdog import EXIT_CODE, RUN, EngineWatchdog
 
 from dockernamed.engine.calls import CALLS
 
+# Tests that more than one suite collects.
+pytest.register_assert_rewrite("support.engine.contract")
+
 # A busy machine is no reason to fail: time is measured in benchmarks/. And the same code passes or
 # fails again: who looks for new examples says so.
 settings.register_profile(

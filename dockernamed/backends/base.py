@@ -59,6 +59,10 @@ class Can(str, Enum):
     EXECUTE = "execute"
     #: Give a thing that was made another environment, also where its image has no shell.
     RECONFIGURE = "reconfigure"
+    #: End a thing at once, rather than ask it to end first.
+    KILL = "kill"
+    #: Tell of a thing that it ended for want of memory.
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class Seen:
         place: where it is reached; None where it was seen in a list.
         volumes: names of the volumes that it mounts; none where it was seen in a list.
         words: what the backend says of why it does not run; "" where it says nothing.
+        pending: it is to run, but does not yet, or not again yet.
     """
 
     id: str
@@ -114,6 +119,7 @@ class Seen:
     place: Location | None = None
     volumes: tuple[str, ...] = ()
     words: str = ""
+    pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,10 @@ class Things(Protocol):
     def can(self) -> frozenset[Can]:
         """What this backend can do, of all that a backend may lack."""
 
+    @property
+    def noun(self) -> str:
+        """What a thing is called in messages: ``container`` or ``service``."""
+
     # --- things ----------------------------------------------------------------------------
 
     async def create(self, name: str, spec: ServerSpec, env: Environment, start_id: str) -> str:
@@ -183,14 +193,13 @@ class Things(Protocol):
         """
 
     async def connect(self, id: str, networks: Sequence[str]) -> None:
-        """Connect it to further networks, by their names; fine where it is connected already.
+        """Connect one that has not run yet to the further networks of its spec, by their names.
+
+        Fine where it is connected already, and where that was done when it was created.
 
         Raises:
             NotFound: there is no such thing or network.
         """
-
-    async def disconnect(self, id: str, network: str) -> None:
-        """Disconnect it from a network, by its id; fine when it is not connected."""
 
     async def has_shell(self, id: str) -> bool:
         """Whether a thing has what runs a ``process``."""
@@ -224,7 +233,7 @@ class Things(Protocol):
         """Ask it to end, end it after ``grace`` seconds, and return once it has ended."""
 
     async def kill(self, id: str) -> None:
-        """End it at once.
+        """End it at once, or as soon as the backend can.
 
         Raises:
             Conflict: it does not run.
@@ -301,8 +310,12 @@ class Things(Protocol):
     async def inspect_volume(self, name: str) -> SeenVolume:
         """Look at one."""
 
-    async def remove_volume(self, name: str) -> None:
+    async def remove_volume(self, name: str) -> bool:
         """Remove a volume.
+
+        Returns:
+            False where its files go later, as the machine that has them is away: from now on there
+            is no such volume, `tidy` does the rest, and the log says so.
 
         Raises:
             Conflict: something uses it.
@@ -339,4 +352,29 @@ class Things(Protocol):
 
         Raises:
             Conflict: something is connected to it.
+        """
+
+    async def join(self, network: str, container: str) -> None:
+        """Connect a container of the Engine that is asked, such as the Hub's own, to a network.
+
+        Fine where it is connected already.
+
+        Args:
+            network: by its name.
+            container: by its id.
+
+        Raises:
+            NotFound: one of them is not there.
+        """
+
+    async def leave(self, network: str, container: str) -> None:
+        """Disconnect such a container from a network, by its id; fine when it is not connected."""
+
+    # --- keeping house -----------------------------------------------------------------------
+
+    async def tidy(self, hub: str) -> None:
+        """Take away what calls that were lost, or could not be done then, have left of a Hub.
+
+        Args:
+            hub: the Hub's id.
         """

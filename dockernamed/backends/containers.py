@@ -10,14 +10,14 @@ from typing import Any
 from ..desired.accounts import Account, Directory, account_of, needs_group, needs_passwd
 from ..desired.entrypoint import SHELL, variables
 from ..desired.environment import Environment
-from ..desired.isolation import OwnNetwork
-from ..desired.network import Location, gateway_of
+from ..desired.network import Location
 from ..desired.private import ENV_FILE, PRIVATE_DIR, PrivateFile, link_places, stored_at
 from ..desired.spec import ServerSpec, container_config, host_config
 from ..engine.archive import File, Folder, Link, pack, pack_directories, text_of
 from ..engine.client import Engine
 from ..errors import NotFound
-from .base import Can, Executed, Seen, SeenNetwork, SeenVolume
+from .base import Can, Executed, Seen, SeenVolume
+from .engine_networks import EngineNetworks, pairs
 from .observed import name_in
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
@@ -25,7 +25,7 @@ from .observed import name_in
 MAX_REMOVALS = 8
 
 
-class Containers:
+class Containers(EngineNetworks):
     """See `base.Things`.
 
     Args:
@@ -33,9 +33,10 @@ class Containers:
     """
 
     can = frozenset(Can) - {Can.RECONFIGURE}
+    noun = "container"
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._removals = asyncio.Semaphore(MAX_REMOVALS)
 
     # --- containers ------------------------------------------------------------------------
@@ -49,13 +50,6 @@ class Containers:
         """See `base.Things.connect`: engines before 25 create in one network only."""
         for network in networks:
             await self._engine.connect_network(network, id)
-
-    async def disconnect(self, id: str, network: str) -> None:
-        """See `base.Things.disconnect`."""
-        try:
-            await self._engine.disconnect_network(network, id)
-        except NotFound:
-            return
 
     async def has_shell(self, id: str) -> bool:
         """See `base.Things.has_shell`."""
@@ -124,7 +118,7 @@ class Containers:
 
     async def list(self, labels: Mapping[str, str]) -> Sequence[Seen]:
         """See `base.Things.list`."""
-        return await self._engine.list_containers(_pairs(labels), _seen_in_list)
+        return await self._engine.list_containers(pairs(labels), _seen_in_list)
 
     async def logs(self, id: str, tail: int) -> str:
         """See `base.Things.logs`."""
@@ -173,41 +167,21 @@ class Containers:
         """See `base.Things.inspect_volume`."""
         return _volume(await self._engine.inspect_volume(name))
 
-    async def remove_volume(self, name: str) -> None:
+    async def remove_volume(self, name: str) -> bool:
         """See `base.Things.remove_volume`."""
         await self._engine.remove_volume(name)
+        return True
 
     async def list_volumes(self, labels: Mapping[str, str]) -> Sequence[SeenVolume]:
         """See `base.Things.list_volumes`."""
-        return [_volume(one) for one in await self._engine.list_volumes(_pairs(labels))]
-
-    async def has_network(self, id: str) -> bool:
-        """See `base.Things.has_network`."""
-        try:
-            await self._engine.inspect_network(id)
-        except NotFound:
-            return False
-        return True
-
-    async def create_network(self, name: str, network: OwnNetwork) -> str:
-        """See `base.Things.create_network`."""
-        return await self._engine.create_network(name, network.body(name))
-
-    async def inspect_network(self, name: str) -> SeenNetwork:
-        """See `base.Things.inspect_network`."""
-        return _network(await self._engine.inspect_network(name))
+        return [_volume(one) for one in await self._engine.list_volumes(pairs(labels))]
 
     async def members(self, network: str) -> Sequence[str]:
         """See `base.Things.members`."""
         return await self._engine.containers_of_network(network)
 
-    async def list_networks(self, labels: Mapping[str, str]) -> Sequence[SeenNetwork]:
-        """See `base.Things.list_networks`."""
-        return [_network(one) for one in await self._engine.list_networks(_pairs(labels))]
-
-    async def remove_network(self, id: str) -> None:
-        """See `base.Things.remove_network`."""
-        await self._engine.remove_network(id)
+    async def tidy(self, hub: str) -> None:
+        """See `base.Things.tidy`: nothing is ever left."""
 
 
 def _private(
@@ -297,17 +271,3 @@ def _volume(info: Mapping[str, Any]) -> SeenVolume:
     return SeenVolume(
         str(info["Name"]), info.get("Labels") or {}, str(info.get("Driver") or "local")
     )
-
-
-def _network(info: Mapping[str, Any]) -> SeenNetwork:
-    return SeenNetwork(
-        str(info["Id"]),
-        str(info["Name"]),
-        info.get("Labels") or {},
-        gateway_of(info),
-        frozenset(info.get("Containers") or ()),
-    )
-
-
-def _pairs(labels: Mapping[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in labels.items()]

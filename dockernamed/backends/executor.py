@@ -30,6 +30,7 @@ from ..errors import (
     ConfigError,
     Conflict,
     EngineError,
+    EngineFailed,
     EngineUnavailable,
     NotFound,
     ServerDied,
@@ -105,19 +106,24 @@ class Executor:
         Raises:
             NotFound: it is gone.
             ServerDied: it has ended, and so is nowhere.
+            EngineFailed: it does not run yet, or not again yet.
             ConfigError: it cannot be reached though it runs.
             EngineError: the Engine could not be asked.
         """
         seen = await self._things.inspect(container_id)
         if not seen.running or seen.place is None:
             raise ServerDied(seen.exit_code, seen.oom, "", seen.words)
+        if seen.pending:
+            action = f"look where {self._things.noun} {seen.name} is"
+            raise EngineFailed(action, seen.words or "it does not run yet")
         return Endpoint(seen.id, seen.name, *reached_at(seen.place, seen.name, port, access))
 
     async def _without_other_hubs(self, server: ServerRef) -> ServerRef:
         """The same server, to which no container of another Hub that lives belongs."""
         theirs = await self._of_other_hubs(server)
         for record in theirs:
-            self._log.warning("Leaving container %s to %s", record.name, other_hub(record.api_url))
+            other, noun = other_hub(record.api_url), self._things.noun
+            self._log.warning("Leaving %s %s to %s", noun, record.name, other)
         others = {*server.others, *(record.id for record in theirs)}
         return replace(server, others=others) if theirs else server
 
@@ -140,7 +146,7 @@ class Executor:
             await within(patience, self._watcher.synced())
         except asyncio.TimeoutError:
             raise EngineUnavailable(
-                "look for containers", f"it could not be reached for {patience} seconds"
+                f"look for {self._things.noun}s", f"it could not be reached for {patience} seconds"
             ) from None
 
     # --- starting --------------------------------------------------------------------------
@@ -178,7 +184,8 @@ class Executor:
             raise ConfigError("JupyterHub.internal_ssl", True, hint)
         await self._quiet(request.server, self._timings.engine_first_seen)
         for record in await self._of_other_hubs(request.server):
-            raise of_another_hub(record.name, record.api_url, request.server.key.hub)
+            noun, hub = self._things.noun, request.server.key.hub
+            raise of_another_hub(noun, record.name, record.api_url, hub)
         start = Start(
             self._things,
             self._watcher,
@@ -266,7 +273,7 @@ class Executor:
 
         async def stop() -> None:
             for step in plan_stop(instances_of(self._watcher, server), keep=keep):
-                say(self._log, server.key, step, step.target)
+                say(self._log, server.key, step, step.target, self._things.noun)
                 if step.op is Op.STOP:
                     await self._stop(step.target, grace)
                     if keep:
@@ -291,7 +298,7 @@ class Executor:
 
         async def delete() -> None:
             for step in plan_delete(instances_of(self._watcher, server)):
-                say(self._log, server.key, step, step.target)
+                say(self._log, server.key, step, step.target, self._things.noun)
                 await self._remove(step.target)
 
         await self.rollback.retry(delete, patience)
@@ -320,8 +327,8 @@ class Executor:
 
     async def _delete_volume(self, name: str) -> None:
         try:
-            await self._things.remove_volume(name)
-            self._log.info("Removed volume %s: its server is deleted", name)
+            if await self._things.remove_volume(name):
+                self._log.info("Removed volume %s: its server is deleted", name)
         except NotFound:
             self._log.debug("Volume %s is gone already", name)
         except Conflict as error:
@@ -341,7 +348,7 @@ class Executor:
         try:
             seen = await self._things.inspect(container_id)
         except NotFound:
-            gone = "(its container was removed by somebody else)"
+            gone = f"(its {self._things.noun} was removed by somebody else)"
             return ServerDied(-1 if code is None else code, oom, gone)
         if code is None and words:
             return ServerDied(None, oom, None, words)  # there is nobody to ask what it wrote
@@ -398,6 +405,14 @@ class Executor:
 
         await asyncio.shield(self.rollback.spawn(discard()))
 
+    async def tidy(self, hub: str) -> None:
+        """Take away what was left of a Hub because it could not be taken away before.
+
+        Raises:
+            EngineError: the backend could not be asked.
+        """
+        await self._things.tidy(hub)
+
     async def networks(self, hub: str) -> Sequence[SeenNetwork]:
         """All networks that have a Hub's label."""
         return await self._things.list_networks({naming.LABEL_HUB: hub})
@@ -423,14 +438,15 @@ class Executor:
             self._watcher.note_removed(container_id)
         except Conflict:
             # Docker's answer to killing what has ended by itself just now.
-            self._log.debug("Container %s had ended already", container_id[:12])
+            self._log.debug("%s %s had ended already", self._things.noun, container_id[:12])
 
     async def _news_of_the_end(self, container_id: str) -> None:
         """A start right after would otherwise find a kept container running, and replace it."""
         try:
             await within(self._timings.news_of_end, self._watcher.wait_dead(container_id))
         except asyncio.TimeoutError:
-            self._log.warning("No news of the end of container %s", container_id[:12])
+            noun = self._things.noun
+            self._log.warning("No news of the end of %s %s", noun, container_id[:12])
 
     async def _remove(self, container_id: str) -> None:
         await force_remove(self._things, self._watcher, container_id)

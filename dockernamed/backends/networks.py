@@ -117,7 +117,7 @@ class Networks:
             seen = await self._things.inspect_network(name)
             if OwnNetwork.read(seen.labels) and hub_container not in seen.containers:
                 self._log.info("Network %s: the Hub's container joins it again", name)
-                await self._things.connect(hub_container, [name])
+                await self._things.join(name, hub_container)
         except NotFound:
             self._log.debug("Network %s is gone", name)
 
@@ -224,7 +224,7 @@ class Networks:
                 self._log.warning("%s", error)
                 return False
         else:
-            await self._things.connect(hub_container, [name])
+            await self._things.join(name, hub_container)
         seen[name] = await self._things.inspect_network(name)
         return True
 
@@ -268,7 +268,7 @@ class Networks:
             for step in plan:
                 self._log.info("%s", step)
                 if step.op is Op.LEAVE_NETWORK:
-                    await self._things.disconnect(hub_container, seen.id)
+                    await self._things.leave(seen.id, hub_container)
                 else:
                     await self._things.remove_network(seen.id)
                     self._known.pop(network, None)

@@ -71,7 +71,7 @@ class Start:
             request = replace(request, spec=replace(request.spec, process=(), keep=False))
         elif Can.RECONFIGURE not in things.can and not request.spec.process:
             request = replace(request, spec=replace(request.spec, keep=False))
-        self._request, self._desired = request, _desired(request)
+        self._request, self._desired = request, _desired(request, things.noun)
         self._key = request.server.key
         self._known = Observed(shell=owners.may_have_shell(request.spec))
         self._made = rollback.begin(self._key)
@@ -119,7 +119,8 @@ class Start:
             if on_step is not None:
                 on_step(step.op)
             created = step.op is Op.CREATE
-            say(self._log, self._key, step, "" if created else step.target or self._container)
+            id = "" if created else step.target or self._container
+            say(self._log, self._key, step, id, self._things.noun)
             if not await self._do(step):
                 return False
         return True
@@ -297,7 +298,7 @@ class Start:
         server, api_url = self._request.server, seen.labels.get(naming.LABEL_API_URL, "")
         ours = server.has(Provenance.read(seen.id, seen.name, seen.labels))
         if ours and not server.knows(seen.id) and await self._another_hub_at(api_url):
-            raise of_another_hub(name, api_url, self._key.hub)
+            raise of_another_hub(self._things.noun, name, api_url, self._key.hub)
         return Holder(seen.id, seen.labels)
 
     async def _start(self, container_id: str) -> None:
@@ -356,7 +357,7 @@ def instances_of(watcher: Table, server: ServerRef) -> list[Instance]:
     ]
 
 
-def _desired(request: StartRequest) -> Desired:
+def _desired(request: StartRequest, noun: str) -> Desired:
     spec = request.spec
     mounted = [one.source for one in spec.mounts if one.kind == "volume" and one.source]
     # As it will be sent, whoever had a hand in it.
@@ -371,6 +372,7 @@ def _desired(request: StartRequest) -> Desired:
         volumes={name: request.volume_owners.get(name, {}) for name in mounted},
         past_us=tuple(sorted(volumes_of(host_config) - set(mounted))),
         lenders=lenders_of(host_config),
+        noun=noun,
     )
 
 
@@ -381,8 +383,10 @@ async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
             raise error
 
 
-def say(log: logging.Logger, key: naming.Key, step: Step, container_id: str) -> None:
+def say(
+    log: logging.Logger, key: naming.Key, step: Step, container_id: str, noun: str = "container"
+) -> None:
     """Log a step with its cause, and which container it is about, if that has an id by now."""
     which = f" {container_id[:12]}" if container_id else ""
     level = logging.WARNING if step.notable else logging.INFO
-    log.log(level, "%s: %s container%s: %s", key.shown, step.op.value, which, step.cause)
+    log.log(level, "%s: %s %s%s: %s", key.shown, step.op.value, noun, which, step.cause)

@@ -117,6 +117,7 @@ class Desired:
             contradict where they exist.
         past_us: volumes that further keys of the request mount: not ours to make.
         lenders: ids or names of containers whose mounts are wanted (``volumes_from``).
+        noun: what a container is called in messages, which may be a service.
     """
 
     server: ServerRef
@@ -128,6 +129,7 @@ class Desired:
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     past_us: tuple[str, ...] = ()
     lenders: tuple[str, ...] = ()
+    noun: str = "container"
 
     @property
     def own(self) -> dict[str, str]:
@@ -307,9 +309,9 @@ def _create(desired: Desired, observed: Observed, cause: str) -> list[Step]:
             return [unknown, Step(Op.CREATE, name, "replaced", once)]
         copied = found.key == desired.server.key and not found.is_original(desired.server.made)
         owner = COPY if copied else describe_owner(holder.labels)
-        cause, notable = f"the container name {name} is in use by {owner}", True
+        cause, notable = f"the {desired.noun} name {name} is in use by {owner}", True
     hint = "set another c.DockerNamedSpawner.prefix"
-    raise ForeignObject("container", desired.names[-1], owner, hint)
+    raise ForeignObject(desired.noun, desired.names[-1], owner, hint)
 
 
 def no_shell(image: str) -> str:
@@ -327,7 +329,7 @@ def plan_stop(instances: Sequence[Instance], *, keep: bool) -> Plan:
         if one.running:
             steps.append(Step(Op.STOP, one.id, "requested"))
         if not keep:
-            steps.append(Step(Op.REMOVE, one.id, "containers are not kept"))
+            steps.append(Step(Op.REMOVE, one.id, "it is not kept"))
     return Plan(tuple(steps))
 
 

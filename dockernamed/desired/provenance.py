@@ -96,9 +96,9 @@ def other_hub(api_url: str) -> str:
     return f"another Hub that has this Hub's id and answers at {api_url}"
 
 
-def of_another_hub(name: str, api_url: str, hub: str) -> ForeignObject:
-    """The refusal of a start that would take a container from a Hub that lives."""
-    return ForeignObject("container", name, other_hub(api_url), id_advice(hub))
+def of_another_hub(kind: str, name: str, api_url: str, hub: str) -> ForeignObject:
+    """The refusal of a start that would take a container, or what there is, from a living Hub."""
+    return ForeignObject(kind, name, other_hub(api_url), id_advice(hub))
 
 
 def id_advice(hub: str) -> str:

@@ -31,9 +31,10 @@ _NETWORK_CONFLICT = re.compile(r"already (exists|in use|connected|used)|not conn
 _AMBIGUOUS = re.compile(r"is ambiguous \(")
 # What Swarm's managers answer, with 500, 400 and 503. The last one but for a manager that begins.
 _OF_SWARM = ("/services/create", "/secrets/create", "/configs/create")
-_NO_NETWORK = re.compile(r"^network \S+ not found$")
+_WITH_NETWORKS = ("/services/", "/networks/")
+_NO_NETWORK = re.compile(r"(^|NotFound desc = )network \S+ not found$")
 _CHANGED_SINCE = re.compile(r"update out of sequence")
-_USED_BY_SERVICE = re.compile(r"is in use by the following service")
+_USED_BY_SERVICE = re.compile(r"is in use by (the following )?(service|task)")
 _NO_MANAGER = re.compile(r"not a swarm manager(?!\. Manager is being prepared)")
 _MANAGER_HINT = (
     "Set DOCKER_HOST, or base_url in client_kwargs, to a manager's address; without a Swarm, make "
@@ -207,7 +208,7 @@ def refusal(call: Call, status: int, body: bytes) -> EngineError:
         return _not_allowed(call, status, message if by_engine else "")
     message = message or http.client.responses.get(status, "no reason given")
     changing = call.method == "DELETE" or call.path.endswith("/kill")
-    if status == 404 or (call.path.startswith("/services/") and _NO_NETWORK.search(message)):
+    if status == 404 or (call.path.startswith(_WITH_NETWORKS) and _NO_NETWORK.search(message)):
         kind: type[EngineError] = NotFound
     elif _is_name_taken(call, status, message):
         kind = NameTaken

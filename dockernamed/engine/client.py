@@ -105,6 +105,10 @@ class Engine:
         """``GET /version``: among others ``Version``, ``ApiVersion`` and ``Components``."""
         return await self.caller.get("ask its version", "/version")
 
+    async def api_version(self) -> str:
+        """The version of the API in which calls are made, such as ``1.41``."""
+        return await self._transport.api_version()
+
     async def info(self) -> dict[str, Any]:
         """``GET /info``: among others ``LoggingDriver`` and ``DiscoveredDevices``."""
         return await self.caller.get("ask about it", "/info")

@@ -225,6 +225,11 @@ class Transport:
             raise self._translated(call, error, "no answer") from error
         raise refusal(call, response.status, body)
 
+    async def api_version(self) -> str:
+        """The version of the API that requests are made in."""
+        ask = Call("ask its version", "GET", "/version", timeout=self._connection.deadline)
+        return self._version or await self._agree_on_version(ask)
+
     async def _agree_on_version(self, call: Call) -> str:
         """The newest API version that both sides know, or the one that the admin has fixed."""
         fixed = (await self._connected(call)).route.version

@@ -38,6 +38,7 @@ STATUS: tuple[tuple[type[errors.DockerNamedError], int, str], ...] = (
     (errors.CommandFailed, 500, "post start"),
     (errors.WrongServer, 500, "wrong server"),
     (errors.ServerSilent, 500, "timeout"),
+    (errors.VolumeOutOfReach, 503, "engine"),
     (errors.NeverRan, 500, "timeout"),
     (errors.EngineUnavailable, 503, "engine"),
     (errors.DockerNamedError, 500, "engine"),

@@ -432,7 +432,7 @@ async def test_steps_are_logged_with_their_cause(
         "ann/exp-1: create container: none exists",
         f"ann/exp-1: start container {short}: requested",
         f"ann/exp-1: stop container {short}: requested",
-        f"ann/exp-1: remove container {short}: containers are not kept",
+        f"ann/exp-1: remove container {short}: it is not kept",
     ]
 
 

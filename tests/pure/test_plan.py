@@ -323,8 +323,8 @@ def test_the_text_of_a_stop() -> None:
     found = [Instance("a", True, ""), Instance("b", False, "")]
     assert str(plan_stop(found, keep=False)) == plan(
         "stop a: requested",
-        "remove a: containers are not kept",
-        "remove b: containers are not kept",
+        "remove a: it is not kept",
+        "remove b: it is not kept",
     )
     assert str(plan_stop(found, keep=True)) == "stop a: requested"
     assert str(Plan()) == ""

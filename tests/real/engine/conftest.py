@@ -16,14 +16,16 @@ import docker
 import pytest
 from docker.utils import kwargs_from_env
 from support import loopguard
-from support.engine.things import MakeThing, create_thing
+from support.engine.things import MakeNetwork, MakeThing, create_thing, network_of
 from support.engine.watching import IMAGE
 from support.engine.worlds import FakeWorld, Make, Program, RealWorld, World, connect
 from support.fake_engine import FakeEngine
 
 from dockernamed.backends.base import Things
 from dockernamed.backends.containers import Containers
+from dockernamed.backends.services import Services
 from dockernamed.engine.client import Engine
+from dockernamed.engine.swarm import Swarm
 from dockernamed.timings import Timings
 
 
@@ -96,15 +98,47 @@ async def engine(world: World) -> AsyncIterator[Engine]:
     await engine.close()
 
 
-@pytest.fixture(params=["containers"])
-def things(request: pytest.FixtureRequest, engine: Engine) -> Things:
-    """Each backend in turn, over each Engine."""
-    backends: dict[str, Things] = {"containers": Containers(engine)}
-    return backends[request.param]
+@pytest.fixture(params=["containers", "services"])
+async def things(
+    request: pytest.FixtureRequest, world: World, engine: Engine
+) -> AsyncIterator[Things]:
+    """Each backend in turn, over each Engine; real Swarms are in tests/swarm."""
+    if request.param == "containers":
+        yield Containers(engine)
+        return
+    if not isinstance(world, FakeWorld):
+        pytest.skip("real Swarms are in tests/swarm")
+    request.getfixturevalue("fake").init_swarm(3)
+    services = Services(engine, Swarm(engine))
+    yield services
+    await services.close()
 
 
 @pytest.fixture
-async def make_thing(world: World, things: Things) -> AsyncIterator[MakeThing]:
+def overlay(things: Things) -> bool:
+    """Whether networks are those of a Swarm."""
+    return isinstance(things, Services)
+
+
+@pytest.fixture
+async def make_network(world: World, things: Things, overlay: bool) -> AsyncIterator[MakeNetwork]:
+    """Makes networks that are removed after the test, and after what is in them."""
+    made: list[str] = []
+
+    async def create() -> str:
+        name = world.name()
+        made.append(await things.create_network(name, network_of(world, overlay=overlay)))
+        return name
+
+    yield create
+    for id in made:
+        await things.remove_network(id)
+
+
+@pytest.fixture
+async def make_thing(
+    world: World, things: Things, make_network: MakeNetwork
+) -> AsyncIterator[MakeThing]:
     """Makes things of a backend that are removed after the test."""
     made: list[str] = []
 
@@ -119,7 +153,7 @@ async def make_thing(world: World, things: Things) -> AsyncIterator[MakeThing]:
 
 
 @pytest.fixture
-async def make(world: World, engine: Engine) -> AsyncIterator[Make]:
+async def make(world: World, engine: Engine, make_network: MakeNetwork) -> AsyncIterator[Make]:
     """Creates containers that are removed after the test."""
     made: list[str] = []
 

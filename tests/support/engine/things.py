@@ -9,6 +9,7 @@ from dockernamed import naming
 from dockernamed.backends.base import Things
 from dockernamed.desired.accounts import Account
 from dockernamed.desired.environment import Environment
+from dockernamed.desired.isolation import OwnNetwork
 from dockernamed.desired.private import PrivateFile
 from dockernamed.desired.spec import ServerSpec
 from support.engine.worlds import IMAGE, PORT, Program, World
@@ -16,6 +17,8 @@ from support.engine.worlds import IMAGE, PORT, Program, World
 START_ID = "a1b2c3"
 #: Makes a thing that is removed after the test.
 MakeThing = Callable[..., Awaitable[str]]
+#: Makes a network that is removed after the test, and returns its name.
+MakeNetwork = Callable[[], Awaitable[str]]
 
 
 def spec_of(world: World, program: Program, name: str, **more: Any) -> ServerSpec:
@@ -58,3 +61,9 @@ async def hand_over(
     """Give one that runs as root its files and its environment."""
     given = {path: PrivateFile(content) for path, content in (files or {}).items()}
     await things.hand_over(id, spec, env, given, Account(0, 0))
+
+
+def network_of(world: World, *, overlay: bool) -> OwnNetwork:
+    """A network for the servers of a user."""
+    key = naming.Key(world.prefix, "ann", "x")
+    return OwnNetwork.of(key, "user", prefix="p", overlay=overlay)

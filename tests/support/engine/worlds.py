@@ -53,7 +53,10 @@ class World(ABC):
         url: of the Engine.
         prefix: begins the names of all objects made here; no other test has it.
         podman: it is Podman.
+        runs_programs: its containers run what they are told to.
     """
+
+    runs_programs = True
 
     def __init__(self, url: str, prefix: str) -> None:
         self.url, self.prefix = url, prefix
@@ -137,6 +140,8 @@ class RealWorld(World):
 
 class FakeWorld(World):
     """The fake Engine: programs are behaviours."""
+
+    runs_programs = False
 
     def __init__(self, fake: FakeEngine, prefix: str) -> None:
         super().__init__(fake.url, prefix)

@@ -1,0 +1,52 @@
+"""Whether a Swarm's node takes tasks, and looks at what changes there sooner or later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from ..engine.swarm import Swarm
+from ..errors import NotFound
+from ..timings import Timings
+from .task_state import NodeSeen, node_from
+
+
+class Away(NamedTuple):
+    """Why a node takes no tasks, in words that follow its name; and what to do about it."""
+
+    state: str
+    way_out: str
+
+
+def away(node: NodeSeen | None) -> Away | None:
+    """Why a node takes no tasks; None if it does.
+
+    Args:
+        node: None where it is not in the Swarm any more.
+    """
+    if node is None:
+        return Away("has left the Swarm", "the files have to be copied from that machine by hand")
+    if node.down:
+        return Away("is down", "start that machine and its Docker Engine (docker node ls)")
+    if not node.takes_tasks:
+        command = f"docker node update --availability active {node.name}"
+        return Away(f"is set to {node.availability}", f"have it take servers again: {command}")
+    return None
+
+
+async def node_of(swarm: Swarm, id: str) -> NodeSeen | None:
+    """A node; None where it is not in the Swarm any more."""
+    try:
+        return node_from(await swarm.inspect_node(id))
+    except NotFound:
+        return None
+
+
+async def looks(timings: Timings) -> AsyncIterator[None]:
+    """Times to look at something that changes soon or later: more and more seldom, without end."""
+    pause = timings.look_at_task
+    while True:
+        yield
+        await asyncio.sleep(pause)
+        pause = min(1.5 * pause, timings.look_at_task_at_most)

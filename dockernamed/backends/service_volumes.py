@@ -1,0 +1,349 @@
+"""The named volumes of a Swarm's services: what is known of them, and on which node they are.
+
+A volume of the Engine's own driver is on one node, and no manager sees those of other nodes. What
+is known of each is kept in the Swarm itself (`desired.volume_records`), so that it outlives the Hub
+and whatever machine the Hub was on. Whoever starts the first service with a volume writes that into
+its record before the start. The tasks of that service then tell on which node the volume came to
+be, also after a Hub that was killed in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+from .. import naming
+from ..desired.volume_records import (
+    LABEL_EMPTIES,
+    LABEL_VOLUME,
+    Removal,
+    VolumeRecord,
+    is_shared,
+    local_volumes,
+    record_name,
+)
+from ..engine.client import Engine
+from ..engine.swarm import Swarm
+from ..errors import Conflict, DockerNamedError, NameTaken, NotFound, VolumeOutOfReach
+from ..timeouts import ended
+from ..timings import DEFAULT, Timings
+from .base import SeenVolume
+from .nodes import away, looks, node_of
+from .service_sight import facts, replicas_of, volumes_of
+from .volume_files import VolumeFiles
+
+#: Called with a node's id: it has a service's volumes from now on.
+Pin = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A record, and the config that keeps it."""
+
+    record: VolumeRecord
+    id: str
+    version: int
+    spec: Mapping[str, Any]
+
+
+class ServiceVolumes:
+    """Those of a Swarm.
+
+    Args:
+        engine: one of its managers.
+        swarm: the Swarm.
+        log: where it is told what becomes of volumes on nodes that are away.
+        timings: how long is waited for what.
+    """
+
+    def __init__(
+        self, engine: Engine, swarm: Swarm, log: logging.Logger, timings: Timings = DEFAULT
+    ) -> None:
+        self._engine, self._swarm, self._log, self._timings = engine, swarm, log, timings
+        self._files = VolumeFiles(engine, swarm, log, timings)
+        # Of which it is known that their records say where they are, or that it does not matter.
+        self._placed: set[str] = set()
+        # Held from a look at a volume's record to the start of a service that is made from it.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._following: dict[str, asyncio.Task[None]] = {}
+
+    async def close(self) -> None:
+        """End what nobody waits for: what it would have noted is found out when it is needed."""
+        for following in list(self._following.values()):
+            await ended(following)
+
+    # --- what there is ---------------------------------------------------------------------
+
+    async def create(
+        self, name: str, driver: str | None, options: Mapping[str, str], labels: Mapping[str, str]
+    ) -> SeenVolume:
+        """See `base.Things.create_volume`.
+
+        Where the manager itself has such a volume already, as from a time when it was the only
+        machine, that is the one.
+        """
+        record = VolumeRecord(name, labels, driver or "local", is_shared(driver, options))
+        return _seen((await self._find_or_make(record)).record)
+
+    async def inspect(self, name: str) -> SeenVolume:
+        """See `base.Things.inspect_volume`."""
+        kept = await self._find(name)
+        if kept is None:
+            return _of_engine(await self._engine.inspect_volume(name))
+        return _seen(kept.record)
+
+    async def list(self, labels: Mapping[str, str]) -> Sequence[SeenVolume]:
+        """See `base.Things.list_volumes`: also those of the manager that have no record yet."""
+        pairs = [f"{label}={value}" for label, value in labels.items()]
+        configs = await self._swarm.list_configs([LABEL_VOLUME, *pairs])
+        records = (VolumeRecord.read(config["Spec"].get("Labels") or {}) for config in configs)
+        found = {record.name: _seen(record) for record in records if record is not None}
+        for volume in map(_of_engine, await self._engine.list_volumes(pairs)):
+            if volume.name not in found and await self._find(volume.name) is None:
+                found[volume.name] = volume
+        return list(found.values())
+
+    async def remove(self, name: str) -> bool:
+        """See `base.Things.remove_volume`."""
+        while True:
+            kept = await self._find(name)
+            if kept is None:
+                await self._engine.remove_volume(name)
+                return True
+            await self._require_unused(name)
+            record, node = kept.record, kept.record.node
+            if record.first and not node:
+                node, _ = await self._node_of(record.first)
+            # Whoever finds the record when this Hub is killed knows that files may be deleted.
+            if not node or await self._write(kept, replace(record, going=True)):
+                break
+        hub, hostname = record.labels.get(naming.LABEL_HUB, ""), record.hostname or node
+        gone = await self._files.delete(Removal(hub, name, node, hostname, record.image))
+        await self._swarm.remove_config(kept.id)
+        self._placed.discard(name)
+        return gone
+
+    async def tidy(self, hub: str) -> None:
+        """Delete the files of removed volumes on nodes that have come back.
+
+        Args:
+            hub: the Hub's id.
+        """
+        await self._files.tidy(hub, self._is_there)
+
+    async def _is_there(self, removal: Removal) -> bool:
+        kept = await self._find(removal.volume)
+        return kept is not None and kept.record.node == removal.node
+
+    # --- where they are --------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def placed(
+        self, service: str, mounts: Iterable[Mapping[str, Any]], image: str
+    ) -> AsyncIterator[Sequence[str]]:
+        """The constraints with which a service is to be started, within the block.
+
+        Of two services that are to use a new volume first, the second one waits for the node of
+        the first.
+
+        Args:
+            service: its id.
+            mounts: of its ContainerSpec.
+            image: of that.
+
+        Raises:
+            VolumeOutOfReach: they are on a node that takes no tasks, or on several.
+        """
+        volumes = sorted(local_volumes(mounts).items())
+        async with AsyncExitStack() as stack:
+            # All in one order, so that no two services wait for each other.
+            locks = [self._locks.setdefault(name, asyncio.Lock()) for name, _ in volumes]
+            for lock in locks:
+                await stack.enter_async_context(lock)
+            records = [
+                await self._claimed(name, labels, service, image) for name, labels in volumes
+            ]
+            yield await self._constraints([record for record in records if not record.shared])
+
+    def follow(self, service: str, mounts: Iterable[Mapping[str, Any]], pin: Pin | None) -> None:
+        """Note where the volumes come to be of a service that was just started, if that is open.
+
+        Args:
+            service: its id.
+            mounts: of its ContainerSpec.
+            pin: for a service that may be started again elsewhere.
+        """
+        names = self._open(mounts)
+        if not names or service in self._following:
+            return
+        following = asyncio.ensure_future(self._follow(service, names, pin))
+        self._following[service] = following
+        following.add_done_callback(lambda _: self._following.pop(service, None))
+
+    async def settle(self, service: str, mounts: Iterable[Mapping[str, Any]]) -> None:
+        """Note where the volumes of a service came to be, before its tasks are forgotten.
+
+        Raises:
+            EngineError: that could not be done.
+        """
+        if names := self._open(mounts):
+            node, _ = await self._node_of(service)
+            await self._note(names, service, node)
+
+    def _open(self, mounts: Iterable[Mapping[str, Any]]) -> Sequence[str]:
+        return [name for name in local_volumes(mounts) if name not in self._placed]
+
+    async def _follow(self, service: str, names: Sequence[str], pin: Pin | None) -> None:
+        try:
+            async for _ in looks(self._timings):
+                node, coming = await self._node_of(service)
+                if node or not coming:
+                    await self._note(names, service, node)
+                    if node and pin is not None:
+                        await pin(node)
+                    return
+        except DockerNamedError as error:
+            # It is asked again when it matters: at a next start, at the stop, at the removal.
+            self._log.warning("Where the volumes %s are is not noted yet: %s", names, error)
+
+    async def _node_of(self, service: str) -> tuple[str, bool]:
+        """On which node a service has made its volumes; and where on none, if it still may."""
+        try:
+            tasks = await self._swarm.list_tasks(services=[service], convert=facts)
+            # Volumes are made along with the container.
+            made = [one.seen for one in tasks if one.seen.node and one.has_container]
+            if made:
+                return max(made, key=lambda one: one.created).node, False
+            if tasks:
+                return "", not all(one.over for one in tasks)
+            wanted = replicas_of((await self._swarm.inspect_service(service))["Spec"]) > 0
+        except NotFound:
+            return "", False
+        return "", wanted
+
+    async def _note(self, names: Iterable[str], service: str, node: str) -> None:
+        """Write the node where a service made its volumes into the records that wait for it."""
+        for name in names:
+            while (kept := await self._find(name)) is not None:
+                record = kept.record
+                if record.node or record.shared:
+                    self._placed.add(name)
+                elif node and record.first == service:
+                    record = await self._on_node(record, node)
+                    if not await self._write(kept, record):
+                        continue
+                    self._placed.add(name)
+                break
+
+    async def _claimed(
+        self, name: str, labels: Mapping[str, str], service: str, image: str
+    ) -> VolumeRecord:
+        """The record of a volume that a service is to use: its node, or that service as the first.
+
+        Called with the volume's lock held.
+        """
+        async for _ in looks(self._timings):
+            kept = await self._find_or_make(VolumeRecord(name, labels))
+            record, coming = kept.record, False
+            if record.shared:
+                return record
+            if record.going:
+                await self._files.stop(name)
+            if record.first and not record.node:
+                node, coming = await self._node_of(record.first)
+                record = await self._on_node(record, node) if node else record
+            if coming and record.first != service:
+                continue
+            first = record.first if record.node else service
+            record = replace(record, first=first, image=image, going=False)
+            if await self._write(kept, record):
+                (self._placed.add if record.node else self._placed.discard)(name)
+                return record
+        raise AssertionError  # looks never end
+
+    async def _constraints(self, records: Iterable[VolumeRecord]) -> Sequence[str]:
+        nodes = {record.node: record for record in records if record.node}
+        for node, record in nodes.items():
+            if why := away(await node_of(self._swarm, node)):
+                where = f"on the node {record.hostname}, which {why.state}"
+                raise VolumeOutOfReach(record.name, where, why.way_out, record.config_name)
+        if len(nodes) > 1:
+            one, *others = nodes.values()
+            where = f"on the node {one.hostname}, and others on {others[0].hostname}"
+            raise VolumeOutOfReach(one.name, where, "copy them to one node", one.config_name)
+        new = {record.name for record in records if not record.node}
+        left = (await self._files.left()).values() if new else ()
+        avoided = {removal.node for removal in left if removal.volume in new}
+        return [*(f"node.id=={node}" for node in nodes), *(f"node.id!={node}" for node in avoided)]
+
+    async def _on_node(self, record: VolumeRecord, id: str) -> VolumeRecord:
+        node = await node_of(self._swarm, id)
+        return replace(record, node=id, hostname=id if node is None else node.name)
+
+    # --- records ---------------------------------------------------------------------------
+
+    async def _require_unused(self, name: str) -> None:
+        def user(service: Mapping[str, Any]) -> str | None:
+            spec = service["Spec"]
+            ours = LABEL_EMPTIES in (spec.get("Labels") or {})
+            return str(spec.get("Name")) if name in volumes_of(spec) and not ours else None
+
+        if users := await self._swarm.list_services([], user):
+            raise Conflict(f"remove volume {name}", f"the service {users[0]} uses it")
+
+    async def _find(self, name: str) -> _Kept | None:
+        try:
+            config = await self._swarm.inspect_config(record_name(name))
+        except NotFound:
+            return None
+        record = VolumeRecord.read(config["Spec"].get("Labels") or {}) or VolumeRecord(name)
+        return _Kept(record, str(config["ID"]), int(config["Version"]["Index"]), config["Spec"])
+
+    async def _find_or_make(self, wanted: VolumeRecord) -> _Kept:
+        while True:
+            if (kept := await self._find(wanted.name)) is not None:
+                return kept
+            record = await self._as_it_is(wanted)
+            data = record.name.encode("utf-8", "surrogatepass")
+            try:
+                await self._swarm.create_config(record.config_name, data, record.all_labels)
+            except NameTaken:
+                self._log.debug("Somebody else was quicker to note volume %s", record.name)
+
+    async def _as_it_is(self, wanted: VolumeRecord) -> VolumeRecord:
+        """The record of a volume that has none yet, but may be on the manager."""
+        try:
+            info = await self._engine.inspect_volume(wanted.name)
+        except NotFound:
+            return wanted
+        driver, labels = str(info.get("Driver") or "local"), info.get("Labels") or {}
+        shared = is_shared(driver, info.get("Options") or {})
+        record = VolumeRecord(wanted.name, labels, driver, shared)
+        own = str((await self._swarm.membership()).get("NodeID") or "")
+        return record if shared or not own else await self._on_node(record, own)
+
+    async def _write(self, kept: _Kept, record: VolumeRecord) -> bool:
+        """Change a record. False: somebody else did so since it was read."""
+        if record == kept.record:
+            return True
+        spec = {**kept.spec, "Labels": record.all_labels}
+        try:
+            await self._swarm.update_config(kept.id, kept.version, spec)
+        except (Conflict, NotFound) as error:
+            self._log.debug("%s", error)
+            return False
+        return True
+
+
+def _seen(record: VolumeRecord) -> SeenVolume:
+    return SeenVolume(record.name, record.labels, record.driver)
+
+
+def _of_engine(info: Mapping[str, Any]) -> SeenVolume:
+    name, driver = str(info["Name"]), str(info.get("Driver") or "local")
+    return SeenVolume(name, info.get("Labels") or {}, driver)

@@ -1,0 +1,376 @@
+"""Services of a Docker Swarm as things: a server is a service of one task at most.
+
+One that is stopped is a service of no tasks. Each start has a number of its own, ``ForceUpdate`` in
+the service: so each start is a new task, whatever became of the last one, and it is known which
+tasks are those of this start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from .. import naming
+from ..desired.accounts import Account, Directory
+from ..desired.entrypoint import variables
+from ..desired.environment import Environment
+from ..desired.private import ENV_FILE, PrivateFile
+from ..desired.services import Api, api_of, scaled, service_body
+from ..desired.spec import LABEL_START, ServerSpec
+from ..engine.client import Engine
+from ..engine.swarm import Swarm
+from ..errors import BadRequest, Conflict, EngineTimeout, NotFound
+from ..timeouts import retry, within
+from ..timings import DEFAULT, Timings
+from .base import Can, Executed, Seen, SeenNetwork, SeenVolume
+from .engine_networks import EngineNetworks, pairs, seen_network
+from .nodes import looks, node_of
+from .service_secrets import ServiceSecrets, is_ours
+from .service_sight import TaskFacts, facts, mounts_of, seen, start_of
+from .service_volumes import ServiceVolumes
+from .task_state import NodeSeen, node_from
+
+LOG = logging.getLogger("dockernamed.services")
+
+#: A task's container, by the name that a Swarm gives it.
+_OF_TASK = re.compile(r"\.([a-z0-9]{25})$")
+#: What stands for the balancer of an overlay network among its containers.
+_BALANCER = "lb-"
+_NS = 1e9
+
+Spec = dict[str, Any]
+
+
+class Services(EngineNetworks):
+    """See `base.Things`.
+
+    Args:
+        engine: a manager of the Swarm.
+        swarm: the Swarm.
+        log: where it is told what becomes of volumes on nodes that are away.
+        timings: how long is waited for what.
+    """
+
+    can = frozenset({Can.KEEP, Can.FILES, Can.RECONFIGURE})
+    noun = "service"
+
+    def __init__(
+        self, engine: Engine, swarm: Swarm, log: logging.Logger = LOG, timings: Timings = DEFAULT
+    ) -> None:
+        super().__init__(engine)
+        self._swarm, self._timings = swarm, timings
+        self._volumes = ServiceVolumes(engine, swarm, log, timings)
+        self._secrets = ServiceSecrets(swarm)
+        # By the ids of services that are removed: how their tasks are found until these have ended.
+        self._leaving: dict[str, tuple[list[str], float]] = {}
+
+    async def close(self) -> None:
+        """End what nobody waits for."""
+        await self._volumes.close()
+
+    # --- services --------------------------------------------------------------------------
+
+    async def create(self, name: str, spec: ServerSpec, env: Environment, start_id: str) -> str:
+        """See `base.Things.create`."""
+        body = service_body(spec, env, name=name, start_id=start_id, api=await self._api())
+        return await self._swarm.create_service(body, auth=spec.service.auth)
+
+    async def connect(self, id: str, networks: Sequence[str]) -> None:
+        """See `base.Things.connect`: services are created in all of their networks."""
+
+    async def has_shell(self, id: str) -> bool:
+        """See `base.Things.has_shell`: no manager can look into an image."""
+        return True
+
+    async def hand_over(
+        self,
+        id: str,
+        spec: ServerSpec,
+        env: Environment,
+        files: Mapping[str, PrivateFile],
+        reader: Account | None,
+    ) -> None:
+        """See `base.Things.hand_over`: each file is a secret of the Swarm."""
+        files = dict(files)
+        if spec.process:
+            fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
+            files[ENV_FILE] = PrivateFile(variables(env.delivered, fixed))
+        api = await self._api()
+        before = (await self._swarm.inspect_service(id))["Spec"]
+        labels = before.get("Labels") or {}
+        with self._secrets.busy(id):
+            made = await self._secrets.make(id, labels, files, reader)
+            body = service_body(
+                spec,
+                env,
+                name=before["Name"],
+                start_id=labels.get(LABEL_START, ""),
+                files=made,
+                api=api,
+            )
+
+            def renewed(now: Spec) -> Spec:
+                body["TaskTemplate"]["ForceUpdate"] = start_of(now)
+                return body
+
+            await self._update(id, renewed, auth=spec.service.auth)
+        await self._secrets.remove(id, but={file.id for file in made})
+
+    async def start(self, id: str) -> None:
+        """See `base.Things.start`: it returns as soon as a task is wanted."""
+        info = await self._swarm.inspect_service(id)
+        if seen(info, await self._tasks_of(id), {}).running:
+            return
+        spec = info["Spec"]
+        mounts, image = mounts_of(spec), str(spec["TaskTemplate"]["ContainerSpec"]["Image"])
+        async with self._volumes.placed(id, mounts, image) as constraints:
+            await self._update(id, lambda now: scaled(_constrained(now, constraints), 1))
+        restart = (spec["TaskTemplate"].get("RestartPolicy") or {}).get("Condition")
+        pin = None if restart == "none" else partial(self._pin, id)
+        self._volumes.follow(id, mounts, pin)
+
+    async def _pin(self, id: str, node: str) -> None:
+        """Have a service stay where its volumes are, when its next task follows by itself."""
+        await self._update(id, lambda now: _constrained(now, [f"node.id=={node}"]))
+
+    async def stop(self, id: str, grace: float) -> None:
+        """See `base.Things.stop`: how long it is given was said when it was created."""
+        await self._end(await self._swarm.inspect_service(id), grace)
+
+    async def kill(self, id: str) -> None:
+        """See `base.Things.kill`: it is asked to end first, as no manager can do more."""
+        info = await self._swarm.inspect_service(id)
+        if not (await self._look_at(info)).running:
+            raise Conflict(f"kill service {id}", "it does not run")
+        await self._end(info, 0)
+
+    async def _end(self, info: Mapping[str, Any], grace: float) -> None:
+        id, spec = str(info["ID"]), info["Spec"]
+        await self._volumes.settle(id, mounts_of(spec))
+        # What is handed over at each start is of no use until the next one.
+        await self._update(id, lambda now: scaled(_without_secrets(now), 0))
+        await self._secrets.remove(id)
+        labels = pairs({LABEL_START: (spec.get("Labels") or {}).get(LABEL_START, "")})
+        await self._until_over(f"stop service {id}", id, labels, max(grace, _grace(spec)))
+
+    async def remove(self, id: str) -> None:
+        """See `base.Things.remove`: it is asked to end first, and waited for."""
+        try:
+            info = await self._swarm.inspect_service(id)
+        except NotFound:
+            pass
+        else:
+            spec = info["Spec"]
+            await self._volumes.settle(id, mounts_of(spec))
+            labels = {
+                label: value
+                for label, value in (spec.get("Labels") or {}).items()
+                if label in (naming.LABEL_HUB, LABEL_START)
+            }
+            self._leaving[id] = pairs(labels), _grace(spec)
+            await self._swarm.remove_service(id)
+        await self._secrets.remove(id)
+        if (leaving := self._leaving.get(id)) is not None:
+            await self._until_over(f"remove service {id}", id, *leaving)
+            self._leaving.pop(id, None)
+
+    async def rename(self, id: str, name: str) -> None:
+        """See `base.Things.rename`."""
+        raise _cannot(f"rename service {id}")
+
+    async def inspect(self, id_or_name: str) -> Seen:
+        """See `base.Things.inspect`."""
+        return await self._look_at(await self._swarm.inspect_service(id_or_name))
+
+    async def list(self, labels: Mapping[str, str]) -> Sequence[Seen]:
+        """See `base.Things.list`."""
+        services = await self._swarm.list_services(pairs(labels))
+        if not services:
+            return ()
+        tasks: defaultdict[str, list[TaskFacts]] = defaultdict(list)
+        for one in await self._swarm.list_tasks(labels=pairs(labels), convert=facts):
+            tasks[one.seen.service].append(one)
+        nodes = {one.id: one for one in map(node_from, await self._swarm.list_nodes())}
+        return [seen(service, tasks[str(service["ID"])], nodes) for service in services]
+
+    async def logs(self, id: str, tail: int) -> str:
+        """See `base.Things.logs`: of its last task that has any."""
+        tasks = [one for one in await self._tasks_of(id) if one.has_container]
+        last = max(tasks, key=lambda one: one.seen.created, default=None)
+        return "" if last is None else await self._swarm.task_logs(last.seen.id, tail)
+
+    async def execute(self, id: str, command: Sequence[str], user: str, seconds: float) -> Executed:
+        """See `base.Things.execute`."""
+        raise _cannot(f"run a command in service {id}")
+
+    async def _look_at(self, info: Mapping[str, Any]) -> Seen:
+        tasks, start = await self._tasks_of(str(info["ID"])), start_of(info["Spec"])
+        return seen(info, tasks, await self._nodes_of(one for one in tasks if one.start == start))
+
+    async def _tasks_of(self, id: str) -> Sequence[TaskFacts]:
+        return await self._swarm.list_tasks(services=[id], convert=facts)
+
+    async def _nodes_of(self, tasks: Iterable[TaskFacts]) -> dict[str, NodeSeen]:
+        """The nodes that tasks are on, but for those that have left the Swarm."""
+        ids = {one.seen.node for one in tasks} - {""}
+        found = [await node_of(self._swarm, id) for id in ids]
+        return {one.id: one for one in found if one is not None}
+
+    async def _until_over(self, action: str, id: str, labels: Sequence[str], grace: float) -> None:
+        """Wait until no task of a service runs, as far as their nodes can be asked.
+
+        Args:
+            action: for whom it takes too long.
+            id: of the service, which may be gone.
+            labels: that its tasks have, and few others.
+            grace: how long it may take to end.
+        """
+
+        async def over() -> None:
+            async for _ in looks(self._timings):
+                tasks = await self._swarm.list_tasks(labels=labels, convert=facts)
+                alive = [one for one in tasks if one.seen.service == id and not one.over]
+                nodes = await self._nodes_of(alive)
+                if all(one.seen.node not in nodes or nodes[one.seen.node].down for one in alive):
+                    return
+
+        try:
+            await within(grace + self._timings.task_ends, over())
+        except asyncio.TimeoutError:
+            raise EngineTimeout(action, "its task does not end") from None
+
+    async def _update(
+        self, id: str, change: Callable[[Spec], Spec], auth: Mapping[str, str] | None = None
+    ) -> None:
+        """Change the specification of a service as it is, whoever changes it at the same time."""
+
+        async def update() -> None:
+            info = await self._swarm.inspect_service(id)
+            spec = change(info["Spec"])
+            if spec != info["Spec"]:
+                version = int(info["Version"]["Index"])
+                await self._swarm.update_service(id, version, spec, auth=auth)
+
+        await retry(update, self._timings.update_again, on=Conflict)
+
+    async def _api(self) -> Api:
+        return api_of(await self._engine.api_version())
+
+    # --- whose directories -----------------------------------------------------------------
+
+    async def account(self, id: str, spec: ServerSpec) -> Account | None:
+        """See `base.Things.account`."""
+        raise _cannot(f"look into service {id}")
+
+    async def directory(self, id: str, path: str) -> Directory | None:
+        """See `base.Things.directory`."""
+        raise _cannot(f"look into service {id}")
+
+    async def give(self, id: str, directories: Mapping[str, Directory]) -> None:
+        """See `base.Things.give`."""
+        raise _cannot(f"change the files of service {id}")
+
+    # --- what they use ---------------------------------------------------------------------
+
+    async def create_volume(
+        self, name: str, driver: str | None, options: Mapping[str, str], labels: Mapping[str, str]
+    ) -> SeenVolume:
+        """See `base.Things.create_volume`: only noted; the first task with it makes it."""
+        return await self._volumes.create(name, driver, options, labels)
+
+    async def inspect_volume(self, name: str) -> SeenVolume:
+        """See `base.Things.inspect_volume`."""
+        return await self._volumes.inspect(name)
+
+    async def remove_volume(self, name: str) -> bool:
+        """See `base.Things.remove_volume`."""
+        return await self._volumes.remove(name)
+
+    async def list_volumes(self, labels: Mapping[str, str]) -> Sequence[SeenVolume]:
+        """See `base.Things.list_volumes`."""
+        return await self._volumes.list(labels)
+
+    async def inspect_network(self, name: str) -> SeenNetwork:
+        """See `base.Things.inspect_network`: as far as this node has a part in it.
+
+        Containers of tasks that are to end no longer count: they go a moment after their service.
+        """
+        info = await self._engine.inspect_network(name)
+        containers = {
+            id: _OF_TASK.search(str(one.get("Name")))
+            for id, one in (info.get("Containers") or {}).items()
+            if not id.startswith(_BALANCER)
+        }
+        wanted: set[str] = set()
+        if any(containers.values()):
+            own = str((await self._swarm.membership()).get("NodeID") or "")
+            listed = self._swarm.list_tasks(nodes=[own], desired=["running"], convert=facts)
+            wanted = {one.seen.id for one in await listed}
+        there = [id for id, task in containers.items() if task is None or task[1] in wanted]
+        # Nobody's host has an address there.
+        return seen_network({**info, "Containers": dict.fromkeys(there), "IPAM": {}})
+
+    async def members(self, network: str) -> Sequence[str]:
+        """See `base.Things.members`: of a network of ours, those that have its labels."""
+        found = await self._engine.inspect_network(network)
+        labels = {
+            name: value
+            for name, value in (found.get("Labels") or {}).items()
+            if name in (naming.LABEL_HUB, naming.LABEL_USER, naming.LABEL_SERVER)
+        }
+
+        def member(service: Mapping[str, Any]) -> str | None:
+            targets = service["Spec"]["TaskTemplate"].get("Networks") or ()
+            inside = any(one.get("Target") in (found["Id"], found["Name"]) for one in targets)
+            return str(service["ID"]) if inside else None
+
+        return await self._swarm.list_services(pairs(labels), member)
+
+    async def remove_network(self, id: str) -> None:
+        """See `base.Things.remove_network`: tasks that have just ended are waited for."""
+
+        async def remove() -> None:
+            await self._engine.remove_network(id)
+
+        await retry(remove, self._timings.network_free, on=Conflict)
+
+    async def tidy(self, hub: str) -> None:
+        """See `base.Things.tidy`."""
+        await self._secrets.tidy(hub)
+        await self._volumes.tidy(hub)
+
+
+def _constrained(spec: Spec, constraints: Iterable[str]) -> Spec:
+    """A ServiceSpec with these constraints too."""
+    task = spec["TaskTemplate"]
+    placement = task.get("Placement") or {}
+    found = placement.get("Constraints") or []
+    more = [one for one in constraints if one not in found]
+    if not more:
+        return spec
+    placement = {**placement, "Constraints": [*found, *more]}
+    return {**spec, "TaskTemplate": {**task, "Placement": placement}}
+
+
+def _without_secrets(spec: Spec) -> Spec:
+    """A ServiceSpec without what was handed over for a start."""
+    task = spec["TaskTemplate"]
+    container = {**task["ContainerSpec"]}
+    left = [one for one in container.pop("Secrets", None) or () if not is_ours(one)]
+    if left:
+        container["Secrets"] = left
+    return {**spec, "TaskTemplate": {**task, "ContainerSpec": container}}
+
+
+def _grace(spec: Mapping[str, Any]) -> float:
+    container = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
+    return float(container.get("StopGracePeriod") or 0) / _NS
+
+
+def _cannot(action: str) -> BadRequest:
+    return BadRequest(action, "a Swarm's managers have no such call")
