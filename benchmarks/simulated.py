@@ -22,13 +22,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dockernamed.swarm_spawner import DockerNamedSwarmSpawner
-
 from dockernamed import DockerNamedSpawner
 from dockernamed.engine.client import Connection
 from dockernamed.hub.identity import derived_hub_id
 from dockernamed.lifecycle.runtime import Runtime
 from dockernamed.naming import LABEL, LABEL_HUB, LABEL_SERVER, LABEL_USER
+from dockernamed.swarm_spawner import DockerNamedSwarmSpawner
 from dockernamed.timings import DEFAULT
 
 SECRET = b"cookie secret"

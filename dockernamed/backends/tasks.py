@@ -37,8 +37,9 @@ from ..timings import DEFAULT, Timings
 from . import observed
 from . import observed_tasks as seen
 from .observed import State
-from .observed_tasks import Node, ServiceSeen, TaskSeen
+from .observed_tasks import ServiceSeen
 from .table import LOG, Table
+from .task_state import ENDED, NodeSeen, TaskSeen, node_from, task_from
 
 __all__ = ["TaskWatcher"]
 
@@ -93,7 +94,7 @@ class TaskWatcher(Table):
         self._swarm, self._ours = swarm, [f"{LABEL_HUB}={hub}"]
         self._rows: dict[str, _Row] = {}
         self._changing: set[str] = set()  # ids of those that are due
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, NodeSeen] = {}
         self._nodes_outdated = False
         self._new: dict[str, None] = {}
         # One look after the other: what an earlier one tells is never taken for the newer word.
@@ -163,7 +164,7 @@ class TaskWatcher(Table):
             try:
                 await self._read_nodes()
                 services = await self._swarm.list_services(self._ours, seen.service)
-                tasks = await self._swarm.list_tasks(labels=self._ours, convert=seen.task)
+                tasks = await self._swarm.list_tasks(labels=self._ours, convert=task_from)
                 await self._apply(services, _by_service(tasks), heard)
             finally:
                 self._heard = None
@@ -233,19 +234,19 @@ class TaskWatcher(Table):
         for id in new:
             await self._meet(id)
         unwanted = self._swarm.list_tasks(
-            labels=self._ours, desired=["shutdown"], convert=seen.task
+            labels=self._ours, desired=["shutdown"], convert=task_from
         )
         for task in await unwanted:
             row = self._rows.get(task.service)
             if row is not None and row.task == task.id and not self._table[task.service].ended:
                 node = self._nodes.get(task.node)
-                if task.ended or node is None or node.away:
+                if task.state in ENDED or node is None or node.down:
                     self._is_due(task.service)
 
     async def _read_nodes(self) -> None:
         self._nodes_outdated = False
         before = self._nodes
-        self._nodes = {str(one["ID"]): seen.node(one) for one in await self._swarm.list_nodes()}
+        self._nodes = {one.id: one for one in map(node_from, await self._swarm.list_nodes())}
         ids = before.keys() | self._nodes.keys()
         self._nodes_changed({id for id in ids if before.get(id) != self._nodes.get(id)})
 
@@ -280,7 +281,7 @@ class TaskWatcher(Table):
             self._touched = set()
             while left := [id for id in ids if id in self._table]:
                 try:
-                    tasks = await self._swarm.list_tasks(services=left, convert=seen.task)
+                    tasks = await self._swarm.list_tasks(services=left, convert=task_from)
                 except NotFound as error:
                     gone = [id for id in left if id in error.message]
                     if not gone:
@@ -378,10 +379,10 @@ class TaskWatcher(Table):
             if settled and row.started and not before.ended:
                 record = replace(
                     before, state=State.EXITED, stop_requested=True, stopped=True,
-                    exit_code=None, endpoint_fingerprint=None, words="",
+                    exit_code=None, endpoint_fingerprint=None, words="", restarts=0,
                 )  # fmt: skip
         else:
-            row.task, row.node, row.stage = now.task, now.node, now.stage
+            row.task, row.node, row.stage = now.task.id, now.task.node, now.task.state
             settled, record = now.settled, seen.updated(before, now)
         if record != before:
             self._put(record)

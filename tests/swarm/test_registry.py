@@ -7,12 +7,16 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import docker
 import pytest
 from support.engine.registries import Registry, registry
 from support.engine.worlds import connect
+from support.hub.dockerview import BUSYBOX
+from support.hub.waiting import eventually
 from support.swarm import Node, Swarm
+from support.swarm.hubs import hub_outside
 
 from dockernamed.engine import swarm as calls
 from dockernamed.engine.client import Engine
@@ -124,3 +128,36 @@ async def test_a_node_that_comes_back(
     assert node == late.id
     await images.bring(image, found, timeout=60, node=node)
     assert has(late, f"{name}@{digest}")
+
+
+def test_a_hub_with_a_registry(swarm: Swarm, prefix: str, store: Registry, tmp_path: Path) -> None:
+    """A Hub brings its image to every node when it starts, also after it was killed at that.
+
+    Its servers run what the tag meant then, and what it means later once it is pulled again.
+    """
+    client, name = swarm.manager.client, f"{prefix}lab"
+    image = f"{store.address}/{name}:v1"
+    digest = store.publish(client, BUSYBOX, name, "v1")
+    config = f"""
+        c.DockerNamedSpawner.image = {image!r}
+        c.DockerNamedSpawner.prepull = True
+        c.DockerNamedSpawner.pull_policy = "always"
+        c.DockerNamedSpawner.registry_credentials = {{{store.address!r}: {store.credentials}}}
+    """
+    with hub_outside(swarm, tmp_path, prefix.strip("-"), config) as hub:
+        eventually(client.services, what="the service that brings it")
+        hub.kill()
+        hub.start()
+        eventually(
+            hub.log, lambda log: f"image {image}: done 3 of 3" in log, what="all nodes have it"
+        )
+        eventually(client.services, lambda left: not left, what="nothing is left of that")
+        assert all(has(node, f"{store.address}/{name}@{digest}") for node in swarm.nodes)
+        hub.add_user("ann")
+        service = hub.spawn("ann")
+        assert service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] == f"{image}@{digest}"
+        hub.halt("ann")
+        moved = store.publish(client, BUSYBOX, name, "v1", "ENV MOVED=1")
+        service = hub.spawn("ann")
+        assert service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] == f"{image}@{moved}"
+        assert store.password not in hub.log()

@@ -18,7 +18,7 @@ from docker.types import EndpointSpec
 from support.hub.dockerview import BUSYBOX, HUB, SERVER, USER
 from support.hub.waiting import eventually
 from support.swarm import Node, Swarm
-from support.swarm.remains import MARK, clear_the_killed, remains
+from support.swarm.remains import clear_the_killed, remains
 from support.swarm.view import SwarmView
 
 
@@ -232,14 +232,14 @@ def test_nothing_is_left() -> None:
 
 def test_a_killed_run() -> None:
     """A Swarm ends with the process that made it; what the kernel leaves, the next one removes."""
-    code = "from support.swarm import Swarm; s = Swarm(1); s.start(); print(s.name); input()"
+    code = (
+        "from support.swarm import Swarm; s = Swarm(1); s.start(); print(s.name, s.subnet); input()"
+    )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as run:
         assert run.stdout is not None
-        name = run.stdout.readline().decode().strip()
-        assert name.startswith(MARK)
-        subnet = f"198.{name.removeprefix(MARK).replace('-', '.')}."
+        name, subnet = run.stdout.readline().decode().split()
         assert remains(name, subnet, frozenset())
         run.kill()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -69,6 +68,7 @@ class Swarm:
         self.nodes: list[Node] = []
         self.ids: frozenset[str] = frozenset()
         self._stack = ExitStack()
+        self._switch: Namespaces | None = None
 
     def __enter__(self) -> Swarm:
         alive.append(self)
@@ -104,14 +104,13 @@ class Swarm:
         assert os.geteuid() == 0, "only root can make a Swarm"
         clear_the_killed()
         self._switch = Namespaces("switch", "ip link add switch type bridge\nip link set switch up")
-        self._stack.callback(self._switch.end)
         self.ids |= self._switch.ids
-        self._plug_in()
+        self._plug_in(self._switch)
         seeded = None
         if self._images:
             seeded = self._stack.enter_context(seed(self._images, self._folder("images")))
         for number in range(1, self._count + 1):
-            self._add(f"n{number}", f"{self._addresses}{number}", seeded)
+            self._add(self._switch, f"n{number}", f"{self._addresses}{number}", seeded)
         for node in self.nodes:
             node.start_soon()
         for node in self.nodes:
@@ -124,27 +123,35 @@ class Swarm:
         Raises:
             AssertionError: something is left; the message has all of it.
         """
-        self._stack.close()
-        if not self.name:
-            return
-        eventually(
-            self._clear,
-            lambda left: not left,
-            what=f"nothing is left of the Swarm {self.name}",
-            timeout=30,
-        )
+        try:
+            self._stack.close()
+            if self.name:
+                # As long as the link is there, the name is nobody else's.
+                eventually(
+                    self._clear,
+                    lambda left: not left,
+                    what=f"nothing is left of the Swarm {self.name}",
+                    timeout=30,
+                )
+        finally:
+            if self.name:
+                run("ip", "link", "delete", self.name)
+            if self._switch is not None:
+                self._switch.end()
 
     def _clear(self) -> list[str]:
         remove_folders(self.name)
-        return remains(self.name, self._addresses, self.ids)
+        ids = [node.namespaces.ids for node in self.nodes]
+        left = remains(self.name, self._addresses, frozenset().union(*ids))
+        return [one for one in left if not one.startswith(("link:", "route:"))]
 
-    def _plug_in(self) -> None:
+    def _plug_in(self, switch: Namespaces) -> None:
         """Take a subnet that no other Swarm has, which the link's name says."""
         # The range for measurements between networks (RFC 2544), which nobody else uses.
         subnets = [(second, third) for second in (18, 19) for third in range(256)]
         for second, third in random.sample(subnets, len(subnets)):
-            name = f"{MARK}{second}-{third}"
-            peer = ["peer", "name", "machine", "netns", str(self._switch.pid)]
+            name = f"{MARK}{second}-{third:03}"
+            peer = ["peer", "name", "machine", "netns", str(switch.pid)]
             with suppress(AssertionError):
                 run("ip", "link", "add", name, "type", "veth", *peer)
                 break
@@ -152,13 +159,11 @@ class Swarm:
             raise AssertionError("this machine makes no veth link, or has 512 Swarms already")
         self.name, self._addresses = name, f"198.{second}.{third}."
         self.hub_address, self.subnet = f"{self._addresses}254", f"{self._addresses}0/24"
-        # Said, since the kernel is late to remove it along with the other end.
-        self._stack.callback(subprocess.run, ["ip", "link", "delete", name], check=False)
         run("ip", "address", "add", f"{self.hub_address}/24", "dev", name)
         run("ip", "link", "set", name, "up")
-        self._switch.run("ip", "link", "set", "machine", "master", "switch", "up")
+        switch.run("ip", "link", "set", "machine", "master", "switch", "up")
 
-    def _add(self, name: str, address: str, seeded: Path | None) -> None:
+    def _add(self, switch: Namespaces, name: str, address: str, seeded: Path | None) -> None:
         labels = {"node": name, **self._labels.get(name, {})}
         options = [f"--label={key}={value}" for key, value in labels.items()]
         options += ["--insecure-registry", self.subnet, *self._options.get(name, ())]
@@ -169,9 +174,9 @@ class Swarm:
         node.address, node.labels = address, labels
         peer = ["peer", "name", LINK, "netns", str(node.namespaces.pid)]
         # By a process in there only as far as the network goes, for the other pid to be known.
-        enter = ["nsenter", f"--net=/proc/{self._switch.pid}/ns/net"]
+        enter = ["nsenter", f"--net=/proc/{switch.pid}/ns/net"]
         run(*enter, "ip", "link", "add", name, "type", "veth", *peer)
-        self._switch.run("ip", "link", "set", name, "master", "switch", "up")
+        switch.run("ip", "link", "set", name, "master", "switch", "up")
         node.namespaces.run("ip", "address", "add", f"{address}/24", "dev", LINK)
         node.namespaces.run("ip", "link", "set", LINK, "up")
 
