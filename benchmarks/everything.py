@@ -32,6 +32,9 @@ def measures(*, quick: bool) -> Mapping[str, Measure[Setting]]:
         counts = [1000, 2000] if quick else [1000, 2500, 5000, 10_000]
         return await asyncio.to_thread(figures.many_servers, counts, setting.beside)
 
+    async def simulated_swarm(setting: Setting) -> list[report.Figure]:
+        return await asyncio.to_thread(figures.many_services, pick(1000, 2000))
+
     servers = pick(8, 30)
     return {
         "busybox": lambda s: figures.one_busybox(s, pick(7, 40)),
@@ -46,6 +49,7 @@ def measures(*, quick: bool) -> Mapping[str, Measure[Setting]]:
         "crash": lambda s: figures.crash(s, pick(1, 15)),
         "missing-image": lambda s: figures.missing_image(s, pick(5, 20)),
         "simulated": simulated,
+        "swarm-simulated": simulated_swarm,
     }
 
 

@@ -298,9 +298,34 @@ def many_servers(counts: list[int], beside: Path | None = None) -> list[Figure]:
     ]
 
 
-def _simulated(count: int, checkout: Path = ROOT) -> dict[str, float]:
+def many_services(count: int) -> list[Figure]:
+    """The same of services, on a simulated Swarm."""
+    found = _simulated(count, kind="swarm")
+    whole = found["watch_round_s"] + found["poll_round_s"]
+    lag = found["lag_p99_s"]
+    return [
+        Figure(
+            "swarm_simulated_round",
+            f"{count:,} services, simulated: one round of watcher and polls (CPU)",
+            {"ours": seconds(whole)},
+            "≤ 50 ms",
+            whole <= 0.05,
+            {"unit": "s", "values": {"ours": whole}, "found": found},
+        ),
+        Figure(
+            "swarm_simulated_lag",
+            f"{count:,} services, simulated: event-loop lag p99",
+            {"ours": f"{lag * 1000:.1f} ms"},
+            "≤ 20 ms",
+            lag <= 0.02,
+            {"unit": "s", "values": {"ours": lag}},
+        ),
+    ]
+
+
+def _simulated(count: int, checkout: Path = ROOT, kind: str = "") -> dict[str, float]:
     """In a process of its own, whose memory nobody else has used."""
-    command = [sys.executable, "-m", "benchmarks.simulated", str(count)]
+    command = [sys.executable, "-m", "benchmarks.simulated", str(count), *filter(None, [kind])]
     env = {**os.environ, "PYTHONPATH": f"{checkout}{os.pathsep}{checkout / 'tests'}"}
     pipe = subprocess.PIPE
     done = subprocess.run(command, stdout=pipe, text=True, check=True, env=env, cwd=checkout)

@@ -1,8 +1,8 @@
-"""The cost of many servers, on a simulated Engine: polls, event-loop lag, memory.
+"""The cost of many servers, on a simulated Engine or Swarm: polls, event-loop lag, memory.
 
-    python -m benchmarks.simulated NUMBER
+    python -m benchmarks.simulated NUMBER [swarm]
 
-The Engine runs in a process of its own: `benchmarks.populated`.
+It runs in a process of its own: `benchmarks.populated`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from dockernamed.engine.client import Connection
 from dockernamed.hub.identity import derived_hub_id
 from dockernamed.lifecycle.runtime import Runtime
 from dockernamed.naming import LABEL, LABEL_HUB, LABEL_SERVER, LABEL_USER
+from dockernamed.swarm_spawner import DockerNamedSwarmSpawner
+from dockernamed.timings import DEFAULT
 
 SECRET = b"cookie secret"
 HUB = derived_hub_id(SECRET)
 SAMPLE_S = 0.001  # between two looks at the event loop
+ROUNDS = 10  # of the watcher, in which nothing happens
 BATCH = 50  # polls between two turns of the event loop; JupyterHub spreads them at random
 
 
@@ -62,9 +65,9 @@ class Lag:
 
 
 @contextlib.contextmanager
-def _engine(count: int) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _engine(count: int, kind: str) -> Iterator[tuple[Any, dict[str, Any]]]:
     labels = {LABEL: "1", LABEL_HUB: HUB, LABEL_USER: "user{n}", LABEL_SERVER: ""}
-    command = [sys.executable, "-m", "benchmarks.populated", str(count), json.dumps(labels)]
+    command = [sys.executable, "-m", "benchmarks.populated", str(count), json.dumps(labels), kind]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None
@@ -83,30 +86,46 @@ def _rss() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-async def measure(count: int) -> dict[str, float]:
+async def measure(count: int, kind: str = "engine") -> dict[str, float]:
     """Figures of so many servers.
 
+    Args:
+        count: how many.
+        kind: ``engine``: containers; ``swarm``: services.
+
     Returns:
-        ``poll_round_s`` (CPU) of `DockerNamedSpawner.poll` of all; ``lag_p99_s`` and
-        ``lag_max_s`` while the table is filled, polled, told of events and filled again;
-        ``sync_s``; ``rss_per_server`` of the watcher, and ``monitor_per_server``, what watching
-        over a running server adds, in bytes.
+        ``poll_round_s`` (CPU) of `DockerNamedSpawner.poll` of all; ``watch_round_s`` (CPU), what
+        the watcher does while nothing happens in as much time as lies between two requests for
+        tasks that have ended; ``lag_p99_s`` and ``lag_max_s`` while the table is filled, polled,
+        told of what happened (of containers events, of services the ends of some) and filled
+        again; ``sync_s``; ``rss_per_server`` of the watcher, and ``monitor_per_server``, what
+        watching over a running server adds, in bytes.
     """
     logging.getLogger("dockernamed").setLevel(logging.ERROR)
-    with _engine(count) as (process, told):
+    spawner_class = DockerNamedSwarmSpawner if kind == "swarm" else DockerNamedSpawner
+    with _engine(count, kind) as (process, told):
         lag = Lag()
         connection = Connection(options=(("base_url", told["url"]),))
-        runtime = Runtime.shared(connection, HUB, logging.getLogger("dockernamed"), 16)
+        runtime = Runtime.shared(
+            connection, HUB, logging.getLogger("dockernamed"), 16, backend=spawner_class.backend
+        )
         await runtime.engine.version()
         found: dict[str, float] = {"servers": count}
         found |= await _watcher(runtime, count, lag)
-        spawners = [_spawner(told["url"], number, id) for number, id in enumerate(told["ids"])]
+        found["watch_round_s"] = await _watch_round()
+        spawners = [
+            _spawner(spawner_class, told["url"], number, id)
+            for number, id in enumerate(told["ids"])
+            if id not in told["ending"]
+        ]
         before = _rss()
         found["poll_round_s"] = await _poll_round(spawners, lag)
         found["monitor_per_server"] = (_rss() - before) / count
         found["poll_round_s"] = min([await _poll_round(spawners, lag) for _ in range(5)])
         async with lag.watched():
             await _tell(process, "events")
+            for id in told["ending"]:
+                await runtime.watcher.wait_dead(id)
             disconnects = runtime.watcher.disconnects
             await _tell(process, "lose")
             while runtime.watcher.disconnects == disconnects:  # noqa: ASYNC110  (no event tells)
@@ -125,10 +144,19 @@ async def _watcher(runtime: Runtime, count: int, lag: Lag) -> dict[str, float]:
     return {"sync_s": took, "rss_per_server": (_rss() - before) / count}
 
 
-def _spawner(url: str, number: int, id: str) -> DockerNamedSpawner:
+async def _watch_round() -> float:
+    """CPU seconds of a round in which nothing happens, on average."""
+    begin = time.process_time()
+    await asyncio.sleep(ROUNDS * DEFAULT.ended_tasks)
+    return (time.process_time() - begin) / ROUNDS
+
+
+def _spawner(
+    spawner_class: type[DockerNamedSpawner], url: str, number: int, id: str
+) -> DockerNamedSpawner:
     user = SimpleNamespace(name=f"user{number}", settings={"cookie_secret": SECRET})
-    spawner = DockerNamedSpawner(user=user, client_kwargs={"base_url": url})
-    spawner.load_state({"object_id": id})
+    spawner = spawner_class(user=user, client_kwargs={"base_url": url})
+    spawner.load_state({"object_id": id, "kind": spawner_class.backend.kind})
     return spawner
 
 
@@ -155,7 +183,7 @@ async def _tell(process: Any, word: str) -> None:
 
 def main() -> None:
     """The command line."""
-    print(json.dumps(asyncio.run(measure(int(sys.argv[1])))))
+    print(json.dumps(asyncio.run(measure(int(sys.argv[1]), *sys.argv[2:]))))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A JupyterHub Spawner for Docker: one container for each (user, server name).
 
-Configure it as ``c.JupyterHub.spawner_class = "dockernamed"``.
+Configure it as ``c.JupyterHub.spawner_class = "dockernamed"``; or ``"dockernamed-swarm"`` for many
+machines.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .hub.handlers import template_paths
     from .spawner import DockerNamedSpawner
+    from .swarm_spawner import DockerNamedSwarmSpawner
 
-__all__ = ["DockerNamedSpawner", "template_paths"]
+__all__ = ["DockerNamedSpawner", "DockerNamedSwarmSpawner", "template_paths"]
 __version__ = version("dockernamed")
 
 
@@ -27,10 +29,14 @@ def __getattr__(name: str) -> object:
         from .hub.handlers import template_paths
 
         return template_paths
-    if name != "DockerNamedSpawner":
+    if name not in ("DockerNamedSpawner", "DockerNamedSwarmSpawner"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from .hub import app
     from .spawner import DockerNamedSpawner
 
     app.when_hub_runs(DockerNamedSpawner)
-    return DockerNamedSpawner
+    if name == "DockerNamedSpawner":
+        return DockerNamedSpawner
+    from .swarm_spawner import DockerNamedSwarmSpawner
+
+    return DockerNamedSwarmSpawner

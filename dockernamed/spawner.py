@@ -48,6 +48,7 @@ from .images.pull_queue import NOBODY, PullLimits
 from .images.puller import Progress
 from .lifecycle import earlier_volumes
 from .lifecycle.attempt import StartAttempt
+from .lifecycle.backends import CONTAINERS
 from .lifecycle.hooks import AfterStart, modified
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
@@ -81,6 +82,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     #: How long is waited for what; no setting.
     timings = DEFAULT
+    #: What servers are, and who reads the settings for that; no settings.
+    backend = CONTAINERS
+    resolver_class = SettingsResolver
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -129,6 +133,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             self.timings,
             partial(another_hub_at, patience=self.timings.other_hub),
             PullLimits(self.max_parallel_pulls, self.max_parallel_pulls_per_user),
+            self.backend,
         )
 
     @cached_property
@@ -138,7 +143,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     @property
     def _resolver(self) -> SettingsResolver:
-        return SettingsResolver(
+        return self.resolver_class(
             self, self.key, self.template_namespace(), self._runtime, self._choice.volumes
         )
 
@@ -167,6 +172,19 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """Take up a server that an earlier Hub process started."""
         super().load_state(state)
         self._state = ServerState.from_json(state)
+        if self._state.kind != self.backend.kind:
+            self._let_go_of_another_kind()
+
+    def _let_go_of_another_kind(self) -> None:
+        """Forget what the server was as another kind of thing; never its volumes."""
+        kind, ours = self._state.kind, self.backend.kind
+        if self._state.object_id:
+            self.log.warning(
+                "%s was started as a %s, %s, and counts as stopped, since servers are %ss now: if "
+                "it still runs, remove it (docker %s rm --force)",
+                *(self._log_name, kind, self._state.object_name, ours, kind),
+            )
+        self._state = self._state.as_kind(ours)
 
     def get_state(self) -> dict[str, Any]:
         """What the Hub keeps: the container while there is one, volumes and settings for good."""
@@ -379,10 +397,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         )
 
     async def prepull_all(self, runtime: Runtime) -> None:
-        """Pull every image that can be chosen."""
-        pull = partial(self._pull, runtime)
-        pauses = runtime.timings.prepull_again
-        await prepull(chooser.images(self), pull, runtime.watcher, self.log, pauses)
+        """With ``prepull``, pull every image that can be chosen."""
+        images = chooser.images(self) if self.prepull else ()
+        pull, pauses = partial(self._pull, runtime), runtime.timings.prepull_again
+        await prepull(images, pull, runtime.watcher, self.log, pauses)
 
     async def _find_hub(self, place: Place, gateway: str | None = None) -> None:
         """Set hub_connect_url where the admin left it to us.
@@ -396,15 +414,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return
         if place.network != "host":
             check_reachable(hub.ip)
-        runtime = self._runtime
-        if hub.ip not in ALL_INTERFACES or not runtime.engine_is_local:
-            return
-        if place.own is None:
-            info = await runtime.network(place.network)
-            host = hub_host(place.network, info, await runtime.hub_container())
-        elif gateway is not None:
-            host = hub_host_beside(place.network, gateway, await runtime.hub_container())
-        else:
+        host = await self._hub_host(place, gateway) if hub.ip in ALL_INTERFACES else None
+        if host is None:
             return
         if self.internal_ssl:
             certificate = self.user.settings["internal_ssl_cert"]
@@ -412,6 +423,18 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             host, self._hub_hosts = certified(host, names)
         url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
         self.hub_connect_url = self._hub_url_found = url
+
+    async def _hub_host(self, place: Place, gateway: str | None) -> str | None:
+        """At which host servers reach the Hub; None where that is not known, or not yet."""
+        runtime = self._runtime
+        if not runtime.engine_is_local:
+            return None
+        if place.own is None:
+            info = await runtime.network(place.network)
+            return hub_host(place.network, info, await runtime.hub_container())
+        if gateway is None:
+            return None
+        return hub_host_beside(place.network, gateway, await runtime.hub_container())
 
     # --- start -----------------------------------------------------------------------------
 
@@ -531,6 +554,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             settings.kept,
             self._made(endpoint.id),
             settings.promise,
+            self.backend.kind,
         )
         self._watch()
         self._progress.tell(90, "The server is ready")

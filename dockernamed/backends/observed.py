@@ -68,7 +68,8 @@ class ObservedContainer:
         spec: hash of the spec that it was made from; "" when it has none.
         image: as it was asked for.
         state: see `State`.
-        exit_code: None unless it ended, and also when the Engine has not told.
+        exit_code: None unless it ended, also to be taken up again; and when the Engine has not
+            told.
         oom: it ended because it needed more than its memory limit.
         stop_requested: it was asked to end before it did, as by ``docker stop`` and ``docker
             restart``.
@@ -81,6 +82,8 @@ class ObservedContainer:
         start: of which start it is, likewise.
         api_url: where it finds its Hub, likewise.
         words: what the backend says of why it does not run (yet); "" where it says nothing.
+        restarts: how often it has failed since it was started, and was taken up again, as far as a
+            list told.
     """
 
     id: str
@@ -100,6 +103,7 @@ class ObservedContainer:
     start: str = ""
     api_url: str = ""
     words: str = ""
+    restarts: int = 0
 
     def provenance(self, hub: str) -> Provenance:
         """Where it comes from, as one of the containers that have this Hub's label."""
@@ -202,6 +206,12 @@ def updated(old: ObservedContainer, listed: ObservedContainer) -> ObservedContai
         oom=oom,
         endpoint_fingerprint=listed.endpoint_fingerprint,
     )
+
+
+def moved(before: ObservedContainer, now: ObservedContainer) -> bool:
+    """Whether a list has told of another place than one before it."""
+    places = before.endpoint_fingerprint, now.endpoint_fingerprint
+    return None not in places and places[0] != places[1]
 
 
 def state_of(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -316,6 +316,7 @@ class Table(ABC):
                     oom=oom,
                     endpoint_fingerprint=None,
                     words="",
+                    restarts=0,
                 )
             )
 
@@ -333,7 +334,7 @@ class Table(ABC):
                 fulfilled.set()
         if record.ended:
             self._announce(record)
-        elif before is not None and _moved(before, record):
+        elif before is not None and observed.moved(before, record):
             for callback in list(self._moves.get(record.id, ())):
                 guarded(callback, record)
 
@@ -360,11 +361,6 @@ class Table(ABC):
     def _announce(self, record: ObservedContainer) -> None:
         for callback in self._deaths.pop(record.id, ()):
             guarded(callback, record)
-
-
-def _moved(before: ObservedContainer, now: ObservedContainer) -> bool:
-    places = before.endpoint_fingerprint, now.endpoint_fingerprint
-    return None not in places and places[0] != places[1]
 
 
 def guarded(callback: Callable[[Any], None], argument: object) -> None:

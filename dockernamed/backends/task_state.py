@@ -41,6 +41,8 @@ class TaskSeen:
         ports: TCP ports published on its node: port in the container → port there.
         addresses: of its container in overlay networks.
         networks: that it is connected to, the first one first: name → id.
+        restart: when another one is to follow it: ``none``, ``on-failure`` or ``any``.
+        start: of which start of its service it is; later ones have higher numbers.
     """
 
     id: str
@@ -54,6 +56,8 @@ class TaskSeen:
     ports: Mapping[int, int] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
     networks: Mapping[str, str] = field(default_factory=dict)
+    restart: str = "any"
+    start: int = 0
 
     @property
     def wanted(self) -> bool:
@@ -64,6 +68,11 @@ class TaskSeen:
     def running(self) -> bool:
         """Its node said that it runs; see `has_ended` for whether that is still to be believed."""
         return self.state == "running"
+
+    @property
+    def has_successor(self) -> bool:
+        """Though it has ended, another one is to follow."""
+        return self.restart == "any" or (self.restart == "on-failure" and self.state != "complete")
 
     @property
     def fingerprint(self) -> int:
@@ -101,7 +110,7 @@ class NodeSeen:
 
 def task_from(item: Mapping[str, Any]) -> TaskSeen:
     """Of an item of ``GET /tasks``, or of ``GET /tasks/{id}``."""
-    status = item.get("Status") or {}
+    status, spec = item.get("Status") or {}, item.get("Spec") or {}
     state = intern(str(status.get("State") or "new").lower())
     attached = item.get("NetworksAttachments") or ()
     return TaskSeen(
@@ -120,6 +129,8 @@ def task_from(item: Mapping[str, Any]) -> TaskSeen:
             for address in one.get("Addresses") or ()
         ),
         networks=dict(_network(one) for one in attached),
+        restart=intern(str((spec.get("RestartPolicy") or {}).get("Condition") or "any")),
+        start=int(spec.get("ForceUpdate") or 0),
     )
 
 
@@ -165,7 +176,12 @@ def has_ended(task: TaskSeen, node_down: bool) -> bool:
 
 def lost_words(node: NodeSeen) -> str:
     """Of a task that ended by the loss of its node."""
-    return f"its node {node.name} is down{f' ({node.words})' if node.words else ''}"
+    return f"the node that it ran on is down: {node.name}{f' ({node.words})' if node.words else ''}"
+
+
+def drained_words(node: NodeSeen) -> str:
+    """Of a task that ended since its node is to run none."""
+    return f"the node that it ran on was drained: {node.name}"
 
 
 def location(task: TaskSeen, node: NodeSeen | None) -> Location:

@@ -25,7 +25,6 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,12 +36,13 @@ from ..timings import DEFAULT, Timings
 from . import observed
 from . import observed_tasks as seen
 from .observed import State
-from .observed_tasks import Node, ServiceSeen, TaskSeen
+from .observed_tasks import ServiceSeen
 from .table import LOG, Table
+from .task_state import ENDED, NodeSeen, TaskSeen, node_from, task_from
 
 __all__ = ["TaskWatcher"]
 
-_CHUNK = 200  # rows handled between two looks at the event loop
+_CHUNK = 100  # rows handled between two looks at the event loop
 AT_ONCE = 200  # services looked at by one request
 NEW_AT_ONCE = 20  # services first heard of by an event that are inspected in a round
 MAX_NEW = 1000  # of those, how many are remembered until then; a list finds the rest
@@ -72,8 +72,8 @@ class _Row:
     task: str = ""
     node: str = ""
     stage: str = ""
-    tasks: AbstractSet[str] = frozenset()
-    earlier: AbstractSet[str] = frozenset()
+    tasks: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
     since: float = 0.0
     due: float | None = None
 
@@ -93,7 +93,7 @@ class TaskWatcher(Table):
         self._swarm, self._ours = swarm, [f"{LABEL_HUB}={hub}"]
         self._rows: dict[str, _Row] = {}
         self._changing: set[str] = set()  # ids of those that are due
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, NodeSeen] = {}
         self._nodes_outdated = False
         self._new: dict[str, None] = {}
         # One look after the other: what an earlier one tells is never taken for the newer word.
@@ -163,7 +163,7 @@ class TaskWatcher(Table):
             try:
                 await self._read_nodes()
                 services = await self._swarm.list_services(self._ours, seen.service)
-                tasks = await self._swarm.list_tasks(labels=self._ours, convert=seen.task)
+                tasks = await self._swarm.list_tasks(labels=self._ours, convert=task_from)
                 await self._apply(services, _by_service(tasks), heard)
             finally:
                 self._heard = None
@@ -233,19 +233,19 @@ class TaskWatcher(Table):
         for id in new:
             await self._meet(id)
         unwanted = self._swarm.list_tasks(
-            labels=self._ours, desired=["shutdown"], convert=seen.task
+            labels=self._ours, desired=["shutdown"], convert=task_from
         )
         for task in await unwanted:
             row = self._rows.get(task.service)
             if row is not None and row.task == task.id and not self._table[task.service].ended:
                 node = self._nodes.get(task.node)
-                if task.ended or node is None or node.away:
+                if task.state in ENDED or node is None or node.down:
                     self._is_due(task.service)
 
     async def _read_nodes(self) -> None:
         self._nodes_outdated = False
         before = self._nodes
-        self._nodes = {str(one["ID"]): seen.node(one) for one in await self._swarm.list_nodes()}
+        self._nodes = {one.id: one for one in map(node_from, await self._swarm.list_nodes())}
         ids = before.keys() | self._nodes.keys()
         self._nodes_changed({id for id in ids if before.get(id) != self._nodes.get(id)})
 
@@ -280,7 +280,7 @@ class TaskWatcher(Table):
             self._touched = set()
             while left := [id for id in ids if id in self._table]:
                 try:
-                    tasks = await self._swarm.list_tasks(services=left, convert=seen.task)
+                    tasks = await self._swarm.list_tasks(services=left, convert=task_from)
                 except NotFound as error:
                     gone = [id for id in left if id in error.message]
                     if not gone:
@@ -368,8 +368,8 @@ class TaskWatcher(Table):
     def _take_tasks(self, id: str, tasks: Sequence[TaskSeen]) -> None:
         """Put the record of a service right by all its tasks."""
         row, before = self._row(id), self._table[id]
-        row.tasks = frozenset(task.id for task in tasks)
-        row.earlier &= row.tasks
+        row.tasks = tuple(task.id for task in tasks)
+        row.earlier = tuple(id for id in row.earlier if id in row.tasks)
         now = seen.sight(tasks, self._nodes, earlier=row.earlier)
         stage = (row.task, row.stage)
         if now is None:
@@ -378,10 +378,10 @@ class TaskWatcher(Table):
             if settled and row.started and not before.ended:
                 record = replace(
                     before, state=State.EXITED, stop_requested=True, stopped=True,
-                    exit_code=None, endpoint_fingerprint=None, words="",
+                    exit_code=None, endpoint_fingerprint=None, words="", restarts=0,
                 )  # fmt: skip
         else:
-            row.task, row.node, row.stage = now.task, now.node, now.stage
+            row.task, row.node, row.stage = now.task.id, now.task.node, now.task.state
             settled, record = now.settled, seen.updated(before, now)
         if record != before:
             self._put(record)

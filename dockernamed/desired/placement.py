@@ -24,6 +24,7 @@ class ServiceSettings:
         restart_policy: one of `RESTART_POLICIES`.
         endpoint_mode: one of `ENDPOINT_MODES`.
         stop_grace: seconds between SIGTERM and SIGKILL, which Swarm must know beforehand.
+        image: the reference that nodes pull, with its digest if it has one; "": the server's own.
         auth: credentials of the image's registry, as of `Engine.pull`; None: none are passed on.
         extra: changes of the whole service, in the Engine API's spelling, made at last.
     """
@@ -34,6 +35,7 @@ class ServiceSettings:
     restart_policy: str = "none"
     endpoint_mode: str = "dnsrr"
     stop_grace: float = 10.0
+    image: str = ""
     auth: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
     extra: Mapping[str, Any] = field(default_factory=dict)
 

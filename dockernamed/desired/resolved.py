@@ -22,11 +22,15 @@ from .hardening import NOT_HARDENED, Hardening, home_for_a_while
 from .isolation import OwnNetwork
 from .mounts import Mount, check_targets, under
 from .network import ALL_INTERFACES, Access, is_address
+from .placement import ServiceSettings
 from .private import Secrets, link_places
 from .proof import AS_JUPYTERHUB
 from .quotas import Promise, promised
 from .spec import ServerSpec, host_config, targets_of
 from .volumes import RequestedVolumes, VolumePlan
+
+#: What a server can be on its backend: a container of one Engine, or a service of a Swarm.
+CONTAINER, SERVICE = KINDS = ("container", "service")
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ class ServerState:
         image: reference of the last start.
         settings: those of the last start, for good; None where it never started.
         promise: what it has of what servers share, from its start to its end.
+        kind: what it was started as, and its id is of: one of `KINDS`.
         made: value of the label `LABEL_START` → id of the container that the last start made, for
             good: what has this label and another id is a copy. Earlier ones too, while there is
             such a copy.
@@ -156,10 +161,17 @@ class ServerState:
     settings: KeptSettings | None = None
     made: Mapping[str, str] = field(default_factory=dict)
     promise: Promise | None = None
+    kind: str = CONTAINER
 
     def without_container(self) -> ServerState:
         """The same once the container is gone: volumes and settings stay."""
         return replace(self, object_id="", object_name="", promise=None)
+
+    def as_kind(self, kind: str) -> ServerState:
+        """The same for a spawner of such servers: what is of another kind is none of its own."""
+        if kind == self.kind:
+            return self
+        return replace(self.without_container(), settings=None, made={}, kind=kind)
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept, without what is empty."""
@@ -171,6 +183,7 @@ class ServerState:
             "settings": self.settings and self.settings.to_json(),
             "made": dict(self.made),
             "promise": self.promise and self.promise.to_json(),
+            "kind": "" if self.kind == CONTAINER else self.kind,
         }
         return {name: value for name, value in kept.items() if value}
 
@@ -185,6 +198,7 @@ class ServerState:
             KeptSettings.from_json(kept.get("settings")),
             dict(kept.get("made", {})),
             Promise.from_json(kept.get("promise")),
+            kept.get("kind", CONTAINER),
         )
 
 
@@ -214,6 +228,7 @@ class ResolvedSettings:
         post_start: what to run in it once it was started.
         secrets: what is delivered so that the Engine does not show it.
         private_tokens: the server's tokens are delivered likewise, if the image can take them so.
+        service: where it runs, for a backend that is a cluster.
     """
 
     key: naming.Key
@@ -240,6 +255,7 @@ class ResolvedSettings:
     private_tokens: bool = True
     hardening: Hardening = NOT_HARDENED
     post_start: PostStart | None = None
+    service: ServiceSettings = field(default_factory=ServiceSettings)
 
     @property
     def on_host(self) -> bool:
@@ -332,7 +348,7 @@ class ResolvedSettings:
         spec = ServerSpec(
             key=self.key,
             names=self.names,
-            image=self.image,
+            image=self.service.image or self.image,
             image_id=image.get("Id", ""),
             command=self._command(image),
             process=self._process(image, env),
@@ -354,6 +370,7 @@ class ResolvedSettings:
             config=self.config,
             host_config=self.host_config,
             hardening=self.hardening,
+            service=self.service,
         )
         check_targets(spec.all_mounts)
         link_places(spec.files, host_config(spec))

@@ -62,7 +62,7 @@ class Swarm:
     ) -> AsyncIterator[AsyncIterator[list[dict[str, Any]]]]:
         """Events of services, nodes and the manager's images from now on, as of `Engine.events`.
 
-        A manager that loses the Swarm's leader may send nothing more and keep the stream open.
+        While the Swarm has no leader nothing comes, and the stream goes on when it has one again.
         """
         async with self._caller.events({"type": EVENT_KINDS}, keep, patience) as batches:
             yield batches

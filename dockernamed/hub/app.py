@@ -17,7 +17,7 @@ from jupyterhub.app import JupyterHub
 
 from ..errors import ConfigError
 from ..lifecycle.orphans import OrphanReaper
-from . import handlers, identity, internal_ssl, network_check
+from . import handlers, identity, internal_ssl, network_check, swarm_check
 from .bodies import limit_bodies
 from .config_check import check_config
 from .log_filter import hide_secrets
@@ -74,14 +74,18 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
             settings, runtime, app.log, [*hub_ports, app.hub_port], checked=checked
         )
         _background(asyncio.ensure_future(telling))
+        if runtime.swarm:
+            of_swarm = swarm_check.tell(
+                settings, runtime, app.log, hub=app.hub, secure=app.internal_ssl
+            )
+            _background(asyncio.ensure_future(of_swarm))
 
     _before_start(
         app, network_check.before_start(settings, runtime, partial(_end, app), tell_later)
     )
     await asyncio.shield(app._start_future)
     refuse_while_servers_run(app.authenticator)
-    if settings.prepull:
-        _background(asyncio.ensure_future(settings.prepull_all(runtime)))
+    _background(asyncio.ensure_future(settings.prepull_all(runtime)))
     if settings.orphans == "off":
         return
     reaper = OrphanReaper(
@@ -99,7 +103,9 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         another_hub_at=runtime.another_hub_at,
         here=app.hub.api_url,
         networks=runtime.networks,
-        hub_network=settings.network_isolation in (None, "hub") and not settings.network_name,
+        hub_network=not runtime.swarm
+        and settings.network_isolation in (None, "hub")
+        and not settings.network_name,
     )
     _background(asyncio.ensure_future(reaper.run()))
 

@@ -26,13 +26,13 @@ from ..desired.volumes import RequestedVolumes, requested_volumes
 from ..engine.connection import route_to
 from ..engine.trust import ENVIRONMENT
 from ..errors import ConfigError, TemplateError
-from ..lifecycle.further import AT_CREATE, further
+from ..lifecycle.further import AT_CREATE, FOR_HOST, further
 from ..lifecycle.hardened import wants_internal_network
 from ..lifecycle.resolver import words_of
 from ..lifecycle.secrets import problem_of
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
-from . import hardening_check, quota_check
+from . import hardening_check, quota_check, swarm_settings_check
 from .config_types import (
     Configured,
     Fault,
@@ -119,7 +119,8 @@ class _AnyField(dict[str, str]):
 
 
 def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[ConfigError]:
-    checks: tuple[Check, ...] = (*_CHECKS, partial(_hub, hub))
+    of_swarm = swarm_settings_check.BY_NAME if swarm_settings_check.in_swarm(settings) else {}
+    checks: tuple[Check, ...] = (*_CHECKS, *of_swarm.values(), partial(_hub, hub))
     for check in checks:
         try:
             check(settings, fields)
@@ -131,7 +132,7 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
     def overriding(name: str, value: object) -> None:
         rest = {"allow_unsafe": allowed, "connection": settings.connection}
         changed = SimpleNamespace(**{**rest, name: value})
-        for by_name in (_BY_NAME, hardening_check.BY_NAME):
+        for by_name in (_BY_NAME, hardening_check.BY_NAME, of_swarm):
             if name in by_name:
                 by_name[name](changed, fields)
         quota_check.overriding(settings, name, value)
@@ -272,7 +273,8 @@ def _engine_notes(settings: Any) -> list[str]:
 def _isolation(settings: Any, fields: Mapping[str, str]) -> None:
     """Where the Hub runs is asked later: what holds for all places."""
     name = settings.network_name
-    scope = isolation(settings.network_isolation, name, beside=False)
+    swarm = swarm_settings_check.in_swarm(settings)
+    scope = isolation(settings.network_isolation, name, beside=False, swarm=swarm)
     if scope != "none":
         check_internal(wants_internal_network(settings), settings.use_internal_ip)
 
@@ -297,7 +299,7 @@ _PLAIN = sorted(chooser.TEMPLATED - {"name_template", *_FILES})
 #: Checks that look at one setting, by its name: they count for overrides of it, too.
 _BY_NAME: Mapping[str, Check] = {
     **{name: partial(_template, name) for name in _PLAIN},
-    **{name: partial(_arguments, name) for name in sorted(chooser.TEMPLATED_IN_PASSING)},
+    **{name: partial(_arguments, name) for name in (AT_CREATE, FOR_HOST)},
     **{name: partial(_files, name) for name in _FILES},
     **{name: partial(_secrets, name) for name in ("secret_environment", "secret_files")},
     "host_ip": _host_ip,

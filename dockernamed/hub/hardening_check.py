@@ -50,7 +50,7 @@ def _limit(name: str, settings: Any, fields: Mapping[str, str]) -> None:
 def _capabilities(name: str, settings: Any, fields: Mapping[str, str]) -> None:
     names = hardened.capabilities(name, getattr(settings, name))
     if name == "cap_add":
-        _judge(settings).capabilities(name, names or ())
+        judge_of(settings).capabilities(name, names or ())
 
 
 def _pids_limit(settings: Any, fields: Mapping[str, str]) -> None:
@@ -70,7 +70,7 @@ def _unsafe_mounts(name: str, settings: Any, fields: Mapping[str, str]) -> None:
         requested = requested_volumes(fields, **{name: getattr(settings, name)})
     except DockerNamedError:
         return  # told by another check
-    _judge(settings).mounts(name, [one.mount for one in requested.all])
+    judge_of(settings).mounts(name, [one.mount for one in requested.all])
 
 
 def _unsafe_arguments(name: str, settings: Any, fields: Mapping[str, str]) -> None:
@@ -82,11 +82,12 @@ def _unsafe_arguments(name: str, settings: Any, fields: Mapping[str, str]) -> No
         keys = (create_config if name == "extra_create_kwargs" else host_config)(arguments)
     except DockerNamedError:
         return  # told by another check
-    judge = _judge(settings)
+    judge = judge_of(settings)
     (judge.config if name == "extra_create_kwargs" else judge.host_config)(name, keys)
 
 
-def _judge(settings: Any) -> Judge:
+def judge_of(settings: Any) -> Judge:
+    """Who tells what may be created, as far as that is known without asking anybody."""
     connection = getattr(settings, "connection", None)
     socket = ""
     if connection is not None:

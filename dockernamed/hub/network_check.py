@@ -9,10 +9,12 @@ from typing import Any
 
 from ..desired.isolation import check_internal, isolation
 from ..desired.network import NAMELESS_NETWORKS, own_network
+from ..desired.swarm_network import check_overlay
 from ..errors import ConfigError, DockerNamedError
 from ..lifecycle import surroundings
 from ..lifecycle.hardened import wants_internal_network
 from ..lifecycle.runtime import Runtime
+from ..lifecycle.swarm_resolver import hub_overlays
 from ..options.unread import OURS
 from ..timeouts import within
 from .config_types import Fault, literal
@@ -24,31 +26,42 @@ async def faults(settings: Any, runtime: Runtime) -> list[str] | None:
     """What cannot work of the settings of networks, as lines for the log.
 
     Returns:
-        None where the Engine did not tell in time: `tell` says it later.
+        None where the Engine did not tell in time: `tell` says it later. So does `swarm_check` of
+        a Swarm, which may still be set up.
     """
+    if runtime.swarm:
+        return None
     try:
-        return await within(runtime.timings.network_exists, _faults(settings, runtime))
+        return await within(runtime.timings.network_exists, faults_now(settings, runtime))
     except (DockerNamedError, asyncio.TimeoutError):
         return None
 
 
-async def _faults(settings: Any, runtime: Runtime) -> list[str]:
+async def faults_now(settings: Any, runtime: Runtime) -> list[str]:
+    """The same from an Engine that is there.
+
+    Raises:
+        DockerNamedError: it could not be asked.
+    """
     found = []
     for setting, name in _named(settings):
         try:
-            await runtime.network(name)
+            info = await runtime.network(name)
+            if runtime.swarm:
+                check_overlay(setting, name, info)
         except ConfigError as error:
-            if error.field != "network_name":
+            if error.field not in ("network_name", setting):
                 raise  # the way to the Engine, which its watcher tells of
-            found.append(_line(setting, name, error.hint))
+            found.append(line_of(setting, name, error.hint))
     try:
         await scope_of(settings, runtime)
     except ConfigError as error:
-        found.append(_line(error.field, error.value, error.hint))
+        found.append(line_of(error.field, error.value, error.hint))
     return found
 
 
-def _line(setting: str, value: object, hint: str) -> str:
+def line_of(setting: str, value: object, hint: str) -> str:
+    """What cannot work, as a line for the log."""
     return str(Fault(f"c.{OURS}.{setting}", literal(value), hint))
 
 
@@ -70,9 +83,14 @@ async def scope_of(settings: Any, runtime: Runtime) -> str:
     """
     here = await runtime.hub_container() if runtime.engine_is_local else None
     asked = settings.network_isolation in (None, "hub") and not settings.network_name
-    podman = asked and await runtime.podman()
+    podman = asked and not runtime.swarm and await runtime.podman()
+    beside = bool(await hub_overlays(runtime)) if runtime.swarm else here is not None
     scope = isolation(
-        settings.network_isolation, settings.network_name, beside=here is not None, podman=podman
+        settings.network_isolation,
+        settings.network_name,
+        beside=beside,
+        podman=podman,
+        swarm=runtime.swarm,
     )
     if scope != "none":
         check_internal(wants_internal_network(settings), settings.use_internal_ip)
@@ -102,7 +120,8 @@ async def tell(
     """
     await runtime.watcher.in_sync()
     try:
-        for line in () if checked else await _faults(settings, runtime):
+        # Of a Swarm, `swarm_check` tells.
+        for line in () if checked or runtime.swarm else await faults_now(settings, runtime):
             log.error("No server can be started: %s", line)
         await _tell_of_isolation(settings, runtime, log)
         here = await runtime.hub_container() if runtime.engine_is_local else None

@@ -156,14 +156,8 @@ class NodeImages:
                 return pairs
 
     async def remove_leftovers(self) -> None:
-        """Remove the services of an earlier run of this Hub, which was killed.
-
-        Raises:
-            EngineError: the Swarm could not be asked.
-        """
-        for id, name in await self._ours():
-            self._log.info("Prepull: removing the service %s of an earlier run", name)
-            await self._swarm.remove_service(id)
+        """Remove the services of an earlier run of this Hub, which was killed. Never raises."""
+        await self._remove_all(lambda name: True, "of an earlier run")
 
     # --- how -------------------------------------------------------------------------------
 
@@ -231,17 +225,21 @@ class NodeImages:
         ]
 
     async def _remove(self, name: str) -> None:
-        """Remove the service of that name if it is ours; what cannot be removed now is told."""
+        await self._remove_all(lambda its_name: its_name == name, "of an image")
+
+    async def _remove_all(self, which: Callable[[str], bool], whose: str) -> None:
+        """Remove those of our services whose names are meant; what cannot be removed is told."""
 
         async def remove() -> None:
-            for id, its_name in await self._ours():
-                if its_name == name:
+            for id, name in await self._ours():
+                if which(name):
+                    self._log.debug("Prepull: removing the service %s %s", name, whose)
                     await self._swarm.remove_service(id)
 
         try:
             await retry(remove, self._timings.retry_after, on=TRANSIENT)
         except EngineError as error:
-            self._log.warning("Prepull: the service %s could not be removed: %s", name, error)
+            self._log.warning("Prepull: a service %s could not be removed: %s", whose, error)
 
 
 def _key(image: str) -> str:

@@ -66,7 +66,10 @@ async def prepull_on_nodes(
     timeout: float,
     pauses: Sequence[float] = DEFAULT.prepull_again,
 ) -> None:
-    """Pull images on each node of a Swarm, and on those that come later. Never returns.
+    """Pull images on each node of a Swarm, and on those that come later.
+
+    What a Hub that was killed has left of that is removed first. Returns after that if there are no
+    images; else never.
 
     Args:
         images: references.
@@ -82,7 +85,9 @@ async def prepull_on_nodes(
         image, node = what
         await nodes.bring(image, partial(find, image), timeout=timeout, node=node)
 
+    await watcher.in_sync()
+    await nodes.remove_leftovers()
     lacking = [(image, "") for image in images]
-    while True:
+    while images:
         await prepull(lacking, bring, watcher, log, pauses)
         lacking = await nodes.lacking(images)

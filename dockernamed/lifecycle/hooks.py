@@ -192,5 +192,5 @@ class AfterStart:
         """
         if hook is None:
             return
-        container = await self._runtime.engine.inspect_container(container_id)
+        container = await self._runtime.parts.details(container_id)
         await _result(hook(spawner, container))

@@ -221,7 +221,8 @@ class OrphanReaper:
         for group in due:
             done = await asyncio.gather(*map(self._deal_with, group))
             waiting = waiting or not all(done)
-        await self._backend.tidy(self._hub)
+        if self._policy != "report" and not self._living:
+            await self._backend.tidy(self._hub)
         return waiting
 
     async def _deal_with(self, orphan: Orphan) -> bool:

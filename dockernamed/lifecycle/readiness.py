@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from ..backends.observed import ObservedContainer, State
+from ..backends.observed import NOWHERE, ObservedContainer, moved
 from ..desired.network import Endpoint
 from ..desired.proof import Answer, Proof
 from ..desired.resolved import ResolvedSettings
@@ -79,19 +79,20 @@ class ReadinessProbe:
             tell: told each time when what keeps it from running is another thing than before.
 
         Raises:
-            ServerDied: it ended, also where it never ran and never will.
+            ServerDied: it ended, also where it never ran and never will; or it failed, even if it
+                is to be taken up again: a start is no time to wait for what may help against that.
             NeverRan: the time is up.
         """
         words = ""
 
         def is_news(now: ObservedContainer) -> bool:
-            return now.state is not State.CREATED or now.words not in ("", words)
+            return _is_there(now) or _has_failed(now) or now.words not in ("", words)
 
         while True:
             record = self._runtime.watcher.get(container_id)
-            if record is None or record.ended:
+            if record is None or _has_failed(record):
                 raise await self.post_mortem(container_id, record)
-            if record.running:
+            if _is_there(record):
                 return
             if is_news(record):
                 words = record.words
@@ -119,31 +120,47 @@ class ReadinessProbe:
             WrongServer: others answer, or it answers as some other server.
             ServerSilent: the time is up.
         """
-        kept = settings.kept
+        while (found := await self._answered(settings, proof, container_id)) is None:
+            # It has lost its node meanwhile, and is taken up again on another one.
+            await self.until_it_runs(container_id, LOG.info)
+        return found
+
+    async def _answered(
+        self, settings: ResolvedSettings, proof: Proof, container_id: str
+    ) -> Endpoint | None:
+        """The same, as long as the server stays where it is; None: it does not."""
+        kept, watcher = settings.kept, self._runtime.watcher
+        before = watcher.get(container_id)
         try:
             running = await self._runtime.backend.endpoint(container_id, kept.port, kept.access)
         except (ServerDied, NotFound):
-            record = self._runtime.watcher.get(container_id)
-            end = record if record is not None and record.ended else None
+            end = watcher.get(container_id)
+            end = end if end is not None and end.ended else None
             raise await self.post_mortem(container_id, end) from None
         url = url_of(running, secure=self._ssl is not None) + proof.path
         timings = self._runtime.timings
         patience = min(timings.wrong_answers, self.time_left() / 2)
         asked = asyncio.ensure_future(wrong_answer(url, proof, self._ssl, timings, patience))
-        dead = asyncio.ensure_future(self._runtime.watcher.wait_dead(container_id))
+        dead = asyncio.ensure_future(watcher.wait_dead(container_id))
+        elsewhere = asyncio.ensure_future(
+            watcher.until(container_id, lambda now: before is not None and _has_left(before, now))
+        )
+        racing = {asked, dead, elsewhere}
         try:
             await asyncio.wait(
-                {asked, dead}, timeout=self.time_left(), return_when=asyncio.FIRST_COMPLETED
+                racing, timeout=self.time_left(), return_when=asyncio.FIRST_COMPLETED
             )
             if asked.done():
                 self._require(asked.result(), url, proof, settings)
                 return running
+            if elsewhere.done() and not dead.done():
+                return None
             if not dead.done():
                 self.too_late = ServerSilent(url, self._seconds, None)
             death = await self.post_mortem(container_id, dead.result() if dead.done() else None)
         finally:
-            asked.cancel()
-            dead.cancel()
+            for one in racing:
+                one.cancel()
         if self.too_late is None:
             raise death
         self.too_late = ServerSilent(url, self._seconds, death.log)
@@ -198,6 +215,18 @@ class ReadinessProbe:
             log = self._hidden(log)
             log = log if len(log) <= MAX_QUOTED else f"…{log[-MAX_QUOTED:]}"
         return log
+
+
+def _has_failed(record: ObservedContainer) -> bool:
+    return record.ended or record.restarts > 0
+
+
+def _is_there(record: ObservedContainer) -> bool:
+    return record.running and record.endpoint_fingerprint != NOWHERE
+
+
+def _has_left(before: ObservedContainer, now: ObservedContainer) -> bool:
+    return now.restarts > before.restarts or moved(before, now)
 
 
 def url_of(running: Endpoint, *, secure: bool) -> str:

@@ -262,9 +262,13 @@ class SettingsResolver:
         user, timeout = settings.post_start_user, settings.post_start_timeout
         return PostStart(command, user, timeout, settings.post_start_failure)
 
+    async def _evaluated(self, setting: str) -> Any:
+        """A setting's value, or what its callable returns."""
+        return await evaluated(getattr(self._settings, setting), self._settings)
+
     async def _number(self, setting: str) -> int | None:
         """A setting with the number of a user or group, or a callable's."""
-        value = await evaluated(getattr(self._settings, setting), self._settings)
+        value = await self._evaluated(setting)
         return None if value is None else _id(setting, value)
 
     async def _groups(self) -> tuple[int, ...]:

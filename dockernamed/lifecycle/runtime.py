@@ -12,21 +12,22 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from ..backends.base import AskForHub, nobody_else
-from ..backends.containers import Containers
 from ..backends.executor import Executor
 from ..backends.networks import Networks
-from ..backends.table import Table
-from ..backends.watcher import Watcher
 from ..callables import evaluated
 from ..desired.network import own_container_id
+from ..desired.resolved import SERVICE
+from ..desired.swarm_network import is_of_service
 from ..engine.client import Connection, Engine
+from ..engine.swarm import Swarm
 from ..errors import ConfigError, EngineError, EngineTimeout, EngineUnavailable, NotFound
 from ..images import credentials, reference
-from ..images.node_images import NodeImage
+from ..images.node_images import NodeImage, NodeImages
 from ..images.pull_queue import PULL_LIMITS, PullLimits
 from ..images.puller import Puller
 from ..timeouts import ended
 from ..timings import DEFAULT, Timings
+from .backends import CONTAINERS, Backend
 from .earlier_volumes import EarlierVolumes
 from .gpus import Gpus
 from .hostports import HostPorts, refused_by, unused_here
@@ -36,7 +37,8 @@ LOG = logging.getLogger("dockernamed")
 MOUNTINFO = Path("/proc/self/mountinfo")
 
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Connection, str], Runtime]]
+_Shared = dict[tuple[Connection, str, str], "Runtime"]
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared]
 _shared = WeakKeyDictionary()
 
 
@@ -52,15 +54,18 @@ class Runtime:
         timings: Timings = DEFAULT,
         another_hub_at: AskForHub = nobody_else,
         pulls: PullLimits = PULL_LIMITS,
+        backend: Backend = CONTAINERS,
     ) -> None:
         # As JupyterHub does with tornado's loggers: ours speak in the Hub's log.
         LOG.parent, LOG.propagate = log, True
         self.engine = Engine(connection, workers=workers, pulls=pulls.at_once, timings=timings)
         self.timings = timings
-        self.watcher: Table = Watcher(self.engine, hub, timings)
+        self.kind = backend.kind
+        self.parts = backend.build(self.engine, hub, timings)
+        self.watcher = self.parts.watcher
         self.puller = Puller(self.engine, self.watcher, pulls)
         self.another_hub_at = another_hub_at
-        things = Containers(self.engine)
+        things = self.parts.things
         self.backend = Executor(things, self.watcher, log, timings, another_hub_at)
         self.networks = Networks(
             things, self.backend.rollback, self._hub_container_id, self.backend.undone, log, timings
@@ -76,6 +81,7 @@ class Runtime:
         self._asking = asyncio.Lock()
         self.watcher.start()
         self._open = asyncio.ensure_future(self._until_cancelled())
+        self._hub, self._node_images = hub, dict[str, NodeImages]()
 
     @classmethod
     def shared(
@@ -87,6 +93,7 @@ class Runtime:
         timings: Timings = DEFAULT,
         another_hub_at: AskForHub = nobody_else,
         pulls: PullLimits = PULL_LIMITS,
+        backend: Backend = CONTAINERS,
     ) -> Runtime:
         """The one of this event loop, Engine and Hub; made at the first call.
 
@@ -98,12 +105,14 @@ class Runtime:
             timings: how long is waited for what; likewise.
             another_hub_at: whether a Hub that is not this one answers at a URL; likewise.
             pulls: how many pulls may be under way; likewise.
+            backend: what the servers are.
         """
         runtimes = _shared.setdefault(asyncio.get_running_loop(), {})
-        runtime = runtimes.get((connection, hub))
+        key = (connection, hub, backend.kind)
+        runtime = runtimes.get(key)
         if runtime is None:
-            runtime = runtimes[connection, hub] = cls(
-                connection, hub, log, workers, timings, another_hub_at, pulls
+            runtime = runtimes[key] = cls(
+                connection, hub, log, workers, timings, another_hub_at, pulls, backend
             )
         return runtime
 
@@ -111,6 +120,15 @@ class Runtime:
     def engine_is_local(self) -> bool:
         """Whether the Engine's networks are this host's."""
         return not self.engine.base_url.startswith(("tcp://", "http://", "https://", "ssh://"))
+
+    @property
+    def swarm(self) -> bool:
+        """Whether the servers are services of a Swarm."""
+        return self.kind == SERVICE
+
+    async def membership(self) -> Mapping[str, Any]:
+        """What ``GET /info`` says of the Engine's part in a Swarm; empty where it does not tell."""
+        return (await self._info()).get("Swarm") or {}
 
     async def network(self, name: str) -> dict[str, Any]:
         """``GET /networks/{name}``, up to half a minute old.
@@ -123,7 +141,8 @@ class Runtime:
             try:
                 info = await self.engine.inspect_network(name)
             except NotFound:
-                hint = f"the Engine has no such network; make it: docker network create {name}"
+                hint = "the Engine has no such network; make it: docker network create "
+                hint += f"{'--driver overlay --attachable ' if self.swarm else ''}{name}"
                 raise ConfigError("network_name", name, hint) from None
             # Networks change rarely; a burst of starts asks for theirs once.
             known = self._networks[name] = (time.monotonic() + self.timings.network_facts, info)
@@ -185,9 +204,11 @@ class Runtime:
         return await asyncio.shield(self._hub_container)
 
     async def _hub_container_id(self) -> str:
-        """The id of that container; "" outside, or where the Engine is another host's."""
+        """The id of that container; "" outside, or where it cannot be connected to networks."""
         found = await self.hub_container() if self.engine_is_local else None
-        return str(found["Id"]) if found else ""
+        if found is None or (self.swarm and is_of_service(found)):
+            return ""
+        return str(found["Id"])
 
     async def podman(self) -> bool:
         """Whether the Engine is Podman: asked once."""
@@ -223,6 +244,18 @@ class Runtime:
             setting = credentials.from_file(text)
         return credentials.for_image(setting, reference.parse(image)) if setting else None
 
+    def node_images(self, prefix: str) -> NodeImages:
+        """What brings images to the nodes of the Swarm; made at the first call.
+
+        Args:
+            prefix: begins the names of what it makes.
+        """
+        if prefix not in self._node_images:
+            self._node_images[prefix] = NodeImages(
+                Swarm(self.engine), self._hub, LOG, prefix=prefix, timings=self.timings
+            )
+        return self._node_images[prefix]
+
     async def node_image(
         self, image: str, found: Mapping[str, Any] | None, setting: Any, spawner: object
     ) -> NodeImage:
@@ -248,6 +281,7 @@ class Runtime:
         runtimes = _shared[asyncio.get_running_loop()]
         for key in [key for key, one in runtimes.items() if one is self]:
             del runtimes[key]
+        await self.parts.close()
         await self.watcher.close()
         await self.engine.close()
         await ended(self._open)

@@ -50,7 +50,7 @@ OF_VOLUMES = frozenset(
     }
 )
 #: Settings with texts that programs read: only names of fields are expanded there.
-TEMPLATED_IN_PASSING = frozenset({"extra_create_kwargs", "extra_host_config"})
+TEMPLATED_IN_PASSING = frozenset({"extra_create_kwargs", "extra_host_config", "extra_service_spec"})
 
 #: Both, without what else an override may name.
 TEMPLATES = OverridableSettings(frozenset(), TEMPLATED, TEMPLATED_IN_PASSING)

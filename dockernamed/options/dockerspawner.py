@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from .swarm import SWARMSPAWNER
+
+_DRIVER = "use mounts = [{'type': 'volume', 'driver_config': {...}, ...}]"
 _CERTS = "leave it out: certificates are copied into the container itself"
 _ENGINE = "use client_kwargs = {'base_url': ...}, or the variable DOCKER_HOST"
 _FIELDS = "use a template field such as {username} or {raw_username}, or a pre_spawn_hook"
 _HOMES = "use volumes = {'/home/{raw_username}': '/home/{raw_username}'}"
-_ONE_ENGINE = "nothing takes its place: servers run on one Engine"
 _TLS = "use tls_config"
 
 #: Settings of DockerSpawner 14, its earlier names included → what to do instead.
@@ -49,15 +51,7 @@ SYSTEM_USER: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: Likewise those that SwarmSpawner has besides.
+#: Likewise those that SwarmSpawner has besides, for servers in a Swarm.
 SWARM: Mapping[str, str] = MappingProxyType(
-    {
-        "extra_container_spec": "use extra_create_kwargs",
-        "extra_endpoint_spec": _ONE_ENGINE,
-        "extra_placement_spec": _ONE_ENGINE,
-        "extra_resources_spec": "use mem_limit, mem_guarantee, cpu_limit and cpu_guarantee",
-        "extra_task_spec": _ONE_ENGINE,
-        "volume_driver": "use mounts = [{'type': 'volume', 'driver_config': {...}, ...}]",
-        "volume_driver_options": "use mounts = [{'type': 'volume', 'driver_config': {...}, ...}]",
-    }
+    {**SWARMSPAWNER, "volume_driver": _DRIVER, "volume_driver_options": _DRIVER}
 )

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from . import swarm
+from .swarm import LINE
+
 _DEVICES = "gpus = N for GPUs, or devices = [...]"
 _SECURITY = "cap_drop = [...], cap_add = [...], read_only, uid, gid or allow_privilege_escalation"
 _PRIVILEGED = "extra_host_config = {'privileged': True} and allow_unsafe = ['privileged']"
-_PLACE = "c.DockerNamedSpawner.client_kwargs = {'base_url': ...}, the Engine of all servers"
+_PLACE = f"placement_constraints = [...], with {LINE}"
+_ENGINE = "c.DockerNamedSpawner.client_kwargs = {'base_url': ...}, the Engine of all servers"
 _LABELS = "extra_create_kwargs = {'labels': {...}}"
 _VOLUMES = "volumes = {'name-or-directory': '/path'} or mounts = [...]"
 _DRIVER = "mounts = [{'type': 'volume', 'driver_config': {...}, ...}]"
@@ -45,7 +49,7 @@ KUBERNETES: Mapping[str, str] = MappingProxyType(
         "image_pull_secrets": "",
         "image_spec": "image",
         "init_containers": _HOOKS,
-        "k8s_api_host": _PLACE,
+        "k8s_api_host": _ENGINE,
         "k8s_api_request_retry_timeout": "",
         "k8s_api_request_timeout": "client_kwargs = {'timeout': ...}",
         "k8s_api_ssl_ca_cert": "tls_config",
@@ -94,3 +98,12 @@ KUBERNETES: Mapping[str, str] = MappingProxyType(
         "working_dir": "extra_create_kwargs = {'working_dir': '/path'}",
     }
 )
+
+
+def instead_of(swarm_settings: bool) -> Mapping[str, str]:
+    """`KUBERNETES` for one of our spawners.
+
+    Args:
+        swarm_settings: it has those that only servers in a Swarm have.
+    """
+    return {**KUBERNETES, **swarm.KUBERNETES} if swarm_settings else KUBERNETES

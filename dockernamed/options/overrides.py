@@ -16,7 +16,8 @@ from typing import Any
 
 from ..errors import ConfigError, DockerNamedError, OptionsError, shows
 from ..templates import doubled, shielded
-from .kubernetes import KUBERNETES
+from .kubernetes import KUBERNETES, instead_of
+from .swarm import ONLY_IN_SWARM, SWARM_SETTINGS
 
 OVERRIDE = "spawner_override"
 OVERRIDE_ALIAS = "kubespawner_override"
@@ -101,8 +102,10 @@ class OverridableSettings:
             hint = "it is decided before anybody chooses, so a choice cannot override it"
         elif name in self.settings:
             return name
+        elif name in SWARM_SETTINGS:
+            hint = ONLY_IN_SWARM
         elif name in KUBERNETES:
-            instead = KUBERNETES[name]
+            instead = instead_of(self.settings >= SWARM_SETTINGS)[name]
             hint = "it means something for Kubernetes only, not for Docker; "
             hint += f"use {instead}" if instead else "leave it out"
         else:

@@ -10,7 +10,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .dockerspawner import DOCKER, SWARM, SYSTEM_USER
-from .kubernetes import KUBERNETES
+from .kubernetes import KUBERNETES, instead_of
+from .swarm import LINE, ONLY_IN_SWARM, SWARM_SETTINGS, SWARM_SPAWNER
 
 OURS = "DockerNamedSpawner"
 _NOBODY = "nobody reads this section"
@@ -26,15 +27,23 @@ def _of_kubernetes(instead: str) -> str:
 
 _KUBE = {name: _of_kubernetes(instead) for name, instead in KUBERNETES.items()}
 
+#: Those of SwarmSpawner where servers are containers of one Engine.
+_SWARM = {name: f"set {LINE}, and {instead}" for name, instead in SWARM.items()}
+_KUBE_IN_SWARM = {name: _of_kubernetes(instead) for name, instead in instead_of(True).items()}
+
 #: Spawners that people come from → what to do instead of those of their settings that we lack.
 SPAWNERS: Mapping[str, Mapping[str, str]] = {
     "DockerSpawner": DOCKER,
     "SystemUserSpawner": {**DOCKER, **SYSTEM_USER},
-    "SwarmSpawner": {**DOCKER, **SWARM},
+    "SwarmSpawner": {**DOCKER, **_SWARM},
     "KubeSpawner": _KUBE,
 }
-#: Those of all of them, for lines that were moved as they are.
-_ANYWHERE = {**_KUBE, **SPAWNERS["SwarmSpawner"], **SPAWNERS["SystemUserSpawner"]}
+#: The same for a Hub whose servers are in a Swarm.
+IN_SWARM: Mapping[str, Mapping[str, str]] = {
+    **SPAWNERS,
+    "SwarmSpawner": {**DOCKER, **SWARM},
+    "KubeSpawner": _KUBE_IN_SWARM,
+}
 
 
 def unread_lines(
@@ -48,17 +57,31 @@ def unread_lines(
         settings: the settings that it has.
     """
     known = sorted(settings)
+    spawners = IN_SWARM if SWARM_SPAWNER in read else SPAWNERS
     for section, names in sections.items():
         if section in read:
             for name in names:
                 if name not in known:
-                    yield f"c.{section}.{name}: {_unknown(name, _ANYWHERE, known)}"
-        elif section in SPAWNERS:
+                    yield f"c.{section}.{name}: {_unknown(name, _anywhere(spawners), known)}"
+        elif section in spawners:
             for name in names:
-                yield f"c.{section}.{name}: {_elsewhere(name, SPAWNERS[section], known)}"
+                yield f"c.{section}.{name}: {_elsewhere(name, spawners[section], known)}"
+        elif section == SWARM_SPAWNER:
+            for name in names:
+                yield f"c.{section}.{name}: {_NOBODY}; set {LINE}, or leave it out"
         elif near := _near(section, set(read) - _COMMON, 0.85):
             for name in names:
                 yield f"c.{section}.{name}: {_NOBODY}; did you mean c.{near}.{name}?"
+
+
+def _anywhere(spawners: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    """The answers for all spawners' settings, for lines that were moved as they are."""
+    others = {
+        **spawners["KubeSpawner"],
+        **spawners["SwarmSpawner"],
+        **spawners["SystemUserSpawner"],
+    }
+    return {**others, **dict.fromkeys(SWARM_SETTINGS, ONLY_IN_SWARM)}
 
 
 def _elsewhere(name: str, table: Mapping[str, str], known: Sequence[str]) -> str:

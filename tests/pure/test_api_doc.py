@@ -9,7 +9,7 @@ import dockernamed
 from dockernamed.desired.environment import Environment
 from dockernamed.desired.network import Access
 from dockernamed.desired.quotas import Promise
-from dockernamed.desired.resolved import KeptSettings, ServerState
+from dockernamed.desired.resolved import SERVICE, KeptSettings, ServerState
 from dockernamed.desired.spec import ServerSpec, container_labels
 from dockernamed.hub.handlers import default_handlers
 from dockernamed.hub.http_errors import STATUS
@@ -64,6 +64,6 @@ def test_keys_of_the_state() -> None:
     """The table has all keys of the state that the Hub keeps of a server, and no other."""
     settings = KeptSettings(Access("port"), 8888, True, False, 10, True)
     state = ServerState(
-        "id", "name", {"home": "volume"}, "lab", settings, {"start": "id"}, Promise()
+        "id", "name", {"home": "volume"}, "lab", settings, {"start": "id"}, Promise(), SERVICE
     )
     assert rows("The state of a server") == list(state.to_json())

@@ -11,7 +11,7 @@ from traitlets import Bool, Unicode
 from traitlets.config import Config
 from traitlets.config.loader import DeferredConfigString
 
-from dockernamed import DockerNamedSpawner
+from dockernamed import DockerNamedSpawner, DockerNamedSwarmSpawner
 from dockernamed.hub.config_check import Findings, check_config
 from dockernamed.options.dockerspawner import DOCKER, SWARM, SYSTEM_USER
 from dockernamed.options.unread import unread_lines
@@ -359,13 +359,20 @@ def unread(**sections: dict[str, Any]) -> list[str]:
         ("DockerSpawner", "zzz", "nobody reads this section; leave it out"),
         ("SystemUserSpawner", "run_as_root", "leave it out, set uid and gid; or uid = 0 for root"),
         ("SystemUserSpawner", "container_image", "use image"),
-        ("SwarmSpawner", "extra_task_spec", "nothing takes its place: servers run on one Engine"),
+        ("SwarmSpawner", "extra_task_spec", 'set c.JupyterHub.spawner_class = "dockernamed-swarm"'),
+        ("SwarmSpawner", "extra_placement_spec", ", and use placement_constraints"),
+        ("DockerNamedSpawner", "endpoint_mode", "only servers in a Docker Swarm have it; set"),
+        (
+            "DockerNamedSwarmSpawner",
+            "image",
+            'set c.JupyterHub.spawner_class = "dockernamed-swarm"',
+        ),
         ("KubeSpawner", "profile_list", "write c.DockerNamedSpawner.profile_list"),
         ("KubeSpawner", "image_pull_policy", "use pull_policy"),
         ("KubeSpawner", "scheduler_name", "nothing takes its place: it means something for Kub"),
         ("DockerNamedSpawner", "imagee", "has no such setting; did you mean image?"),
         ("DockerNamedSpawner", "container_image", "has no such setting; use image"),
-        ("DockerNamedSpawner", "node_selector", "c.DockerNamedSpawner.client_kwargs = {'base_url'"),
+        ("DockerNamedSpawner", "node_selector", "use placement_constraints = [...], with c.Jupy"),
         ("DockerNamedSpawner", "zzz", "has no such setting; leave it out"),
         ("Spawner", "strat_timeout", "has no such setting; did you mean start_timeout?"),
         ("DockernamedSpawner", "image", "did you mean c.DockerNamedSpawner.image?"),
@@ -423,7 +430,7 @@ def test_the_tables_have_no_other_names() -> None:
 
 def test_settings_that_the_tables_name_are_ours() -> None:
     """Whoever follows them does not meet the next error."""
-    ours = DockerNamedSpawner.class_trait_names(config=True)
+    ours = DockerNamedSwarmSpawner.class_trait_names(config=True)
     for text in {**DOCKER, **SYSTEM_USER, **SWARM}.values():
         if text.startswith("use "):
             name = text.removeprefix("use ").split()[0].rstrip(",")

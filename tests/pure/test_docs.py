@@ -28,6 +28,7 @@ from dockernamed.hub.http_errors import STATUS
 from dockernamed.images.allowed import AllowedImages
 from dockernamed.options.chooser import TEMPLATED, TEMPLATED_IN_PASSING
 from dockernamed.settings import DockerNamedSettings
+from dockernamed.settings_swarm import DockerNamedSwarmSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -50,6 +51,7 @@ DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
 )
 SETTINGS = sorted(DockerNamedSettings.class_own_traits(config=True))
+SWARM_SETTINGS = sorted(DockerNamedSwarmSettings.class_own_traits(config=True))
 CONFIGURED: Mapping[str, type[Configurable]] = {
     "JupyterHub": JupyterHub,
     "Authenticator": Authenticator,
@@ -57,7 +59,12 @@ CONFIGURED: Mapping[str, type[Configurable]] = {
 }
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-each_setting = pytest.mark.parametrize("name", SETTINGS)
+each_setting = pytest.mark.parametrize("name", [*SETTINGS, *SWARM_SETTINGS])
+
+
+def class_of(name: str) -> Any:
+    """The class that declares a setting."""
+    return DockerNamedSwarmSettings if name in SWARM_SETTINGS else DockerNamedSettings
 
 
 def load(path: Path, name: str) -> ModuleType:
@@ -149,8 +156,9 @@ def test_setting_is_documented(name: str) -> None:
 
 def test_reference_has_no_setting_that_is_none() -> None:
     """What the reference lists can be set."""
-    table = generated(SETTINGS_PAGE, "settings")
-    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == SETTINGS
+    for part, settings in (("settings", SETTINGS), ("swarm", SWARM_SETTINGS)):
+        table = generated(SETTINGS_PAGE, part)
+        assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == settings
 
 
 def test_template_fields_are_documented() -> None:
@@ -164,7 +172,8 @@ def test_template_fields_are_documented() -> None:
 @each_setting
 def test_setting_has_an_example_that_can_be_set(name: str, generator: ModuleType) -> None:
     """The help of every setting says what it does, and its example is a value that it takes."""
-    meaning, example = generator.help_of(DockerNamedSettings.class_traits()[name])
+    declared = class_of(name)
+    meaning, example = generator.help_of(declared.class_traits()[name])
     assert re.fullmatch(r"[A-Z].*[.:)]", meaning), meaning
     literal = re.match(r"`(.+?)`", example)
     assert literal, f"no example: {example!r}"
@@ -172,15 +181,16 @@ def test_setting_has_an_example_that_can_be_set(name: str, generator: ModuleType
         value = eval(literal[1], {})
     else:
         value = ast.literal_eval(literal[1])
-    settings = DockerNamedSettings(**{name: value})
+    settings = declared(**{name: value})
     assert getattr(settings, name) is not None
 
 
 @each_setting
 def test_setting_has_a_default_that_it_takes(name: str) -> None:
     """The default of every setting is one that could be set as well."""
-    default = getattr(DockerNamedSettings(), name)
-    assert getattr(DockerNamedSettings(**{name: default}), name) == default
+    declared = class_of(name)
+    default = getattr(declared(), name)
+    assert getattr(declared(**{name: default}), name) == default
 
 
 def curl_lines(text: str) -> list[str]:

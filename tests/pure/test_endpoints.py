@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dockernamed.backends.containers import seen_from
-from dockernamed.desired.network import Access, reached_at
+from dockernamed.desired.network import Access, Location, reached_at
 from dockernamed.errors import ConfigError
 
 
@@ -86,3 +86,15 @@ def test_no_address_at_all(by: str, lack: str) -> None:
     settings: dict[str, Any] = {"Networks": {}, "Ports": {}}
     with pytest.raises(ConfigError, match=f"network_name = 'none': .* {lack}"):
         reached(8888, Access(by), HostConfig={"NetworkMode": "none"}, NetworkSettings=settings)
+
+
+def test_a_host_that_is_not_the_engines() -> None:
+    """On another node of a Swarm, ports and the host's network are reached at that node."""
+    engine = Access("published", "192.0.2.1")
+    ports = {8888: ("", 32768), 8889: ("198.51.100.7", 5)}
+    place = Location("bridge", ports=ports, host="198.51.100.1")
+    assert reached_at(place, "n", 8888, engine) == ("198.51.100.1", 32768)
+    assert reached_at(place, "n", 8889, engine) == ("198.51.100.7", 5)
+    there = Location("host", host="198.51.100.1")
+    assert reached_at(there, "n", 8888, engine) == ("198.51.100.1", 8888)
+    assert reached_at(Location("host"), "n", 8888, engine) == ("192.0.2.1", 8888)

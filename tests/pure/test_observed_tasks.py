@@ -10,25 +10,19 @@ import pytest
 
 from dockernamed.backends.observed import NOWHERE, ObservedContainer, State
 from dockernamed.backends.observed_tasks import (
-    DRAINED,
-    LOST,
-    Node,
+    LEFT,
     Sight,
-    TaskSeen,
-    node,
     node_after,
     service,
     sight,
-    task,
     updated,
 )
+from dockernamed.backends.task_state import NodeSeen, TaskSeen, drained_words, lost_words
 
 NODES = {
-    "here": Node("n1", "ready", address="10.0.0.1"),
-    "lost": Node("n2", "down", address="10.0.0.2"),
-    "silent": Node("n3", "unknown"),
-    "seeking": Node("n4", "disconnected"),
-    "drained": Node("n5", "ready", drained=True),
+    "here": NodeSeen("here", "n1", "10.0.0.1"),
+    "lost": NodeSeen("lost", "n2", "10.0.0.2", down=True, words="heartbeat failure"),
+    "drained": NodeSeen("drained", "n3", availability="drain"),
 }
 
 
@@ -79,13 +73,12 @@ def test_no_task() -> None:
     assert sight([], NODES) is None
     assert sight([seen("failed", "remove")], NODES, earlier={"t1"}) is None
     both = [seen("failed", "shutdown"), seen("pending", id="t2", created="2")]
-    assert told(*both).task == "t2"
+    assert told(*both).task.id == "t2"
 
 
 def test_running_is_settled_unless_its_node_is_lost() -> None:
     """What runs changes by an event alone; on a lost node the Swarm is about to decide."""
     assert told(seen("running")).settled
-    assert told(seen("running", node="silent")).settled
     assert not told(seen("running", node="lost")).settled
     assert not told(seen("starting")).settled
 
@@ -96,10 +89,11 @@ def test_running_is_settled_unless_its_node_is_lost() -> None:
         (seen("failed", "shutdown", exit_code=3), 3, False, ""),
         (seen("complete", "shutdown", exit_code=0), 0, False, ""),
         (seen("shutdown", "remove", exit_code=137), 137, True, ""),
-        (seen("shutdown", "shutdown", "drained", exit_code=0), 0, True, DRAINED),
+        (seen("shutdown", "shutdown", "drained", exit_code=0), 0, True,
+         drained_words(NODES["drained"])),
         (seen("rejected", "shutdown", words="No such image: x"), None, False, "No such image: x"),
-        (seen("running", "shutdown", "lost"), None, False, LOST),
-        (seen("running", "remove", "gone"), None, False, LOST),
+        (seen("running", "shutdown", "lost"), None, False, lost_words(NODES["lost"])),
+        (seen("running", "remove", "gone"), None, False, LEFT),
         (seen("pending", "remove", "", words="no suitable node"), None, False, "no suitable node"),
     ],
 )  # fmt: skip
@@ -109,23 +103,46 @@ def test_how_it_ended(end: TaskSeen, code: int | None, stopping: bool, words: st
     assert (found.exit_code, found.stopping, found.words) == (code, stopping, words)
 
 
+def test_earlier_starts() -> None:
+    """Tasks of an earlier start of the service, by its number, say nothing of this one."""
+    old = seen("failed", "shutdown", exit_code=3, start=1)
+    now = told(old, seen("pending", "running", "", id="t2", created="2", start=2))
+    assert (now.state, now.restarts, now.exit_code) == (State.CREATED, 0, None)
+    again = told(old, seen("pending", "running", "", id="t2", created="2", start=1))
+    assert (again.state, again.restarts, again.exit_code) == (State.RUNNING, 1, 3)
+
+
+def test_failures_before_it_runs_again() -> None:
+    """Where another task follows one that failed, that end is told, but not as the end."""
+    rejected = seen("rejected", "shutdown", words="No such image", restart="any")
+    follower = seen("pending", "ready", "", id="t2", created="2", restart="any")
+    for tasks in ([replace(rejected, desired="running")], [rejected, follower]):
+        now = updated(record(), told(*tasks))
+        assert (now.ended, now.restarts, now.words) == (False, 1, "No such image")
+    runs = updated(now, told(rejected, replace(follower, state="running", desired="running")))
+    assert (runs.state, runs.restarts, runs.words) == (State.RUNNING, 1, "")
+    # That its node was lost or drained is no failure of its own.
+    for other in (seen("running", "shutdown", "lost"), seen("shutdown", "shutdown")):
+        assert told(other, follower).restarts == 0
+
+
 def test_successors() -> None:
     """The wanted task stands for the service, wherever the other ones still run."""
     twin = seen("running", "shutdown", "lost")
     assert told(twin, seen("pending", "ready", "", id="t2", created="2")).state is State.RUNNING
     now = told(twin, seen("running", "running", "here", id="t2", created="2"))
-    assert (now.state, now.task, now.node, now.settled) == (State.RUNNING, "t2", "here", True)
+    assert (now.state, now.task.id, now.settled) == (State.RUNNING, "t2", True)
     alone = told(seen("running", "running", "here", id="t2", created="2"))
     assert now.fingerprint == alone.fingerprint
     assert now.fingerprint != told(seen("running")).fingerprint
     # Started before the other one is stopped: that one serves until then.
     both = told(seen("running"), seen("preparing", id="t2", created="2"))
-    assert (both.state, both.task, both.settled) == (State.RUNNING, "t1", False)
+    assert (both.state, both.task.id, both.settled) == (State.RUNNING, "t1", False)
 
 
 def test_place_of_a_task() -> None:
     """Its fingerprint is that of its own node's address and its own ports, in any order."""
-    ports = ((8888, 32768, "tcp"),)
+    ports = {8888: 32768}
     at = told(seen("running", ports=ports)).fingerprint
     assert at != told(seen("running")).fingerprint
     moved = {**NODES, "here": replace(NODES["here"], address="10.0.0.9")}
@@ -144,7 +161,8 @@ def test_running_goes_on() -> None:
     before = record(State.RUNNING, endpoint_fingerprint=7)
     next_one = seen("pending", "ready", "", id="t2", created="2", words="no suitable node")
     now = updated(before, told(seen("failed", "shutdown"), next_one))
-    assert now == replace(before, words="no suitable node", endpoint_fingerprint=NOWHERE)
+    nowhere = replace(before, words="no suitable node", endpoint_fingerprint=NOWHERE)
+    assert now == replace(nowhere, restarts=1)
     assert updated(now, told(replace(next_one, state="starting"))).state is State.RUNNING
     there = updated(now, told(replace(next_one, state="running", words="")))
     assert there.words == ""
@@ -158,7 +176,8 @@ def test_running_goes_on() -> None:
 def test_ended_rises_by_a_wanted_task_alone() -> None:
     """A node that returns, and tells that its task runs on, brings nothing back to life."""
     lost = updated(record(State.RUNNING), told(seen("running", "shutdown", "lost")))
-    assert (lost.state, lost.exit_code, lost.words) == (State.EXITED, None, LOST)
+    assert (lost.state, lost.exit_code) == (State.EXITED, None)
+    assert lost.words == lost_words(NODES["lost"])
     assert updated(lost, told(seen("running", "shutdown", "here"))) == lost
     assert updated(lost, told(seen("shutdown", "shutdown", exit_code=0))) == lost
     risen = updated(lost, told(seen("running", id="t2", created="2")))
@@ -175,59 +194,10 @@ def test_stopping() -> None:
     assert (crash.stop_requested, crash.stopped) == (False, False)
 
 
-ITEM: dict[str, Any] = {
-    "ID": "t1",
-    "CreatedAt": "2026-01-02T03:04:05.1Z",
-    "ServiceID": "s",
-    "NodeID": "here",
-    "DesiredState": "shutdown",
-    "Spec": {"RestartPolicy": {"Condition": "none"}},
-    "Status": {
-        "State": "failed",
-        "Err": "task: non-zero exit (3)",
-        "ContainerStatus": {"ExitCode": 3},
-        "PortStatus": {
-            "Ports": [
-                {"Protocol": "tcp", "TargetPort": 8888, "PublishedPort": 32768},
-                {"Protocol": "tcp", "TargetPort": 8888, "PublishedPort": 32768},
-            ]
-        },
-    },
-}  # fmt: skip
-
-
-def test_reading_a_task() -> None:
-    """A listed task has its code, its words unless they only say that code, each port once."""
-    assert task(ITEM) == TaskSeen(
-        *("t1", "s", "failed", "shutdown", "here", "none", 3, ""),
-        ((8888, 32768, "tcp"),),
-        "2026-01-02T03:04:05.100000000",
-    )
-    cause = {**ITEM, "Status": {**ITEM["Status"], "Err": "task: non-zero exit (1): unhealthy"}}
-    assert (found := task(cause)) is not None
-    assert found.words == "unhealthy"
-    later = task({**ITEM, "CreatedAt": "2026-01-02T03:04:05.09Z"})
-    assert later is not None
-    assert later.created < found.created
-
-
-@pytest.mark.parametrize(
-    ("state", "code"), [("running", 0), ("shutdown", -1), ("rejected", 0), ("starting", 0)]
-)
-def test_no_exit_code(state: str, code: int) -> None:
-    """A code that is none, because nothing ended or nothing ran, is not told as one."""
-    status = {"State": state, "ContainerStatus": {"ExitCode": code}}
-    assert (found := task({**ITEM, "Status": status})) is not None
-    assert found.exit_code is None
-
-
 def test_odd_items() -> None:
-    """What an item may lack is empty; what names no service, or nobody's server, is left out."""
-    assert task({"ID": "t1", "ServiceID": "s"}) == TaskSeen("t1", "s", "", "", created=".000000000")
-    assert task({"ID": "t1"}) is None
+    """A service without an id, or that is nobody's server, is left out."""
     assert service({"ID": "s", "Spec": {"Labels": {"dockernamed.hub": "h"}}}) is None
     assert service({}) is None
-    assert node({"ID": "n"}) == Node("n", "")
 
 
 def test_reading_a_service() -> None:
@@ -239,26 +209,23 @@ def test_reading_a_service() -> None:
         "TaskTemplate": {"ContainerSpec": {"Image": "lab:1@sha256:0"}},
         "Mode": {"Replicated": {"Replicas": 0}},
     }
-    found = service({"ID": "s", "CreatedAt": "1", "UpdatedAt": "1", "Spec": spec})
+    found = service({"ID": "s", "CreatedAt": "1", "UpdatedAt": "2", "Spec": spec})
     assert found is not None
     assert (found.replicas, found.changed) == (0, False)
     assert found.record == replace(record(), image="lab:1")
-    everywhere = service({"ID": "s", "UpdatedAt": "2", "Spec": {**spec, "Mode": {"Global": {}}}})
+    everywhere = service(
+        {"ID": "s", "Spec": {**spec, "Mode": {"Global": {}}}, "PreviousSpec": spec}
+    )
     assert everywhere is not None
     assert (everywhere.replicas, everywhere.changed) == (1, True)
 
 
-def test_reading_a_node() -> None:
-    """Lists and events tell a node's state and whether it is drained."""
-    item = {
-        "ID": "id",
-        "Description": {"Hostname": "n1"},
-        "Spec": {"Availability": "active"},
-        "Status": {"State": "ready", "Addr": "10.0.0.1"},
-    }
-    found = node(item)
-    assert found == NODES["here"]
-    assert node_after(found, {"state.new": "down"}) == replace(found, state="down")
-    drained = node_after(found, {"availability.new": "drain"})
-    assert drained == replace(found, drained=True)
-    assert node_after(drained, {"availability.new": "active"}) == found
+def test_events_of_nodes() -> None:
+    """They tell what has changed, and not why."""
+    here, lost = NODES["here"], NODES["lost"]
+    assert node_after(here, {"state.new": "down"}) == replace(here, down=True)
+    assert node_after(lost, {"state.new": "ready"}) == replace(lost, down=False, words="")
+    assert node_after(here, {"state.new": "unknown"}) == here
+    drained = node_after(here, {"availability.new": "drain"})
+    assert drained == replace(here, availability="drain")
+    assert node_after(drained, {"availability.new": "active"}) == here

@@ -215,7 +215,7 @@ def test_an_unknown_setting_is_refused_with_a_guess() -> None:
     [
         ({"spawner_override": {}, "kubespawner_override": {}}, "two names"),
         ({"spawner_override": []}, "expected a dict"),
-        ({"kubespawner_override": {"node_selector": {}}}, "client_kwargs"),
+        ({"kubespawner_override": {"node_selector": {}}}, "placement_constraints"),
     ],
 )
 def test_overrides_that_cannot_be_read(entry: dict[str, Any], message: str) -> None:

@@ -17,9 +17,16 @@ from dockernamed.options.patterns import can_match
 from dockernamed.options.places import LEAVING, PART, PLACES
 from dockernamed.options.user_options import Menu
 from dockernamed.settings import DockerNamedSettings
+from dockernamed.settings_swarm import DockerNamedSwarmSettings
 
 SETTINGS = OverridableSettings(
-    frozenset({*DockerNamedSettings.class_trait_names(config=True), "env_keep"}),
+    frozenset(
+        {
+            *DockerNamedSettings.class_trait_names(config=True),
+            *DockerNamedSwarmSettings.class_trait_names(config=True),
+            "env_keep",
+        }
+    ),
     chooser.TEMPLATED,
     chooser.TEMPLATED_IN_PASSING,
 )
@@ -43,6 +50,8 @@ IN_PLACES: list[dict[str, Any]] = [
     {"cap_add": ["{value}"]},
     {"log_config": {"type": "syslog", "config": {"syslog-address": "unix:///{value}"}}},
     {"storage_opt": {"{value}": "1"}},
+    {"placement_constraints": ["node.labels.team=={value}"]},
+    {"extra_service_spec": {"TaskTemplate": {"Networks": [{"Target": "{value}"}]}}},
     {"extra_host_config": {"binds": ["/srv/{value}:/x"]}},
     {"extra_host_config": {"binds": {"/srv/{value}": {"bind": "/x", "mode": "rw"}}}},
     {"extra_host_config": {"mounts": [{"Type": "bind", "Source": "/{value}", "Target": "/x"}]}},

@@ -339,6 +339,15 @@ async def test_a_service_that_somebody_removes() -> None:
         await asyncio.wait_for(work, 30)
 
 
+async def test_leftovers_are_removed_first() -> None:
+    """Also by a Hub that pulls nothing ahead any more."""
+    manager = Manager(n1="complete")
+    manager.services["old"] = ({"Name": "x", "Labels": LABELS}, None)
+    await asyncio.wait_for(prepulled(manager, images_on(manager)), 30)
+    assert not manager.services
+    assert not manager.seen
+
+
 class Table:
     """Says that the manager is there, as the table of servers does."""
 

@@ -55,6 +55,9 @@ def test_a_task_that_runs() -> None:
         addresses=("10.0.1.3", "10.0.2.3"),
         networks={"hub": "o1", "course": "o2"},
     )
+    spec = {"RestartPolicy": {"Condition": "none"}, "ForceUpdate": 3}
+    found = task_from(item(Spec=spec))
+    assert (found.restart, found.start) == ("none", 3)
 
 
 @pytest.mark.parametrize(
@@ -185,8 +188,8 @@ def test_words_for_a_lost_node() -> None:
     """They name it."""
     status = {"State": "down", "Message": "heartbeat failure"}
     found = node_from(node(Status=status))
-    assert lost_words(found) == "its node host1 is down (heartbeat failure)"
-    assert lost_words(NodeSeen("n", "x")) == "its node x is down"
+    assert lost_words(found) == ("the node that it ran on is down: host1 (heartbeat failure)")
+    assert lost_words(NodeSeen("n", "x")) == "the node that it ran on is down: x"
 
 
 def test_where_a_task_is_reached() -> None:

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 from traitlets.config import Config
 
-from dockernamed import DockerNamedSpawner, naming
+from dockernamed import DockerNamedSpawner, DockerNamedSwarmSpawner, naming
 from dockernamed.lifecycle.runtime import Runtime
 from dockernamed.naming import LABEL_SERVER, LABEL_USER
 from dockernamed.timings import Timings
@@ -31,6 +31,7 @@ from support.fake_engine import Container, FakeEngine
 from support.stage import IMAGE, QUICK
 
 SECRET = b"a cookie secret"
+BRIDGE = {"network_name": "bridge"}
 
 
 _runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Runtime]] = WeakKeyDictionary()
@@ -41,15 +42,21 @@ class Spawner(DockerNamedSpawner):
 
     def runtime(self, hub_id: str) -> Runtime:
         """See `DockerNamedSpawner`."""
-        found = super().runtime(hub_id)
+        found = DockerNamedSpawner.runtime(self, hub_id)
         if found not in runtimes():
             _runtimes.setdefault(asyncio.get_running_loop(), []).append(found)
         return found
 
 
-def spawners_with(timings: Timings) -> type[DockerNamedSpawner]:
+class SwarmSpawner(DockerNamedSwarmSpawner):
+    """The same for a Swarm."""
+
+    runtime = Spawner.runtime
+
+
+def spawners_with(timings: Timings, *, swarm: bool = False) -> type[DockerNamedSpawner]:
     """Our spawner at another pace."""
-    return type("Spawner", (Spawner,), {"timings": timings})
+    return type("Spawner", (SwarmSpawner if swarm else Spawner,), {"timings": timings})
 
 
 class Hub:
@@ -58,23 +65,33 @@ class Hub:
     Args:
         url: of the Engine.
         timings: of our spawners.
+        swarm: servers are services of a Swarm.
         settings: of DockerNamedSpawner.
     """
 
-    def __init__(self, url: str, timings: Timings = QUICK, **settings: Any) -> None:
-        self.url = url
-        self.spawner_class = spawners_with(timings)
+    def __init__(
+        self, url: str, timings: Timings = QUICK, *, swarm: bool = False, **settings: Any
+    ) -> None:
+        self.url, self._timings = url, timings
+        self.in_swarm(swarm)
         self.config: Mapping[str, Any] = settings
         self.db = session(copy_of(new_database()))
         self.info = HubInfo(ip="0.0.0.0", port=8081, base_url="/hub/", public_host="")
         self.extra: dict[str, Any] = {}
         self.users: dict[str, User] = {}
 
+    def in_swarm(self, swarm: bool) -> None:
+        """What servers are from now on, as its configuration has it."""
+        self._swarm, self.spawner_class = swarm, spawners_with(self._timings, swarm=swarm)
+
     @property
     def settings(self) -> dict[str, Any]:
         """What JupyterHub hands to its users."""
         client = {"base_url": self.url, **self.config.get("client_kwargs", {})}
-        quick = {"start_timeout": 60, "http_timeout": 60, "network_name": "bridge"}
+        quick: dict[str, Any] = {"start_timeout": 60, "http_timeout": 60}
+        # The nodes of the fake Swarm have addresses of this machine alone.
+        where = {"hub_connect_url": "http://192.0.2.1:8081"} if self._swarm else BRIDGE
+        quick |= where
         config = Config()
         config.DockerNamedSpawner.update({"image": IMAGE, **quick, **self.config})
         config.DockerNamedSpawner.client_kwargs = client

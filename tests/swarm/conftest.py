@@ -16,26 +16,31 @@ from pathlib import Path
 import pytest
 from support.hub.dockerview import BUSYBOX, LAB
 from support.swarm import Swarm, alive, fallen
+from support.swarm.hubs import SwarmHubs
 
 _prefixes = count(1)
+_users = count(1)
+_hubs = pytest.StashKey[SwarmHubs]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all the same time: the first may load the images, and nodes that are lost take theirs."""
+    """Give all the same time: lost nodes are missed late, and JupyterLab takes a while."""
     for item in items:
         if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport() -> Iterator[None]:
-    """Show a failed test together with the Swarms that there are, or were until it failed."""
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show a failed test together with the Hubs and Swarms that it had."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.failed:
         described = [*fallen, *((swarm.name, swarm.describe()) for swarm in alive)]
         report.sections += [(f"Swarm {name}", text) for name, text in described]
         fallen.clear()
+        if hubs := item.stash.get(_hubs, None):
+            report.sections += hubs.described()
 
 
 @pytest.fixture(scope="module")
@@ -68,5 +73,37 @@ def managers(_three_managers: Swarm) -> Iterator[Swarm]:
 @pytest.fixture
 def prefix() -> str:
     """What the names of a test's things begin with."""
+    return f"{_name()}n{next(_prefixes)}-"
+
+
+@pytest.fixture(scope="module")
+def swarm_hubs(_one_manager: Swarm, tmp_path_factory: pytest.TempPathFactory) -> SwarmHubs:
+    """Makes Hubs whose servers are services of the Swarm of `swarm`."""
+    name = f"{_name()}h{next(_prefixes)}x"
+    return SwarmHubs(_one_manager, tmp_path_factory.mktemp("hubs"), name)
+
+
+@pytest.fixture
+def user() -> str:
+    """The name of a user whom no other test has."""
+    return f"user{next(_users)}"
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test during which a Hub's event loop was blocked or an exception was lost."""
+    if "swarm_hubs" not in request.fixturenames:
+        yield
+        return
+    hubs: SwarmHubs = request.getfixturevalue("swarm_hubs")
+    request.node.stash[_hubs] = hubs
+    yield
+    for hub in hubs.alive:
+        complaints = hub.complaints()
+        assert not complaints, complaints
+
+
+def _name() -> str:
+    """Another one in each run and worker."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    return f"{os.environ['DOCKERNAMED_TEST_RUN']}-s{worker}n{next(_prefixes)}-"
+    return f"{os.environ['DOCKERNAMED_TEST_RUN']}-s{worker}"

@@ -15,11 +15,10 @@ from support.hub.dockerview import BUSYBOX
 from support.swarm import Node, Swarm
 
 from dockernamed import naming
-from dockernamed.backends.task_state import TaskSeen, current_task, location, node_from, task_from
 from dockernamed.desired.environment import Environment
 from dockernamed.desired.hardening import Hardening
 from dockernamed.desired.mounts import Mount
-from dockernamed.desired.network import Access, reached_at
+from dockernamed.desired.network import Access, Location, reached_at
 from dockernamed.desired.placement import ServiceSettings
 from dockernamed.desired.private import ENV_FILE
 from dockernamed.desired.services import ServiceFile, scaled, service_body
@@ -93,7 +92,7 @@ async def becomes(look: Callable[[], Awaitable[T]], good: Callable[[T], object])
     return seen[-1]
 
 
-async def run(called: calls.Swarm, id: str) -> TaskSeen:
+async def run(called: calls.Swarm, id: str) -> dict[str, Any]:
     """Start a service, and wait until it runs."""
     for _ in range(5):  # its version changes by itself just after it was made
         seen = await called.inspect_service(id)
@@ -103,12 +102,13 @@ async def run(called: calls.Swarm, id: str) -> TaskSeen:
             continue
         break
 
-    async def look() -> TaskSeen | None:
-        return current_task(await called.list_tasks(services=[id], convert=task_from))
+    async def look() -> list[dict[str, Any]]:
+        return await called.list_tasks(services=[id])
 
-    task = await becomes(look, lambda task: task is not None and task.running)
-    assert task is not None
-    return task
+    def runs(tasks: list[dict[str, Any]]) -> bool:
+        return [one["Status"]["State"] for one in tasks] == ["running"]
+
+    return (await becomes(look, runs))[0]
 
 
 async def test_the_life_of_a_service(swarm: Swarm, called: calls.Swarm, prefix: str) -> None:
@@ -136,13 +136,13 @@ async def test_the_life_of_a_service(swarm: Swarm, called: calls.Swarm, prefix: 
     assert await called.list_tasks(labels=[f"{LABEL}={name}"]) == []
 
     task = await run(called, id)
-    for wanted in ({"nodes": [task.node]}, {"desired": ["running"]}, {}):
-        listed = await called.list_tasks(services=[id], **wanted, convert=task_from)
-        assert [one.id for one in listed] == [task.id]
+    for wanted in ({"nodes": [task["NodeID"]]}, {"desired": ["running"]}, {}):
+        listed = await called.list_tasks(services=[id], **wanted, convert=lambda one: one["ID"])
+        assert listed == [task["ID"]]
     assert await called.list_tasks(services=[id], desired=["shutdown"]) == []
     both = await becomes(lambda: called.service_logs(id, 10), lambda text: len(text.split()) == 2)
     assert sorted(both.split()) == ["err", "out"]
-    assert sorted((await called.task_logs(task.id, 10)).split()) == ["err", "out"]
+    assert sorted((await called.task_logs(task["ID"], 10)).split()) == ["err", "out"]
     assert len((await called.service_logs(id, 1)).splitlines()) == 1
 
     await called.remove_service(id)
@@ -199,11 +199,10 @@ async def test_secrets_and_configs(called: calls.Swarm, prefix: str) -> None:
 
 async def test_nodes_and_who_manages_them(swarm: Swarm, called: calls.Swarm) -> None:
     """All nodes with their addresses; a node that is no manager says so, and what to do."""
-    listed = [node_from(one) for one in await called.list_nodes()]
-    assert sorted(one.address for one in listed) == sorted(one.address for one in swarm.nodes)
-    assert all(one.takes_tasks for one in listed)
-    seen = node_from(await called.inspect_node(swarm["n2"].id))
-    assert (seen.name, seen.address) == ("n2", swarm["n2"].address)
+    listed = {one["ID"]: one["Status"]["Addr"] for one in await called.list_nodes()}
+    assert listed == {node.id: node.address for node in swarm.nodes}
+    node = await called.inspect_node(swarm["n2"].id)
+    assert node["Description"]["Hostname"] == "n2"
     with pytest.raises(NotFound):
         await called.inspect_node("gone")
     membership = await called.membership()
@@ -246,13 +245,14 @@ async def test_a_server_as_its_node_runs_it(swarm: Swarm, called: calls.Swarm, p
         service_body(spec, env, name=name, start_id="start", files=[file])
     )
     task = await run(called, id)
-    node = node_from(await called.inspect_node(task.node))
-    host, port = reached_at(location(task, node), name, 8888, Access("published"))
-    assert host == swarm["n2"].address
-    _, writer = await asyncio.open_connection(host, port)
+    port = task["Status"]["PortStatus"]["Ports"][0]
+    ports = {port["TargetPort"]: ("", port["PublishedPort"])}
+    place = Location("bridge", ports=ports, host=swarm["n2"].address)
+    where = reached_at(place, name, 8888, Access("published"))
+    _, writer = await asyncio.open_connection(*where)
     writer.close()
     await writer.wait_closed()
-    lines = (await called.task_logs(task.id, 200)).splitlines()
+    lines = (await called.task_logs(task["ID"], 200)).splitlines()
     assert lines[0].startswith("uid=1000 gid=100")
     assert {"A={{.Node.ID}}", "JUPYTERHUB_USER={{.Node.ID}}", "TOKEN=t0 {{x}}", "0"} <= set(lines)
     mounted = {words[1]: words for line in lines if len(words := line.split(" ")) == 6}
@@ -299,4 +299,4 @@ async def test_what_an_admin_adds(called: calls.Swarm, prefix: str) -> None:
     task = await run(called, id)
     policy = (await called.inspect_service(id))["Spec"]["TaskTemplate"]["RestartPolicy"]
     assert (policy["Condition"], policy["MaxAttempts"]) == ("none", 1)
-    await becomes(lambda: called.task_logs(task.id, 1), lambda text: text.strip() == "n3")
+    await becomes(lambda: called.task_logs(task["ID"], 1), lambda text: text.strip() == "n3")

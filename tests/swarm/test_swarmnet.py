@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 from docker.types import EndpointSpec
-from support.hub.dockerview import BUSYBOX
+from support.hub.dockerview import BUSYBOX, HUB, LAB, SERVER, USER
 from support.hub.waiting import eventually
 from support.swarm import Node, Swarm
-from support.swarm.remains import MARK, clear_the_killed, remains
+from support.swarm.remains import clear_the_killed, remains
+from support.swarm.view import SwarmView
 
 
 @pytest.fixture
@@ -35,15 +36,18 @@ class Refusing(http.server.BaseHTTPRequestHandler):
 
 def serve(swarm: Swarm, name: str, constraint: str = "", **more: Any) -> str:
     """A service of one task that answers at port 8888 of its node; its id."""
+    labels = {USER: "ann", SERVER: "lab"}
     port = {"Protocol": "tcp", "TargetPort": 8888, "PublishMode": "host"}
     return str(
         swarm.manager.client.create_service(
             {
                 # It ignores SIGTERM.
-                "ContainerSpec": {"Image": BUSYBOX, "StopSignal": "SIGKILL"},
+                "ContainerSpec": {"Image": BUSYBOX, "StopSignal": "SIGKILL", "Labels": labels},
+                "RestartPolicy": {"Delay": 0},
                 "Placement": {"Constraints": [constraint] if constraint else []},
             },
             name=name,
+            labels=labels,
             endpoint_spec=EndpointSpec(mode="dnsrr") | {"Ports": [port]},
             **more,
         )["ID"]
@@ -87,7 +91,8 @@ def test_three_nodes(swarm: Swarm) -> None:
     assert swarm.managers == [swarm["n1"]]
     assert swarm.workers == [swarm["n2"], swarm["n3"]]
     for node in swarm.nodes:
-        assert node.client.inspect_image(BUSYBOX)
+        tags = [image["RepoTags"] for image in node.client.images()]
+        assert sorted(tags) == [[BUSYBOX], [LAB]]
     assert len({node.client.info()["ID"] for node in swarm.nodes}) == 3
 
 
@@ -137,17 +142,20 @@ def test_a_partition(swarm: Swarm, prefix: str) -> None:
     )
     eventually(lambda: answers(address(swarm, second)), what="the new one answers")
     assert answers(address(swarm, first))
-    assert len(lost.containers(prefix, running=True)) == 1
+    view = SwarmView(swarm, prefix.rstrip("-"))
+    assert view.running("ann") == ["lab", "lab"]
+    assert view.node("ann", "lab") in other
 
     lost.partition()
     assert not answers(address(swarm, first))
 
     lost.heal()
     swarm.wait_state(lost, "ready")
-    eventually(
-        lambda: lost.containers(prefix, running=True), lambda seen: not seen, what="one is left"
-    )
+    eventually(lambda: view.running("ann"), lambda seen: seen == ["lab"], what="one is left")
+    assert view.node_with(view.one("ann", "lab")) in other
+    assert view.run(view.one("ann", "lab"), "hostname")
     assert answers(address(swarm, second))
+    assert [service["Spec"]["Name"] for service in view.services("ann")] == [f"{prefix}a"]
 
 
 def test_partitions_of_one_way(swarm: Swarm) -> None:
@@ -187,8 +195,34 @@ def test_roles(swarm: Swarm) -> None:
     assert swarm.workers == [swarm["n2"], node]
 
 
-def test_nothing_is_left() -> None:
-    """What there is of a Swarm is found while it is there, and nothing of it afterwards."""
+def test_leftovers(swarm: Swarm, prefix: str) -> None:
+    """What a test leaves is found on all nodes, by its name or by its Hub's label."""
+    client, label = swarm.manager.client, {HUB: prefix.rstrip("-")}
+    client.create_secret("s", b"-", labels=label)
+    client.create_config("c", b"-", labels=label)
+    client.create_network(f"{prefix}o", driver="overlay")
+    swarm["n2"].client.create_volume(f"{prefix}v")
+    swarm["n3"].client.create_network(f"{prefix}b")
+    swarm["n3"].client.create_volume("another")
+    assert swarm.leftovers(prefix) == [
+        "config c",
+        f"network {prefix}b (n3)",
+        f"network {prefix}o",
+        "secret s",
+        f"volume {prefix}v (n2)",
+    ]
+    swarm.remove_all(prefix)
+    assert swarm.leftovers(prefix) == []
+    assert swarm["n3"].volumes() != []
+    swarm["n3"].client.remove_volume("another")
+
+
+def test_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there is of a Swarm is found while it is there, and nothing of it afterwards.
+
+    This one loads its image, as where the Engine's files are elsewhere.
+    """
+    monkeypatch.setattr("support.swarm.swarm.records", lambda *_: None)
     with Swarm(nodes=1) as swarm:
         swarm.running(serve(swarm, "a"))
         there = remains(swarm.name, swarm.hub_address, swarm.ids)
@@ -203,14 +237,14 @@ def test_nothing_is_left() -> None:
 
 def test_a_killed_run() -> None:
     """A Swarm ends with the process that made it; what the kernel leaves, the next one removes."""
-    code = "from support.swarm import Swarm; s = Swarm(1); s.start(); print(s.name); input()"
+    code = (
+        "from support.swarm import Swarm; s = Swarm(1); s.start(); print(s.name, s.subnet); input()"
+    )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as run:
         assert run.stdout is not None
-        name = run.stdout.readline().decode().strip()
-        assert name.startswith(MARK)
-        subnet = f"198.{name.removeprefix(MARK).replace('-', '.')}."
+        name, subnet = run.stdout.readline().decode().split()
         assert remains(name, subnet, frozenset())
         run.kill()
 

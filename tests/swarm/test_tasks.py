@@ -6,17 +6,17 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from support.hub.dockerview import BUSYBOX
 from support.swarm import Node, Swarm
 
 from dockernamed.backends.observed import NOWHERE, ObservedContainer, State
-from dockernamed.backends.observed_tasks import LOST
 from dockernamed.backends.tasks import TaskWatcher
 from dockernamed.engine.client import Connection, Engine
 from dockernamed.engine.swarm import Swarm as Managers
-from dockernamed.errors import Conflict
+from dockernamed.errors import Conflict, shown
 from dockernamed.naming import LABEL_HUB, LABEL_SERVER, LABEL_USER
 from dockernamed.timings import Timings
 
@@ -139,40 +139,41 @@ async def test_words(swarm: Swarm, prefix: str) -> None:
 
 
 async def test_a_lost_node(swarm: Swarm, prefix: str) -> None:
-    """Its servers end as soon as the Swarm calls it lost, or move; twins there mean nothing.
+    """Its servers end as soon as the Swarm calls it lost, or move, and twins there mean nothing.
 
     When the node is back, they are gone from it, and nothing has come to life again.
     """
+    lost, other = swarm["n3"], swarm["n2"]
     async with watching(swarm, swarm.manager, prefix) as watched:
+        await asyncio.to_thread(swarm.drain, other)
         ends, moves = await watched.start("==n3"), await watched.start("!=n1", restart="on-failure")
         await watched.running(ends)
         first = (await watched.running(moves)).endpoint_fingerprint
-        home = swarm.node_of((await asyncio.to_thread(swarm.tasks, moves))[0])
+        await asyncio.to_thread(swarm.activate, other)
         places: list[int | None] = []
         watched.table.on_move(moves, lambda record: places.append(record.endpoint_fingerprint))
-        both = {home, swarm["n3"]}
-        for node in both:
-            node.partition()
-        down = [asyncio.to_thread(swarm.wait_state, node, "down") for node in both]
-        await asyncio.gather(*down)
-        # The Swarm itself says so now; the table has nearly as good as heard.
+        lost.partition()
+        await asyncio.to_thread(swarm.wait_state, lost, "down")
+        # The Swarm itself has just said so.
         record = await asyncio.wait_for(watched.table.wait_dead(ends), 5)
-        assert (record.state, record.exit_code, record.words) == (State.EXITED, None, LOST)
-        assert watched.table.connected
-        if home is swarm["n3"]:
-            await watched.until(moves, lambda now: now.endpoint_fingerprint not in (first, NOWHERE))
-        assert watched.now(moves).running
-        assert places[0] == NOWHERE
-        for node in both:
-            node.heal()
-            await asyncio.to_thread(swarm.wait_state, node, "ready")
+        assert (record.state, record.exit_code) == (State.EXITED, None)
+        assert shown(record.words) == "the node that it ran on is down"
         await watched.until(moves, lambda now: now.endpoint_fingerprint not in (first, NOWHERE))
         now = watched.now(moves)
-        twins = lambda: [one for node in both for one in node.containers(watched.now(ends).name)]  # noqa: E731
+        twins = partial(lost.containers, prefix, running=True)
+        assert {one["Names"][0].split(".")[0] for one in twins()} == {
+            f"/{record.name}",
+            f"/{now.name}",
+        }
+        assert places == [NOWHERE, now.endpoint_fingerprint]
+        task = await asyncio.to_thread(swarm.running, moves)
+        assert swarm.node_of(task) is other
+        lost.heal()
+        await asyncio.to_thread(swarm.wait_state, lost, "ready")
         await eventually_none(twins)
         assert watched.now(moves) == now
-        assert first not in places
-        assert watched.now(ends).ended
+        assert watched.now(ends) == record
+        assert watched.table.disconnects == 0
 
 
 async def eventually_none(look: Callable[[], list[Any]]) -> None:

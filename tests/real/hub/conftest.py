@@ -55,9 +55,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = outcome.get_result()  # type: ignore[attr-defined]
     hubs = item.session.stash.get(_hubs, None)
     if report.failed and hubs is not None:
-        described = [*hubs.fallen, *((hub.prefix, hub.describe()) for hub in hubs.alive)]
-        report.sections += [(f"Hub {prefix}", text) for prefix, text in described]
-        hubs.fallen.clear()
+        report.sections += hubs.described()
 
 
 @pytest.fixture(scope="session")

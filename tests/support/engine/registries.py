@@ -81,11 +81,38 @@ class Registry:
         """
         repository = f"{self.address}/{name}"
         client.import_image_from_data(_layer(*sizes), repository=repository, tag=tag)
+        return self._push(client, repository, tag)
+
+    def _push(self, client: docker.APIClient, repository: str, tag: str) -> str:
+        """Push an image, and remove it from the Engine; its digest."""
         auth = self.credentials or None
         said = list(client.push(repository, tag=tag, stream=True, decode=True, auth_config=auth))
         client.remove_image(f"{repository}:{tag}", force=True)
         assert not [line for line in said if "error" in line], said[-1]
         return next(str(line["aux"]["Digest"]) for line in said if "aux" in line)
+
+    def publish(
+        self, client: docker.APIClient, image: str, name: str, tag: str, *changes: str
+    ) -> str:
+        """Have an image of an Engine here, and there under its own name only.
+
+        Args:
+            client: of the Engine.
+            image: its reference there.
+            name: of the repository here.
+            tag: likewise.
+            changes: instructions of a Dockerfile by which it differs from what is there.
+
+        Returns:
+            Its digest.
+        """
+        repository = f"{self.address}/{name}"
+        base = client.create_container(image)
+        try:
+            client.commit(base["Id"], repository, tag, changes=list(changes))
+        finally:
+            client.remove_container(base["Id"], v=True)
+        return self._push(client, repository, tag)
 
     def retag(self, name: str, old: str, new: str) -> None:
         """Have another tag stand for what ``old`` stands for, without the Engine's doing."""

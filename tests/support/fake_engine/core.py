@@ -70,7 +70,7 @@ class Core:
         servers: that it shares with other Engines; None: it has its own.
 
     Attributes:
-        published_at: the address of published ports.
+        published_at: the address of published ports of a Swarm's tasks.
         on_end: called with a container whose process has ended.
     """
 
@@ -203,7 +203,7 @@ class Core:
                 address = "127.0.0.1" if host else container.address
                 container.ports = await self.servers.start(
                     container.id, behaviour.serve, address, exposed, {} if host else published,
-                    self.published_at,
+                    self.published_at if SERVICE_NAME in container.labels else "127.0.0.1",
                 )  # fmt: skip
             except OSError as error:
                 raise ApiError(

@@ -24,8 +24,8 @@ from support.fake_engine.swarm_objects import (
 )
 
 Auth = Mapping[str, Any]
-#: Seconds that a manager waits for a leader, and that nodes may be silent.
-LEADER_S, HEARTBEAT_S = 15.0, 11.0
+#: Seconds that a leader without enough followers waits for them, and that nodes may be silent.
+QUORUM_S, HEARTBEAT_S = 20.0, 11.0
 NO_MANAGER = "This node is not a swarm manager."
 WORKER = (
     f"{NO_MANAGER} Worker nodes can't be used to view or modify cluster state. Please run this "
@@ -39,6 +39,7 @@ LEADERLESS = (
     "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few "
     "managers are online. Make sure more than half of the managers are online."
 )
+DEADLINE = "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
 
 
 class Swarm:
@@ -52,7 +53,7 @@ class Swarm:
     Attributes:
         store: all objects.
         first: the node of the Engine.
-        leader: there is one.
+        leader: ``there``; ``alone``: it has too few followers, and has not noticed; ``gone``.
         go: set when tasks that a test holds may go on.
         auths: service name and credentials of all calls that brought some.
     """
@@ -68,9 +69,9 @@ class Swarm:
         self.store = Store(core)
         self.overlays = Overlays(core, self.store)
         self.tasks = Orchestrator(self.store, second, self.overlays.attach)
-        self.leader = asyncio.Event()
-        self.leader.set()
+        self.leader = "there"
         self.go = asyncio.Event()
+        self._lost: set[str] = set()
         self.auths: list[tuple[str, Auth]] = []
         self.first = self.join(Node(hostname="node-1", core=core, role="manager"))
 
@@ -83,19 +84,24 @@ class Swarm:
         self.tasks.node_changed(node)
         return node
 
-    async def ready(self, node: Node) -> None:
+    async def ready(self, node: Node, *, changing: bool) -> None:
         """Check that a node's Engine can answer for the Swarm.
 
+        Args:
+            node: which.
+            changing: it is to change something.
+
         Raises:
-            ApiError: it is no manager, or has waited for a leader in vain.
+            ApiError: it is no manager, or has no leader.
         """
         if node.role != "manager":
             raise ApiError(503, WORKER)
-        if not self.leader.is_set():
-            try:
-                await asyncio.wait_for(self.leader.wait(), LEADER_S * self.second)
-            except asyncio.TimeoutError:
-                raise ApiError(500, LEADERLESS) from None
+        if self.leader == "alone" and changing:
+            await self.sleep(QUORUM_S)
+            if self.leader == "alone":
+                raise ApiError(500, DEADLINE)
+        if self.leader == "gone":
+            raise ApiError(500, LEADERLESS)
 
     def info(self, node: Node) -> dict[str, Any]:
         """``Swarm`` of ``GET /info`` of a node."""
@@ -111,7 +117,9 @@ class Swarm:
                 {"NodeID": one.id, "Addr": f"{one.address}:2377"} for one in managers
             ],
         }
-        if shown["ControlAvailable"] and self.leader.is_set():
+        if shown["ControlAvailable"] and self.leader == "gone":
+            shown["Error"] = LEADERLESS
+        elif shown["ControlAvailable"]:
             shown |= {"Nodes": len(nodes), "Managers": len(managers), "Cluster": {"ID": self.id}}
         return shown
 
@@ -250,16 +258,33 @@ class Swarm:
         for task in list(node.tasks.values()):
             self.tasks.heard(task, status)
 
+    def lead(self, leader: str) -> None:
+        """Have a leader or none; while there is none nobody hears of tasks.
+
+        Args:
+            leader: as of the attribute.
+        """
+        self.leader = leader
+        for node in self.store.nodes.values():
+            if leader != "there":
+                node.connected = False
+            elif node.id not in self._lost:
+                self.find(node)
+
     async def lose(self, node: Node) -> None:
         """The managers and a node hear no more of each other; after a time it counts as down."""
         node.connected = False
+        self._lost.add(node.id)
         await self.sleep(HEARTBEAT_S)
-        if not node.connected:
+        if node.id in self._lost:
             node.state, node.message = "down", "heartbeat failure"
             self._node_changed(node, **{"state.new": "down", "state.old": "ready"})
 
     def find(self, node: Node) -> None:
         """They hear of each other again."""
+        self._lost.discard(node.id)
+        if self.leader != "there":
+            return
         was, node.connected = node.state, True
         agent = self.tasks.agents[node.id]
         agent.reconnect()

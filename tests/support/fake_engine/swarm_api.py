@@ -43,12 +43,12 @@ class SwarmApi:
         if self.membership is not None and self.membership[1].role != "manager":
             words = "Cannot create a multi-host network from a worker node."
             raise ApiError(403, f"{words} Please create the network from a manager node.")
-        return (await self.ready()).overlays.create(body)
+        return (await self.ready("POST")).overlays.create(body)
 
     async def check_unused(self, network: dict[str, Any]) -> None:
         """Raise `ApiError` if a service uses a network."""
         if network["Scope"] == "swarm":
-            (await self.ready()).overlays.check_unused(network)
+            (await self.ready("DELETE")).overlays.check_unused(network)
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """Method, path and handler."""
@@ -69,58 +69,58 @@ class SwarmApi:
         return found
 
     async def list(self, request: web.Request) -> web.StreamResponse:
-        swarm = await self.ready()
+        swarm = await self.ready(request.method)
         found = swarm.store.listed(request.match_info["kind"], filters_of(request))
         text = ",".join(one.text() for one in found)
         return web.Response(text=f"[{text}]", content_type="application/json")
 
     async def inspect(self, request: web.Request) -> web.StreamResponse:
-        swarm = await self.ready()
+        swarm = await self.ready(request.method)
         found = swarm.store.find(request.match_info["kind"], request.match_info["id"])
         return web.Response(text=found.text(), content_type="application/json")
 
     async def create_service(self, request: web.Request) -> web.StreamResponse:
-        swarm = await self.ready()
+        swarm = await self.ready(request.method)
         made = swarm.create_service(await body_of(request), auth_of(request))
         return web.json_response({"ID": made.id}, status=201)
 
     async def update_service(self, request: web.Request) -> web.StreamResponse:
-        swarm = await self.ready()
+        swarm = await self.ready(request.method)
         swarm.update_service(*_asked(request), await body_of(request), auth_of(request))
         return web.json_response({"Warnings": None})
 
     async def remove_service(self, request: web.Request) -> web.StreamResponse:
-        (await self.ready()).remove_service(request.match_info["id"])
+        (await self.ready(request.method)).remove_service(request.match_info["id"])
         return web.Response(status=200)
 
     async def create_stored(self, request: web.Request) -> web.StreamResponse:
-        swarm = await self.ready()
+        swarm = await self.ready(request.method)
         made = swarm.create_stored(request.match_info["kind"], await body_of(request))
         return web.json_response({"ID": made.id}, status=201)
 
     async def update_stored(self, request: web.Request) -> web.StreamResponse:
-        swarm, kind = await self.ready(), request.match_info["kind"]
+        swarm, kind = await self.ready(request.method), request.match_info["kind"]
         swarm.update_stored(kind, *_asked(request), await body_of(request))
         return web.Response(status=200)
 
     async def remove_stored(self, request: web.Request) -> web.StreamResponse:
-        swarm = await self.ready()
+        swarm = await self.ready(request.method)
         swarm.remove_stored(request.match_info["kind"], request.match_info["id"])
         return web.Response(status=204)
 
     async def update_node(self, request: web.Request) -> web.StreamResponse:
-        swarm = await self.ready()
+        swarm = await self.ready(request.method)
         swarm.update_node(*_asked(request), await body_of(request))
         return web.Response(status=200)
 
     async def remove_node(self, request: web.Request) -> web.StreamResponse:
         force = request.query.get("force", "0") in ("1", "true", "True")
-        (await self.ready()).remove_node(request.match_info["id"], force=force)
+        (await self.ready(request.method)).remove_node(request.match_info["id"], force=force)
         return web.Response(status=200)
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
         """What the nodes have; where one is away the answer never ends."""
-        swarm, kind = await self.ready(), request.match_info["kind"]
+        swarm, kind = await self.ready(request.method), request.match_info["kind"]
         found = swarm.store.find(kind, request.match_info["id"])
         if not {"stdout", "stderr"} & set(request.query):
             raise ApiError(500, "Bad parameters: you must choose at least one stream")
@@ -138,8 +138,11 @@ class SwarmApi:
             await asyncio.Event().wait()
         return response
 
-    async def ready(self) -> Swarm:
+    async def ready(self, method: str) -> Swarm:
         """The Swarm, if the Engine can answer for it.
+
+        Args:
+            method: of the request.
 
         Raises:
             ApiError: it cannot.
@@ -147,7 +150,7 @@ class SwarmApi:
         if self.membership is None:
             raise ApiError(503, OUTSIDE)
         swarm, node = self.membership
-        await swarm.ready(node)
+        await swarm.ready(node, changing=method != "GET")
         return swarm
 
 

@@ -128,13 +128,18 @@ class FakeSwarm:
         """They hear of each other again."""
         self._call(lambda: self._swarm.find(self._node(name)))
 
-    def lose_leader(self) -> None:
-        """Too few managers are left: this one has nobody to ask."""
-        self._call(self._swarm.leader.clear)
+    def lose_leader(self, *, settled: bool = True) -> None:
+        """Too few managers are left.
+
+        Args:
+            settled: they all know it, and refuse whatever they are asked for. Before that a leader
+                tells what it has, and keeps those waiting who want to change something.
+        """
+        self._call(lambda: self._swarm.lead("gone" if settled else "alone"))
 
     def elect_leader(self) -> None:
         """There are enough of them again."""
-        self._call(self._swarm.leader.set)
+        self._call(lambda: self._swarm.lead("there"))
 
     # --- services and tasks ----------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import json
 import os
 import tarfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -62,18 +62,19 @@ class Docker:
     def containers(self, user: str | None = None, server: str | None = None) -> list[Any]:
         """``GET /containers/{id}/json`` of all our containers, running or not, oldest first."""
         found = []
-        for listed in self.client.containers(all=True):
-            if not any(self._ours(name.lstrip("/")) for name in listed["Names"]):
-                continue
-            labels = listed["Labels"]
-            if self.hub is not None and labels.get(HUB) != self.hub:
-                continue
-            if user is not None and labels.get(USER) != user:
-                continue
-            if server is not None and labels.get(SERVER) != server:
-                continue
-            with suppress(docker.errors.NotFound):  # removed since it was listed
-                found.append(self.client.inspect_container(listed["Id"]))
+        for client in self._clients():
+            for listed in client.containers(all=True):
+                if not any(self._ours(name.lstrip("/")) for name in listed["Names"]):
+                    continue
+                labels = listed["Labels"]
+                if self.hub is not None and labels.get(HUB) != self.hub:
+                    continue
+                if user is not None and labels.get(USER) != user:
+                    continue
+                if server is not None and labels.get(SERVER) != server:
+                    continue
+                with suppress(docker.errors.NotFound):  # removed since it was listed
+                    found.append(client.inspect_container(listed["Id"]))
         return sorted(found, key=lambda container: container["Created"])
 
     def one(self, user: str, server: str = "") -> Any:
@@ -97,6 +98,18 @@ class Docker:
     def networks(self) -> list[str]:
         """The names of our networks."""
         return [n["Name"] for n in self.client.networks() if self._ours(n["Name"])]
+
+    def left(self, but: Sequence[str] = ()) -> list[str]:
+        """What of a Hub's there must not be once it has stopped, in words.
+
+        Args:
+            but: users whose containers may be there.
+        """
+        return [
+            f"{c['Name']} {c['State']['Status']}"
+            for c in self.containers()
+            if c["Config"]["Labels"].get(USER) not in but
+        ]
 
     def nothing_of(self, user: str) -> None:
         """Assert that the Engine has no container and no volume with this user's label."""
@@ -159,7 +172,8 @@ class Docker:
                 f"{state['Status']} exit={state['ExitCode']} {json.dumps(labels)}"
             )
             with suppress(docker.errors.APIError):
-                log = self.client.logs(container["Id"], tail=10).decode(errors="replace")
+                client = self.client_of(container)
+                log = client.logs(container["Id"], tail=10).decode(errors="replace")
                 lines += [f"    | {line}" for line in log.splitlines()]
         lines += [f"volume {v['Name']} {json.dumps(v['Labels'])}" for v in self.volumes()]
         lines += [f"network {name}" for name in self.networks()]
@@ -173,9 +187,10 @@ class Docker:
         Raises:
             AssertionError: it ended with an exit code other than 0.
         """
-        created = self.client.exec_create(container["Id"], list(command))
-        output = self.client.exec_start(created["Id"]).decode()
-        code = self.client.exec_inspect(created["Id"])["ExitCode"]
+        client = self.client_of(container)
+        created = client.exec_create(container["Id"], list(command))
+        output = client.exec_start(created["Id"]).decode()
+        code = client.exec_inspect(created["Id"])["ExitCode"]
         assert code == 0, f"{command} in {container['Name']} ended with {code}: {output}"
         return str(output)
 
@@ -188,7 +203,8 @@ class Docker:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-        assert self.client.put_archive(container["Id"], directory or "/", archive.getvalue())
+        client = self.client_of(container)
+        assert client.put_archive(container["Id"], directory or "/", archive.getvalue())
 
     def read(self, container: Any, path: str) -> str:
         """Read a file inside a running container."""
@@ -229,6 +245,14 @@ class Docker:
             self.client.remove_network(name)
         for tag in self._tags():
             self.client.remove_image(tag, force=True)
+
+    def client_of(self, container: Any) -> docker.APIClient:
+        """The client of the Engine that has a container."""
+        return self.client
+
+    def _clients(self) -> Sequence[docker.APIClient]:
+        """Of the Engines that containers are on."""
+        return [self.client]
 
     def _tags(self) -> Iterator[str]:
         for image in self.client.images():

@@ -50,6 +50,7 @@ class Hub(Client):
             over those of the config: many settings are so tested with one Hub.
         template: of the part of the config file before ``config``; see hubconfig.py.
         internal_ssl: its own port answers nobody but its proxy and its servers.
+        view: of what the Hub makes, where that is on more than one Engine.
     """
 
     def __init__(
@@ -65,12 +66,13 @@ class Hub(Client):
         by_user: Mapping[str, Mapping[str, Any]] | None = None,
         template: str = BASE_CONFIG,
         internal_ssl: bool = False,
+        view: Docker | None = None,
     ) -> None:
         self.port, self.hub_port = free_port(), free_port()
         super().__init__(
             f"http://127.0.0.1:{self.port}",
             secrets.token_hex(32),
-            Docker(client, prefix),
+            view or Docker(client, prefix),
             directory,
         )
         self.prefix = prefix
@@ -268,6 +270,12 @@ class Hubs:
         self.fallen: list[tuple[str, str]] = []
         self._made = 0
 
+    def described(self) -> list[tuple[str, str]]:
+        """(title, description) of all Hubs that a test had; of those that are gone, once."""
+        described = [*self.fallen, *((hub.prefix, hub.describe()) for hub in self.alive)]
+        self.fallen.clear()
+        return [(f"Hub {prefix}", text) for prefix, text in described]
+
     def require(self, *images: str) -> None:
         """Fail a test whose images are not there."""
         for image in images:
@@ -319,11 +327,7 @@ class Hubs:
             hub.start()
             yield hub
             hub.stop()
-            left = [
-                f"{c['Name']} {c['State']['Status']}"
-                for c in hub.docker.containers()
-                if c["Config"]["Labels"].get("dockernamed.user") not in leaves
-            ]
+            left = hub.docker.left(leaves)
             assert left == [], f"containers outlived their Hub: {left}\n{hub.tail()}"
             complaints = hub.complaints()
             assert not complaints, complaints

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,10 +49,8 @@ def remove_folders(name: str) -> None:
         for folder, _, _ in os.walk(root, topdown=False):
             with suppress(OSError):
                 os.rmdir(folder)
-    for folder, _, files in os.walk(RUN / name, topdown=False):
-        for file in files:
-            Path(folder, file).unlink()
-        os.rmdir(folder)
+    # Another Swarm may be at it as well, where the process of this one was killed.
+    shutil.rmtree(RUN / name, ignore_errors=True)
 
 
 def _cgroups(name: str) -> list[Path]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import docker
+from docker.utils import kwargs_from_env
 
-from support.hub.dockerview import BUSYBOX
+from support.hub.dockerview import BUSYBOX, HUB
 from support.hub.waiting import eventually
-from support.swarm.images import seed
+from support.swarm.images import records
 from support.swarm.namespaces import Namespaces, run
 from support.swarm.node import LINK, Node
 from support.swarm.remains import MARK, RUN, clear_the_killed, remains, remove_folders
@@ -69,6 +70,7 @@ class Swarm:
         self.nodes: list[Node] = []
         self.ids: frozenset[str] = frozenset()
         self._stack = ExitStack()
+        self._switch: Namespaces | None = None
 
     def __enter__(self) -> Swarm:
         alive.append(self)
@@ -104,18 +106,21 @@ class Swarm:
         assert os.geteuid() == 0, "only root can make a Swarm"
         clear_the_killed()
         self._switch = Namespaces("switch", "ip link add switch type bridge\nip link set switch up")
-        self._stack.callback(self._switch.end)
         self.ids |= self._switch.ids
-        self._plug_in()
-        seeded = None
-        if self._images:
-            seeded = self._stack.enter_context(seed(self._images, self._folder("images")))
+        self._plug_in(self._switch)
+        client = docker.APIClient(timeout=60, **kwargs_from_env())
+        self._stack.callback(client.close)
+        folder = self._folder("images")
+        layers = records(client, self._images, folder) if self._images else None
+        images = None if layers is None else (folder, layers)
         for number in range(1, self._count + 1):
-            self._add(f"n{number}", f"{self._addresses}{number}", seeded)
+            self._add(self._switch, f"n{number}", f"{self._addresses}{number}", images)
         for node in self.nodes:
             node.start_soon()
         for node in self.nodes:
             node.started()
+        if images is None:
+            self._each(partial(_load, client=client, images=self._images))
         self._form()
 
     def end(self) -> None:
@@ -124,27 +129,35 @@ class Swarm:
         Raises:
             AssertionError: something is left; the message has all of it.
         """
-        self._stack.close()
-        if not self.name:
-            return
-        eventually(
-            self._clear,
-            lambda left: not left,
-            what=f"nothing is left of the Swarm {self.name}",
-            timeout=30,
-        )
+        try:
+            self._stack.close()
+            if self.name:
+                # As long as the link is there, the name is nobody else's.
+                eventually(
+                    self._clear,
+                    lambda left: not left,
+                    what=f"nothing is left of the Swarm {self.name}",
+                    timeout=30,
+                )
+        finally:
+            if self.name:
+                run("ip", "link", "delete", self.name)
+            if self._switch is not None:
+                self._switch.end()
 
     def _clear(self) -> list[str]:
         remove_folders(self.name)
-        return remains(self.name, self._addresses, self.ids)
+        ids = [node.namespaces.ids for node in self.nodes]
+        left = remains(self.name, self._addresses, frozenset().union(*ids))
+        return [one for one in left if not one.startswith(("link:", "route:"))]
 
-    def _plug_in(self) -> None:
+    def _plug_in(self, switch: Namespaces) -> None:
         """Take a subnet that no other Swarm has, which the link's name says."""
         # The range for measurements between networks (RFC 2544), which nobody else uses.
         subnets = [(second, third) for second in (18, 19) for third in range(256)]
         for second, third in random.sample(subnets, len(subnets)):
-            name = f"{MARK}{second}-{third}"
-            peer = ["peer", "name", "machine", "netns", str(self._switch.pid)]
+            name = f"{MARK}{second}-{third:03}"
+            peer = ["peer", "name", "machine", "netns", str(switch.pid)]
             with suppress(AssertionError):
                 run("ip", "link", "add", name, "type", "veth", *peer)
                 break
@@ -152,26 +165,33 @@ class Swarm:
             raise AssertionError("this machine makes no veth link, or has 512 Swarms already")
         self.name, self._addresses = name, f"198.{second}.{third}."
         self.hub_address, self.subnet = f"{self._addresses}254", f"{self._addresses}0/24"
-        # Said, since the kernel is late to remove it along with the other end.
-        self._stack.callback(subprocess.run, ["ip", "link", "delete", name], check=False)
         run("ip", "address", "add", f"{self.hub_address}/24", "dev", name)
         run("ip", "link", "set", name, "up")
-        self._switch.run("ip", "link", "set", "machine", "master", "switch", "up")
+        switch.run("ip", "link", "set", "machine", "master", "switch", "up")
 
-    def _add(self, name: str, address: str, seeded: Path | None) -> None:
+    def _each(self, act: Callable[[Node], None]) -> None:
+        """Do something on all nodes at once."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(act, self.nodes))
+
+    def _add(
+        self, switch: Namespaces, name: str, address: str, images: tuple[Path, Path] | None
+    ) -> None:
         labels = {"node": name, **self._labels.get(name, {})}
         options = [f"--label={key}={value}" for key, value in labels.items()]
         options += ["--insecure-registry", self.subnet, *self._options.get(name, ())]
-        node = Node(name, self._folder(name), f"/{self.name}/{name}", seed=seeded, options=options)
+        node = Node(
+            name, self._folder(name), f"/{self.name}/{name}", images=images, options=options
+        )
         self.nodes.append(node)
         self._stack.callback(node.end)
         self.ids |= node.namespaces.ids
         node.address, node.labels = address, labels
         peer = ["peer", "name", LINK, "netns", str(node.namespaces.pid)]
         # By a process in there only as far as the network goes, for the other pid to be known.
-        enter = ["nsenter", f"--net=/proc/{self._switch.pid}/ns/net"]
+        enter = ["nsenter", f"--net=/proc/{switch.pid}/ns/net"]
         run(*enter, "ip", "link", "add", name, "type", "veth", *peer)
-        self._switch.run("ip", "link", "set", name, "master", "switch", "up")
+        switch.run("ip", "link", "set", name, "master", "switch", "up")
         node.namespaces.run("ip", "address", "add", f"{address}/24", "dev", LINK)
         node.namespaces.run("ip", "link", "set", LINK, "up")
 
@@ -352,67 +372,64 @@ class Swarm:
         return next(node for node in self.nodes if node.id == task["NodeID"])
 
     def leftovers(self, prefix: str) -> list[str]:
-        """``KIND NAME`` of all whose names begin so; containers, volumes, networks: of each node.
+        """``KIND NAME`` of all that begins so; containers, volumes and networks: of each node.
 
         Args:
-            prefix: of the names.
+            prefix: of the names, or the value of the label dockernamed.hub, then without a final
+                ``-``.
         """
         client = self.manager.client
-        found = [f"service {s['Spec']['Name']}" for s in client.services()]
-        found += [f"secret {s['Spec']['Name']}" for s in client.secrets()]
-        found += [f"config {c['Spec']['Name']}" for c in client.configs()]
-        found += [f"network {n['Name']}" for n in client.networks()]
+        kinds = {"service": client.services, "secret": client.secrets, "config": client.configs}
+        found = [f"{kind} {_name(o)}" for kind in kinds for o in _ours(kinds[kind](), prefix)]
+        found += [f"network {n['Name']}" for n in _ours(client.networks(), prefix)]
         for node in self.nodes:
             if not node.runs:
                 continue
-            at = f"({node})"
-            found += [f"container {c['Names'][0][1:]} {at}" for c in node.containers()]
-            found += [f"volume {v['Name']} {at}" for v in node.volumes()]
+            names = [f"container {c['Names'][0][1:]}" for c in _ours(node.containers(), prefix)]
+            names += [f"volume {v['Name']}" for v in _ours(node.volumes(), prefix)]
             local = [n for n in node.client.networks() if n["Scope"] == "local"]
-            found += [f"network {n['Name']} {at}" for n in local]
-        return sorted({thing for thing in found if thing.split(" ", 1)[1].startswith(prefix)})
+            names += [f"network {n['Name']}" for n in _ours(local, prefix)]
+            found += [f"{name} ({node})" for name in names]
+        return sorted(set(found))
 
     def remove_all(self, prefix: str) -> None:
-        """Remove all whose names begin so, and wait until it is gone."""
+        """Remove all that begins so, as `leftovers` has it, and wait until it is gone."""
         client = self.manager.client
-        for service in client.services():
-            if service["Spec"]["Name"].startswith(prefix):
-                client.remove_service(service["ID"])
-        for secret in client.secrets():
-            if secret["Spec"]["Name"].startswith(prefix):
-                client.remove_secret(secret["ID"])
-        for config in client.configs():
-            if config["Spec"]["Name"].startswith(prefix):
-                client.remove_config(config["ID"])
+        for service in _ours(client.services(), prefix):
+            client.remove_service(service["ID"])
+        for secret in _ours(client.secrets(), prefix):
+            client.remove_secret(secret["ID"])
+        for config in _ours(client.configs(), prefix):
+            client.remove_config(config["ID"])
         for node in self.nodes:
-            self._remove_on(node, prefix)
+            if node.runs:
+                self._remove_on(node, prefix)
         eventually(
             lambda: self._networks_gone(prefix) or self.leftovers(prefix),
             lambda left: not left,
-            what=f"nothing named {prefix}… is left",
+            what=f"nothing of {prefix} is left",
         )
 
     def _remove_on(self, node: Node, prefix: str) -> None:
-        for container in node.containers(prefix):
+        for container in _ours(node.containers(), prefix):
             with suppress(docker.errors.APIError):  # it is going away by itself
                 node.client.remove_container(container["Id"], v=True, force=True)
         eventually(
-            lambda: node.containers(prefix),
+            lambda: _ours(node.containers(), prefix),
             lambda left: not left,
-            what=f"{node} has no container {prefix}…",
+            what=f"{node} has no container of {prefix}",
         )
-        for volume in node.volumes(prefix):
+        for volume in _ours(node.volumes(), prefix):
             node.client.remove_volume(volume["Name"], force=True)
 
     def _networks_gone(self, prefix: str) -> list[str]:
         """Remove networks; those that are in use by what is going away stay for the next time."""
         left = []
         for node in (self.manager, *self.workers):
-            for network in node.client.networks():
-                if network["Name"].startswith(prefix):
-                    with suppress(docker.errors.APIError):
-                        node.client.remove_network(network["Id"])
-                    left.append(f"network {network['Name']}")
+            for network in _ours(node.client.networks(), prefix):
+                with suppress(docker.errors.APIError):
+                    node.client.remove_network(network["Id"])
+                left.append(f"network {network['Name']}")
         return left
 
     # --- for people
@@ -436,6 +453,29 @@ class Swarm:
         for node in self.nodes:
             lines += [f"--- the end of dockerd's log on {node}", node.log(15)]
         return "\n".join(lines)
+
+
+def _load(node: Node, client: docker.APIClient, images: Sequence[str]) -> None:
+    for image in images:
+        node.load(client, image)
+
+
+def _name(thing: Any) -> str:
+    """Of anything that an Engine lists."""
+    if "Spec" in thing:
+        return str(thing["Spec"]["Name"])
+    return str(thing.get("Name") or thing["Names"][0].lstrip("/"))
+
+
+def _ours(listed: Sequence[Any], prefix: str) -> list[Any]:
+    """What begins so, of what an Engine lists."""
+    hub = prefix.rstrip("-")
+    found = []
+    for thing in listed:
+        labels = thing.get("Spec", thing).get("Labels") or {}
+        if _name(thing).startswith(prefix) or labels.get(HUB) == hub:
+            found.append(thing)
+    return found
 
 
 def _asked(node: Node, ask: Callable[[docker.APIClient], Any]) -> Any:

@@ -1,0 +1,229 @@
+"""A server in a Swarm as JupyterHub drives it: the same spawner, with services for containers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.driving import MakeHub, Told, message, refused
+from support.fake_engine import FakeEngine
+from support.fake_engine.swarm_control import FakeSwarm
+from support.stage import eventually
+from support.stub_hub import Hub, of_server, runtimes
+from tornado import web
+
+from dockernamed import naming
+from dockernamed.desired.isolation import OwnNetwork
+
+
+@pytest.fixture
+def swarm(fake: FakeEngine) -> FakeSwarm:
+    """A Swarm of two nodes, the second of which has a fast disk."""
+    swarm = fake.init_swarm()
+    swarm.join(labels={"disk": "fast"})
+    return swarm
+
+
+@pytest.fixture
+def make(make_hub: MakeHub, swarm: FakeSwarm) -> Callable[..., Hub]:
+    """Makes Hubs whose servers are in the Swarm."""
+
+    def made(**settings: Any) -> Hub:
+        return make_hub(swarm=True, **settings)
+
+    return made
+
+
+def service_of(swarm: FakeSwarm, server: str = "exp-1", user: str = "ann") -> dict[str, Any]:
+    """The one service of a server."""
+    (found,) = [
+        one
+        for one in swarm.services.values()
+        if one["Spec"]["Labels"].get(naming.LABEL_USER) == user
+        and one["Spec"]["Labels"].get(naming.LABEL_SERVER) == server
+    ]
+    return found
+
+
+def own_networks(fake: FakeEngine) -> list[str]:
+    """The names of the networks that Hubs made."""
+    return [name for name, one in fake.networks.items() if OwnNetwork.read(one["Labels"] or {})]
+
+
+# --- a life ------------------------------------------------------------------------------------
+
+
+async def test_a_servers_life(make: Callable[..., Hub], swarm: FakeSwarm, fake: FakeEngine) -> None:
+    """A service of its own in a network of its user, found at its node; nothing is left of it."""
+    hub = make()
+    spawner = await hub.spawn("exp-1")
+    service = service_of(swarm)
+    ((network),) = own_networks(fake)
+    assert fake.networks[network]["Driver"] == "overlay"
+    (task,) = swarm.tasks(service["ID"])
+    (port, *_) = task["Status"]["PortStatus"]["Ports"]
+    (node,) = [one for one in swarm.nodes if one["ID"] == task["NodeID"]]
+    at = f"{node['Status']['Addr']}:{port['PublishedPort']}"
+    assert spawner.server.url == f"http://{at}/user/ann/exp-1/"
+    kept = hub.user().orm_spawners["exp-1"].state
+    assert (kept["object_id"], kept["kind"]) == (service["ID"], "service")
+    assert (kept["image"], kept["settings"]["network"]) == ("lab:latest", network)
+    assert await spawner.poll() is None
+    await hub.stop("exp-1")
+    assert (swarm.services, own_networks(fake)) == ({}, [])
+    assert await spawner.poll() == 0
+
+
+async def test_a_server_that_ends(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
+    """The Hub is told at once, with the exit code, and a start brings another one."""
+    hub = make()
+    spawner = await hub.spawn("exp-1")
+    told = Told(spawner)
+    swarm.end(service_of(swarm)["ID"], 3)
+    assert await told.exit_code() == 3
+    await hub.stop("exp-1")
+    await hub.spawn("exp-1")
+    assert service_of(swarm)
+
+
+async def test_a_restart_of_the_hub(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
+    """Running servers are found again, by what the Hub kept and by labels."""
+    hub = make()
+    first = await hub.spawn("exp-1")
+    url, id = first.server.url, service_of(swarm)["ID"]
+    await hub.restart()
+    spawner = hub.spawner("exp-1")
+    assert await spawner.poll() is None
+    assert (spawner.object_id, await spawner.get_url()) == (id, url)
+    spawner.orm_spawner.state = {}
+    await hub.restart()
+    assert await hub.spawner("exp-1").poll() is None
+
+
+async def test_a_kept_server(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
+    """It stays as a service of no tasks, and the next start is one more task of it."""
+    hub = make(remove=False)
+    await hub.spawn("exp-1")
+    id = service_of(swarm)["ID"]
+    await hub.stop("exp-1")
+    assert service_of(swarm)["Spec"]["Mode"] == {"Replicated": {"Replicas": 0}}
+    await hub.spawn("exp-1")
+    assert service_of(swarm)["ID"] == id
+
+
+# --- what only Swarm has -----------------------------------------------------------------------
+
+
+async def test_placement_by_profile(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
+    """A choice decides on which nodes the server may run, with the admin's own settings."""
+    fast = {"placement_constraints": ["node.labels.disk==fast"], "endpoint_mode": "vip"}
+    hub = make(
+        placement_preferences=["node.labels.rack"],
+        extra_service_spec={"Labels": {"for": "{username}"}},
+        profile_list=[
+            {"display_name": "Any", "slug": "any"},
+            {"display_name": "Fast", "slug": "fast", "spawner_override": fast},
+        ],
+    )
+    await hub.spawn("exp-1", options={"profile": "fast"})
+    spec = service_of(swarm)["Spec"]
+    placement = spec["TaskTemplate"]["Placement"]
+    assert "node.labels.disk==fast" in placement["Constraints"]
+    assert placement["Preferences"] == [{"Spread": {"SpreadDescriptor": "node.labels.rack"}}]
+    assert (spec["EndpointSpec"]["Mode"], spec["Labels"]["for"]) == ("vip", "ann")
+    (task,) = swarm.tasks(service_of(swarm)["ID"])
+    assert task["NodeID"] == next(
+        one["ID"] for one in swarm.nodes if one["Description"]["Hostname"] == "node-2"
+    )
+
+
+async def test_the_hook_after_a_start(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
+    """It gets what the Engine says of the service."""
+    seen: list[Any] = []
+    await make(post_start_hook=lambda spawner, service: seen.append(service)).spawn("exp-1")
+    assert seen[0]["ID"] == service_of(swarm)["ID"]
+
+
+async def test_credentials_go_along(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
+    """Each node pulls the image itself, and has no credentials of its own."""
+    login = {"username": "hub", "password": "sesame"}
+    await make(registry_credentials={"docker.io": login}).spawn("exp-1")
+    assert [auth for _, auth in swarm.auths]
+    assert all(auth["password"] == "sesame" for _, auth in swarm.auths)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"post_start_cmd": lambda spawner: ["true"]}, "post_start_cmd"),
+        ({"gpus": lambda spawner: 1}, "gpus"),
+        ({"pre_spawn_hook": lambda spawner: setattr(spawner, "devices", ["/dev/x"])}, "devices"),
+        ({"network_isolation": "none"}, "network_isolation"),
+        ({"extra_host_config": lambda spawner: {"cgroup_parent": "x"}}, "extra_host_config"),
+    ],
+)
+async def test_what_a_swarm_cannot_fulfil(
+    make: Callable[..., Hub], swarm: FakeSwarm, fake: FakeEngine, settings: Any, told: str
+) -> None:
+    """A start says which setting that is, and leaves nothing."""
+    error = await refused(make(**settings))
+    assert told in message(error)
+    assert swarm.services == {}
+    await eventually(lambda: not own_networks(fake))
+
+
+async def test_one_who_manages_nothing(
+    make: Callable[..., Hub], swarm: FakeSwarm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker says so at once, and a start is refused."""
+    hub = make(client_kwargs={"base_url": swarm.url("node-2")})
+    task = hub.spawning("exp-1")
+    with pytest.raises(web.HTTPError) as caught:
+        await asyncio.wait_for(task, 30)
+    assert "manager" in message(caught.value) + caplog.text
+
+
+# --- from one backend to the other -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to_swarm", [True, False])
+async def test_the_one_line_to_change(
+    make_hub: MakeHub,
+    swarm: FakeSwarm,
+    fake: FakeEngine,
+    caplog: pytest.LogCaptureFixture,
+    to_swarm: bool,
+) -> None:
+    """A server of the other kind counts as stopped, which is told; its start works, and its volume
+    has the name that it had. What runs on is left alone.
+    """
+    hub = make_hub(swarm=not to_swarm)
+    first = await hub.spawn("exp-1")
+    before, name = first.get_state()["volumes"], first.object_name
+    hub.in_swarm(to_swarm)
+    caplog.set_level(logging.WARNING)
+    await hub.restart()
+    spawner = hub.spawner("exp-1")
+    assert await spawner.poll() == 0
+    kind = "container" if to_swarm else "service"
+    assert f"was started as a {kind}, {name}" in caplog.text
+    assert f"docker {kind} rm --force" in caplog.text
+    await spawner.user.stop("exp-1")
+    await hub.spawn("exp-1")
+    after = hub.spawner("exp-1").get_state()
+    assert (after["volumes"], after.get("kind")) == (before, "service" if to_swarm else None)
+    assert service_of(swarm)
+    assert any(one.running for one in of_server(fake, "exp-1"))
+
+
+async def test_runtimes_are_told_apart(
+    make_hub: MakeHub, swarm: FakeSwarm, fake: FakeEngine
+) -> None:
+    """One Engine as a manager, and by itself, for one and the same Hub."""
+    hubs = [make_hub(swarm=value) for value in (True, False)]
+    for hub in hubs:
+        await hub.spawn("exp-1")
+    assert sorted(one.kind for one in runtimes()) == ["container", "service"]
