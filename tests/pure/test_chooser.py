@@ -284,7 +284,7 @@ async def test_fields_of_a_form() -> None:
         ({"profile_list": [profile(spawner_override={"mem_limit": "much"})]}, "mem_limit"),
         ({"profile_list": [profile(spawner_override={"environment": "x"})]}, "environment"),
         ({"common_options": {"o": {"choises": {}}}}, "choises"),
-        ({"profile_list": [profile(spawner_override={"node_selector": {}})]}, "client_kwargs"),
+        ({"profile_list": [profile(spawner_override={"node_selector": {}})]}, "placement_con"),
         ({"profile_list": [profile(profile_options={"o": {}})]}, "nothing to choose"),
         ({"common_options": {"o": {"choices": {"x": {"default": 1}}}}}, "True or False"),
         ({"allowed_images": {"lab": {"image": "Lab"}}}, "lower case"),

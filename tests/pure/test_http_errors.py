@@ -21,6 +21,7 @@ from dockernamed.errors import (
 from dockernamed.hub.http_errors import HINTS, TASK_HINTS, hint, http_error
 from dockernamed.options.overrides import Layer
 from dockernamed.settings import DockerNamedSettings
+from dockernamed.settings_swarm import DockerNamedSwarmSettings
 
 VALUES = {
     "extra_host_config": {"port_bindings": {8888: 80}},
@@ -351,14 +352,10 @@ def test_values_of_private_settings(setting: str) -> None:
 
 def test_private_settings_exist() -> None:
     """A setting that was renamed does not lose its protection unnoticed."""
-    there = DockerNamedSettings.class_trait_names()
+    there = {*DockerNamedSettings.class_traits(), *DockerNamedSwarmSettings.class_traits()}
     of_jupyterhub = {"group_overrides"}
-    of_a_swarm = {
-        *("endpoint_mode", "extra_service_spec", "generic_resources", "placement_constraints"),
-        *("placement_preferences", "restart_policy"),
-    }
     named = {name for name in errors.SHOWN | errors.PRIVATE if "." not in name}
-    assert named - set(there) - of_jupyterhub - of_a_swarm == set()
+    assert named - there - of_jupyterhub == set()
 
 
 @pytest.mark.parametrize(

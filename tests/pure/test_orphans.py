@@ -80,6 +80,10 @@ class Backend:
         self.removed: list[tuple[str, float] | str] = []
         self.stopped: list[tuple[str, float] | str] = []
         self.broken: set[str] = set()
+        self.tidied: list[str] = []
+
+    async def tidy(self, hub: str) -> None:
+        self.tidied.append(hub)
 
     async def discard(self, container_id: str, *, grace: float, keep: bool) -> None:
         if container_id in self.broken:
@@ -146,6 +150,14 @@ def make(
         log=logging.getLogger("reaper"),
     )
     return reaper, backend
+
+
+@pytest.mark.parametrize("policy", ["remove", "report"])
+async def test_what_was_left_of_us_is_taken_away(policy: str) -> None:
+    """With each round, unless nothing is to be removed."""
+    reaper, backend = make([], policy)
+    await reaper.round()
+    assert backend.tidied == (["h"] if policy == "remove" else [])
 
 
 async def test_an_orphan_is_removed_after_its_grace_period() -> None:
