@@ -397,10 +397,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         )
 
     async def prepull_all(self, runtime: Runtime) -> None:
-        """Pull every image that can be chosen."""
-        pull = partial(self._pull, runtime)
-        pauses = runtime.timings.prepull_again
-        await prepull(chooser.images(self), pull, runtime.watcher, self.log, pauses)
+        """With ``prepull``, pull every image that can be chosen."""
+        images = chooser.images(self) if self.prepull else ()
+        pull, pauses = partial(self._pull, runtime), runtime.timings.prepull_again
+        await prepull(images, pull, runtime.watcher, self.log, pauses)
 
     async def _find_hub(self, place: Place, gateway: str | None = None) -> None:
         """Set hub_connect_url where the admin left it to us.

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from .desired.resolved import Place
-from .errors import EngineError
 from .images.node_images import NodeImage
 from .images.prepull import prepull_on_nodes
 from .lifecycle.backends import SERVICES
@@ -59,17 +58,11 @@ class DockerNamedSwarmSpawner(DockerNamedSwarmSettings, DockerNamedSpawner):
         return await self._node_image(runtime, image, await self._pull(runtime, image))
 
     async def prepull_all(self, runtime: Runtime) -> None:
-        """Pull every image that can be chosen on every node."""
-        nodes = runtime.node_images(self.prefix)
-        await runtime.watcher.in_sync()
-        try:
-            await nodes.remove_leftovers()
-        except EngineError as error:
-            self.log.warning("Prepull: what an earlier run has left is left for now: %s", error)
+        """With ``prepull``, pull every image that can be chosen on every node."""
         await prepull_on_nodes(
-            chooser.images(self),
+            chooser.images(self) if self.prepull else (),
             partial(self._found, runtime),
-            nodes,
+            runtime.node_images(self.prefix),
             runtime.watcher,
             self.log,
             self.pull_timeout,

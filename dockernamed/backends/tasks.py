@@ -25,7 +25,6 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +42,7 @@ from .task_state import ENDED, NodeSeen, TaskSeen, node_from, task_from
 
 __all__ = ["TaskWatcher"]
 
-_CHUNK = 200  # rows handled between two looks at the event loop
+_CHUNK = 100  # rows handled between two looks at the event loop
 AT_ONCE = 200  # services looked at by one request
 NEW_AT_ONCE = 20  # services first heard of by an event that are inspected in a round
 MAX_NEW = 1000  # of those, how many are remembered until then; a list finds the rest
@@ -73,8 +72,8 @@ class _Row:
     task: str = ""
     node: str = ""
     stage: str = ""
-    tasks: AbstractSet[str] = frozenset()
-    earlier: AbstractSet[str] = frozenset()
+    tasks: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
     since: float = 0.0
     due: float | None = None
 
@@ -369,8 +368,8 @@ class TaskWatcher(Table):
     def _take_tasks(self, id: str, tasks: Sequence[TaskSeen]) -> None:
         """Put the record of a service right by all its tasks."""
         row, before = self._row(id), self._table[id]
-        row.tasks = frozenset(task.id for task in tasks)
-        row.earlier &= row.tasks
+        row.tasks = tuple(task.id for task in tasks)
+        row.earlier = tuple(id for id in row.earlier if id in row.tasks)
         now = seen.sight(tasks, self._nodes, earlier=row.earlier)
         stage = (row.task, row.stage)
         if now is None:

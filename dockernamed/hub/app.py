@@ -85,8 +85,7 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     )
     await asyncio.shield(app._start_future)
     refuse_while_servers_run(app.authenticator)
-    if settings.prepull:
-        _background(asyncio.ensure_future(settings.prepull_all(runtime)))
+    _background(asyncio.ensure_future(settings.prepull_all(runtime)))
     if settings.orphans == "off":
         return
     reaper = OrphanReaper(

@@ -370,6 +370,7 @@ async def test_prepull(make_hub: MakeHub, fake: FakeEngine) -> None:
     fake.publish("r:2")
     hub = make_hub(allowed_images={"lab": IMAGE, "r": "r:1", "s": "r:2"})
     spawner = hub.spawner()
+    spawner.prepull = True
     await spawner.prepull_all(runtime_of(spawner))
     assert {reference for reference, _ in fake.pulls} == {"r:1", "r:2"}
 

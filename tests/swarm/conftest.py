@@ -24,7 +24,7 @@ _hubs = pytest.StashKey[SwarmHubs]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all the same time: the first may load the images, and lost nodes are missed late."""
+    """Give all the same time: lost nodes are missed late, and JupyterLab takes a while."""
     for item in items:
         if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(300))

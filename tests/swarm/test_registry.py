@@ -7,17 +7,19 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import docker
 import pytest
 from support.engine.registries import Registry, registry
 from support.engine.worlds import connect
 from support.hub.dockerview import BUSYBOX
+from support.hub.hubproc import Hub
 from support.hub.waiting import eventually
 from support.swarm import Node, Swarm
-from support.swarm.hubs import hub_outside
+from support.swarm.hubs import SwarmHubs
+from support.swarm.view import SwarmView
 
+from dockernamed.desired.node_images import prepull_service
 from dockernamed.engine import swarm as calls
 from dockernamed.engine.client import Engine
 from dockernamed.errors import PullFailed
@@ -130,12 +132,15 @@ async def test_a_node_that_comes_back(
     assert has(late, f"{name}@{digest}")
 
 
-def test_a_hub_with_a_registry(swarm: Swarm, prefix: str, store: Registry, tmp_path: Path) -> None:
-    """A Hub brings its image to every node when it starts, also after it was killed at that.
+def test_a_hub_with_a_registry(
+    swarm: Swarm, swarm_hubs: SwarmHubs, store: Registry, user: str
+) -> None:
+    """A Hub brings its image to every node when it starts; what a killed one has left of that goes.
 
     Its servers run what the tag meant then, and what it means later once it is pulled again.
     """
-    client, name = swarm.manager.client, f"{prefix}lab"
+    client, prefix = swarm.manager.client, swarm_hubs.prefix()
+    name = f"{prefix}-lab"
     image = f"{store.address}/{name}:v1"
     digest = store.publish(client, BUSYBOX, name, "v1")
     config = f"""
@@ -144,20 +149,28 @@ def test_a_hub_with_a_registry(swarm: Swarm, prefix: str, store: Registry, tmp_p
         c.DockerNamedSpawner.pull_policy = "always"
         c.DockerNamedSpawner.registry_credentials = {{{store.address!r}: {store.credentials}}}
     """
-    with hub_outside(swarm, tmp_path, prefix.strip("-"), config) as hub:
-        eventually(client.services, what="the service that brings it")
-        hub.kill()
-        hub.start()
+    left = prepull_service(f"{prefix}-left", prefix, BUSYBOX)
+    client.create_service(
+        left["TaskTemplate"], name=left["Name"], labels=left["Labels"], mode="global"
+    )
+    with swarm_hubs.running(config, prefix=prefix) as hub:
         eventually(
             hub.log, lambda log: f"image {image}: done 3 of 3" in log, what="all nodes have it"
         )
         eventually(client.services, lambda left: not left, what="nothing is left of that")
         assert all(has(node, f"{store.address}/{name}@{digest}") for node in swarm.nodes)
-        hub.add_user("ann")
-        service = hub.spawn("ann")
-        assert service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] == f"{image}@{digest}"
-        hub.halt("ann")
+        hub.add_user(user)
+        hub.spawn(user)
+        assert image_of(hub, user) == f"{image}@{digest}"
+        hub.halt(user)
         moved = store.publish(client, BUSYBOX, name, "v1", "ENV MOVED=1")
-        service = hub.spawn("ann")
-        assert service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] == f"{image}@{moved}"
+        hub.spawn(user)
+        assert image_of(hub, user) == f"{image}@{moved}"
+        hub.halt(user)
         assert store.password not in hub.log()
+
+
+def image_of(hub: Hub, user: str) -> str:
+    """What the service of a server names."""
+    assert isinstance(hub.docker, SwarmView)
+    return str(hub.docker.service(user)["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])

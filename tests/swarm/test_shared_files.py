@@ -5,34 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 
 from support.swarm import Swarm
-from support.swarm.hubs import hub_outside
+from support.swarm.hubs import SwarmHubs
+from support.swarm.view import SwarmView
 
 
-def test_files_follow_their_server(swarm: Swarm, prefix: str, tmp_path: Path) -> None:
+def test_files_follow_their_server(
+    swarm: Swarm, swarm_hubs: SwarmHubs, user: str, tmp_path: Path
+) -> None:
     """What a server has written is there when it starts on another node, since its own is away.
 
     The volume is one of the driver ``local`` with options, as for NFS. What it is mounted from is a
     folder of this machine, which all of these nodes have: the kernel here has no NFS to mount.
     """
     shared = tmp_path / "shared"
-    shared.mkdir(mode=0o777)
-    shared.chmod(0o777)
+    shared.mkdir()
     driver = {"name": "local", "options": {"type": "none", "o": "bind", "device": str(shared)}}
-    mount = {"type": "volume", "source": "{prefix}-{username}", "target": "/work/shared"}
+    mount = {
+        "type": "volume", "source": "{prefix}-{username}", "target": "/work/shared",
+        "driver_config": driver,
+    }  # fmt: skip
     config = f"""
         c.DockerNamedSpawner.server_volume = ""
-        c.DockerNamedSpawner.mounts = [{ {**mount, "driver_config": driver} }]
+        c.DockerNamedSpawner.mounts = [{mount}]
     """
-    with hub_outside(swarm, tmp_path, prefix.strip("-"), config) as hub:
-        hub.add_user("ann")
-        hub.spawn("ann")
-        first, docker, container = hub.place("ann")
-        docker.run(container, "sh", "-c", "echo of the first node > /work/shared/file")
-        hub.halt("ann")
+    with swarm_hubs.running(config) as hub:
+        view = hub.docker
+        assert isinstance(view, SwarmView)
+        hub.add_user(user)
+        first = view.node_with(hub.spawn(user))
+        view.run(view.one(user), "sh", "-c", "echo of the first node > /work/shared/file")
+        hub.halt(user)
         swarm.drain(first)
-        hub.spawn("ann")
-        second, docker, container = hub.place("ann")
-        assert second != first
-        assert docker.run(container, "cat", "/work/shared/file") == "of the first node\n"
-        hub.halt("ann")
-        assert (shared / "file").read_text() == "of the first node\n"
+        container = hub.spawn(user)
+        assert view.node_with(container) != first
+        assert view.read(container, "/work/shared/file") == "of the first node\n"
+        hub.halt(user)
+        swarm.activate(first)
+    assert (shared / "file").read_text() == "of the first node\n"

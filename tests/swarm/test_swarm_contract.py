@@ -494,22 +494,24 @@ async def test_restart_on_failure(swarm_client: Swarm, make: Make) -> None:
 
 
 async def test_a_slot_that_is_taken(swarm_client: Swarm, make: Make) -> None:
-    """A task that ended and is not begun again takes its slot, unless the template is another."""
+    """A task that ended and is not begun again keeps its slot, unless the template is another."""
     id = await make(Program(exit_code=3))
-    first = await newest(swarm_client, id, "failed", desired="shutdown")
-    await scale(swarm_client, id, 0)
-    await scale(swarm_client, id, 1)
-    await no_tasks(swarm_client, id)
-    await scale(swarm_client, id, 1, force=True)
-    second = await newest(swarm_client, id, "failed", desired="shutdown")
-    assert second["ID"] != first["ID"]
-    await scale(swarm_client, id, 1, force=True)
+    await newest(swarm_client, id, "failed", desired="shutdown")
+    await change(swarm_client, id, lambda spec: spec["Labels"].update(a="b"))
+    await scale(swarm_client, id, 2)
 
-    async def another() -> bool:
-        ids = {one["ID"] for one in await tasks_of(swarm_client, id)}
-        return len(ids) == 2 and second["ID"] in ids
+    async def two() -> list[Task]:
+        return [one for one in await tasks_of(swarm_client, id) if one["Slot"] == 2]
 
-    await seen(another)
+    await seen(two)
+    known = {one["ID"] for one in await tasks_of(swarm_client, id)}
+    assert len(known) == 2
+    await scale(swarm_client, id, 2, force=True)
+
+    async def others() -> bool:
+        return not {one["ID"] for one in await tasks_of(swarm_client, id)} <= known
+
+    await seen(others)
 
 
 async def test_another_template(swarm_client: Swarm, make: Make) -> None:

@@ -59,13 +59,17 @@ def port_status(task: Task, ports: Mapping[str, int] | None) -> list[dict[str, A
 
 
 def volumes(task: Task) -> Iterable[tuple[str, Mapping[str, str], dict[str, Any]]]:
-    """Name, labels and driver of the volumes that a task's node makes for it."""
+    """Name, labels and driver of the volumes that a task's node makes before its container.
+
+    They are those of which a mount says the driver.
+    """
     for mount in task.spec["ContainerSpec"].get("Mounts") or ():
         if mount.get("Type") == "volume" and mount.get("Source"):
             options = mount.get("VolumeOptions") or {}
-            driver = options.get("DriverConfig") or {}
-            made = {"driver": driver.get("Name"), "options": driver.get("Options")}
-            yield mount["Source"], options.get("Labels") or {}, made
+            driver = options.get("DriverConfig")
+            if driver is not None:
+                made = {"driver": driver.get("Name"), "options": driver.get("Options")}
+                yield mount["Source"], options.get("Labels") or {}, made
 
 
 def private_files(task: Task, stored: Mapping[str, Stored]) -> list[tuple[str, bytes]]:

@@ -15,7 +15,7 @@ from support.swarm.view import SwarmView
 
 #: After what all tests share.
 SWARM_CONFIG = """
-c.JupyterHub.spawner_class = "dockernamed.swarm_spawner.DockerNamedSwarmSpawner"
+c.JupyterHub.spawner_class = "dockernamed.DockerNamedSwarmSpawner"
 c.JupyterHub.hub_connect_ip = "HUB_ADDRESS"
 # Secrets and configs are found by it.
 c.DockerNamedSpawner.hub_id = {prefix!r}

@@ -1,84 +1,96 @@
 """Images that nodes have from their start, without loading them into each.
 
-They are loaded once, into a folder of the cache. Nodes then have copies of the Engine's records of
-them, and read the layers, which are most of it, where they are.
+Where the Engine that has them keeps its files on this machine, nodes get copies of its records, and
+read the files of the layers, which are most of an image, where they are.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
+import json
 import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import docker
-from docker.utils import kwargs_from_env
 
-from support.swarm.namespaces import run
-from support.swarm.node import Node
-
-ROOT = Path(__file__).resolve().parents[3]
-CACHE = Path(os.environ.get("DOCKERNAMED_CACHE", ROOT / ".cache")) / "swarm"
-#: Seconds.
-DAY = 86_400
+DRIVER = "overlay2"
 
 
-@contextmanager
-def seed(images: Sequence[str], folder: Path) -> Iterator[Path]:
-    """A folder with images of the Engine that DOCKER_HOST and friends say, for `Node`.
+def records(client: docker.APIClient, images: Sequence[str], folder: Path) -> Path | None:
+    """Make what a node's data begins with to have images; None where they have to be loaded.
 
     Args:
+        client: of the Engine that has them.
         images: their references.
-        folder: an empty folder for the socket of the Engine that loads them, below /run.
+        folder: where to make it.
+
+    Returns:
+        The Engine's folder with the layers, which the records refer to.
     """
-    with ExitStack() as stack:
-        client = docker.APIClient(timeout=60, **kwargs_from_env())
-        stack.callback(client.close)
-        ids = [f"{image} {client.inspect_image(image)['Id']}" for image in sorted(images)]
-        words = "\n".join([run("dockerd", "--version"), *ids])
-        place = CACHE / hashlib.sha256(words.encode()).hexdigest()[:16]
-        CACHE.mkdir(parents=True, exist_ok=True)
-        # Held as long as the images are in use, and alone by who makes them.
-        lock = stack.enter_context(_lock(place).open("w"))
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        while not place.exists():
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not place.exists():
-                _make(place, client, images, folder)
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        os.utime(_lock(place))
-        _forget_old()
-        yield place
+    info = client.info()
+    engine = Path(info["DockerRootDir"])
+    ids = {image: str(client.inspect_image(image)["Id"]) for image in images}
+    configs = [_config(engine, id) for id in ids.values()]
+    if info["Driver"] != DRIVER or not all(config.exists() for config in configs):
+        return None
+    for config in configs:
+        _copy(config, engine, folder)
+        chain = ""
+        for diff in json.loads(config.read_text())["rootfs"]["diff_ids"]:
+            chain = _sha256(f"{chain} {diff}") if chain else diff
+            layer = engine / "image" / DRIVER / "layerdb" / "sha256" / chain.split(":")[1]
+            _copy(layer, engine, folder)
+            _refer(engine / DRIVER / (layer / "cache-id").read_text(), folder / DRIVER)
+    _name(engine, ids, folder)
+    return engine / DRIVER
 
 
-def _make(place: Path, client: docker.APIClient, images: Sequence[str], folder: Path) -> None:
-    making = place.with_suffix(".new")
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir()
-    node = Node("images", folder, f"/{folder.parent.name}", data=making)
-    try:
-        node.start()
-        for image in images:
-            node.load(client, image)
-        node.stop()
-    finally:
-        node.end()
-    making.rename(place)
+def _config(engine: Path, id: str) -> Path:
+    return engine / "image" / DRIVER / "imagedb" / "content" / "sha256" / id.split(":")[1]
 
 
-def _forget_old() -> None:
-    """Remove what nobody has used for a day: of images that have changed."""
-    for lock_file in CACHE.glob("*.lock"):
-        if time.time() - lock_file.stat().st_mtime < DAY:
-            continue
-        with lock_file.open("a") as lock, suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+def _copy(path: Path, engine: Path, folder: Path) -> None:
+    """Copy a file or a folder of the Engine's to the same place in another one."""
+    copy = folder / path.relative_to(engine)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        shutil.copytree(path, copy, dirs_exist_ok=True)
+    else:
+        shutil.copy(path, copy)
 
 
-def _lock(place: Path) -> Path:
-    return place.with_suffix(".lock")
+def _refer(layer: Path, folder: Path) -> None:
+    """Make a layer of another one's files. What stands beside them is its own, as marks are."""
+    own = folder / layer.name
+    if own.exists():  # of another image, too
+        return
+    (own / "work").mkdir(parents=True)
+    (own / "diff").symlink_to(layer / "diff")
+    for file in layer.iterdir():
+        if file.is_file():
+            shutil.copy(file, own)
+    link = folder / "l" / (layer / "link").read_text()
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(Path("..", layer.name, "diff"))
+
+
+def _name(engine: Path, ids: Mapping[str, str], folder: Path) -> None:
+    """Have the images' names, as tags and as digests, and no others."""
+    file = Path("image", DRIVER, "repositories.json")
+    named: dict[str, Any] = json.loads((engine / file).read_text())["Repositories"]
+    kept = {
+        repository: {
+            reference: id
+            for reference, id in references.items()
+            if ids.get(reference) == id or ("@" in reference and id in ids.values())
+        }
+        for repository, references in named.items()
+    }
+    kept = {repository: references for repository, references in kept.items() if references}
+    (folder / file).write_text(json.dumps({"Repositories": kept}))
+
+
+def _sha256(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

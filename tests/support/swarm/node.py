@@ -26,7 +26,7 @@ LINK = "eth0"
 MOUNTS = """
 exec 4<{folder}
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p {folder} /run/etc /run/etc.work /run/data/overlay2 /run/seed
+mkdir -p {folder} /run/etc /run/etc.work /run/data
 mount --no-canonicalize --bind /proc/self/fd/4 {folder}
 exec 4<&-
 mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/etc.work overlay /etc
@@ -37,24 +37,16 @@ mkdir -p /etc/docker
 # Newer Engines keep images elsewhere by default.
 echo '{{"features": {{"containerd-snapshotter": false}}}}' >/run/daemon.json
 """
-#: Images that are on the disk already. The files of layers are only ever read, so all nodes share
-#: them; what stands beside them is the Engine's own, as is a mark that it makes.
-SEED = """
-mount --bind {seed} /run/seed
-mount -o remount,bind,ro /run/seed
-cp -a /run/seed/image /run/data/
-cp -a /run/seed/overlay2/l /run/data/overlay2/
-for layer in /run/seed/overlay2/*/diff; do
-  layer=${{layer%/diff}}
-  own=/run/data/overlay2/${{layer##*/}}
-  mkdir "$own" "$own/work"
-  ln -s "$layer/diff" "$own/diff"
-  find "$layer" -maxdepth 1 -type f -exec cp -t "$own" {{}} +
-done
+#: Before those: what /run is about to hide.
+RECORDS = """
+exec 5<{records}
 """
-#: Images are made ready here, for others.
-DATA = """
-mount --bind {data} /run/data
+#: After those: records of images, and the layers that they refer to, which nobody is to change.
+IMAGES = """
+cp -a /proc/self/fd/5/. /run/data
+exec 5<&-
+mount --bind {layers} {layers}
+mount -o remount,bind,ro {layers}
 """
 
 
@@ -65,8 +57,8 @@ class Node:
         name: its host name.
         folder: an existing folder below /run for its socket and its log; the path must be short.
         cgroup: the parent of its containers' cgroups.
-        seed: a folder with images, from support.swarm.images.
-        data: a folder on disk for its data, instead of memory.
+        images: what its data begins with, and the layers that this refers to: see
+            `support.swarm.images.records`.
         options: further ones for dockerd.
 
     Attributes:
@@ -85,8 +77,7 @@ class Node:
         folder: Path,
         cgroup: str,
         *,
-        seed: Path | None = None,
-        data: Path | None = None,
+        images: tuple[Path, Path] | None = None,
         options: Sequence[str] = (),
     ) -> None:
         self.name, self._folder, self.log_file = name, folder, folder / "dockerd.log"
@@ -106,10 +97,9 @@ class Node:
         self._process: subprocess.Popen[bytes] | None = None
         self._rules: list[tuple[str, ...]] = []
         setup = MOUNTS.format(folder=shlex.quote(str(folder)))
-        if data is not None:
-            setup += DATA.format(data=shlex.quote(str(data)))
-        if seed is not None:
-            setup += SEED.format(seed=shlex.quote(str(seed)))
+        if images is not None:
+            records, layers = (shlex.quote(str(path)) for path in images)
+            setup = RECORDS.format(records=records) + setup + IMAGES.format(layers=layers)
         self.namespaces = Namespaces(name, setup)
 
     def __repr__(self) -> str:
@@ -229,7 +219,7 @@ class Node:
         return [volume for volume in listed if volume["Name"].startswith(prefix)]
 
     def load(self, client: docker.APIClient, image: str) -> None:
-        """Have an image of another Engine, in memory; large ones had better be there at the start.
+        """Have an image of another Engine, in memory.
 
         Args:
             client: of the other Engine.

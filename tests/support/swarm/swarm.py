@@ -7,14 +7,16 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import docker
+from docker.utils import kwargs_from_env
 
 from support.hub.dockerview import BUSYBOX, HUB
 from support.hub.waiting import eventually
-from support.swarm.images import seed
+from support.swarm.images import records
 from support.swarm.namespaces import Namespaces, run
 from support.swarm.node import LINK, Node
 from support.swarm.remains import MARK, RUN, clear_the_killed, remains, remove_folders
@@ -106,15 +108,19 @@ class Swarm:
         self._switch = Namespaces("switch", "ip link add switch type bridge\nip link set switch up")
         self.ids |= self._switch.ids
         self._plug_in(self._switch)
-        seeded = None
-        if self._images:
-            seeded = self._stack.enter_context(seed(self._images, self._folder("images")))
+        client = docker.APIClient(timeout=60, **kwargs_from_env())
+        self._stack.callback(client.close)
+        folder = self._folder("images")
+        layers = records(client, self._images, folder) if self._images else None
+        images = None if layers is None else (folder, layers)
         for number in range(1, self._count + 1):
-            self._add(self._switch, f"n{number}", f"{self._addresses}{number}", seeded)
+            self._add(self._switch, f"n{number}", f"{self._addresses}{number}", images)
         for node in self.nodes:
             node.start_soon()
         for node in self.nodes:
             node.started()
+        if images is None:
+            self._each(partial(_load, client=client, images=self._images))
         self._form()
 
     def end(self) -> None:
@@ -163,11 +169,20 @@ class Swarm:
         run("ip", "link", "set", name, "up")
         switch.run("ip", "link", "set", "machine", "master", "switch", "up")
 
-    def _add(self, switch: Namespaces, name: str, address: str, seeded: Path | None) -> None:
+    def _each(self, act: Callable[[Node], None]) -> None:
+        """Do something on all nodes at once."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(act, self.nodes))
+
+    def _add(
+        self, switch: Namespaces, name: str, address: str, images: tuple[Path, Path] | None
+    ) -> None:
         labels = {"node": name, **self._labels.get(name, {})}
         options = [f"--label={key}={value}" for key, value in labels.items()]
         options += ["--insecure-registry", self.subnet, *self._options.get(name, ())]
-        node = Node(name, self._folder(name), f"/{self.name}/{name}", seed=seeded, options=options)
+        node = Node(
+            name, self._folder(name), f"/{self.name}/{name}", images=images, options=options
+        )
         self.nodes.append(node)
         self._stack.callback(node.end)
         self.ids |= node.namespaces.ids
@@ -438,6 +453,11 @@ class Swarm:
         for node in self.nodes:
             lines += [f"--- the end of dockerd's log on {node}", node.log(15)]
         return "\n".join(lines)
+
+
+def _load(node: Node, client: docker.APIClient, images: Sequence[str]) -> None:
+    for image in images:
+        node.load(client, image)
 
 
 def _name(thing: Any) -> str:
