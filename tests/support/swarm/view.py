@@ -106,10 +106,6 @@ class SwarmView(Docker):
         )
         super().gone(user, server, timeout)
 
-    def state(self) -> str:
-        """See `Docker.state`; and all of the Swarm."""
-        return f"{super().state()}\n\n{self.swarm.describe()}"
-
     # --- doing
 
     def remove_all(self) -> None:
