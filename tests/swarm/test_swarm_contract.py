@@ -14,6 +14,7 @@ import pytest
 from support.engine.worlds import PORT, Program, connect
 from support.fake_engine import FakeEngine
 from support.fake_engine.swarm_objects import STATES
+from support.hub.dockerview import BUSYBOX
 from support.swarm.worlds import RealSwarm, SimulatedSwarm, SwarmWorld
 
 from dockernamed.engine.client import Engine
@@ -631,7 +632,7 @@ async def test_on_all_nodes(swarm_client: Swarm, make: Make) -> None:
 
 
 async def test_overlay(world: SwarmWorld, engine: Engine, swarm_client: Swarm, make: Make) -> None:
-    """Tasks have an address on each network of theirs; a network in use stays."""
+    """Tasks have an address on each network of theirs; one that is in use cannot be removed."""
     name, alone = world.name(), world.name()
     for network in (name, alone):
         body = {"Name": network, "Driver": "overlay", "Attachable": True}
@@ -649,7 +650,14 @@ async def test_overlay(world: SwarmWorld, engine: Engine, swarm_client: Swarm, m
     assert len(attachment["Addresses"]) == 1
     with pytest.raises(Conflict, match=f"network {info['Id']} is in use by service {id}"):
         await engine.remove_network(name)
+    hub = await engine.create_container(world.name(), {"Image": BUSYBOX})
+    await engine.start_container(hub)
+    await engine.connect_network(alone, hub)
+    with pytest.raises(Conflict, match="is in use by task"):
+        await engine.remove_network(alone)
+    await engine.disconnect_network(alone, hub)
     await engine.remove_network(alone)
+    await engine.remove_container(hub, force=True)
     with pytest.raises(NotFound, match="network no-such not found"):
         await make(Networks=[{"Target": "no-such"}])
 
