@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NamedTuple
 
 from ..engine.swarm import Swarm
 from ..errors import NotFound
 from ..timings import Timings
+from .service_sight import TaskFacts, facts
 from .task_state import NodeSeen, node_from
 
 
@@ -41,6 +42,32 @@ async def node_of(swarm: Swarm, id: str) -> NodeSeen | None:
         return node_from(await swarm.inspect_node(id))
     except NotFound:
         return None
+
+
+async def nodes_of(swarm: Swarm, tasks: Iterable[TaskFacts]) -> dict[str, NodeSeen]:
+    """The nodes that tasks are on, by id, but for those that have left the Swarm."""
+    ids = {one.seen.node for one in tasks} - {""}
+    found = [await node_of(swarm, id) for id in ids]
+    return {one.id: one for one in found if one is not None}
+
+
+async def until_over(
+    swarm: Swarm, labels: Sequence[str], timings: Timings, *, service: str = ""
+) -> None:
+    """Wait until no task runs any more of those that have labels, as far as nodes can be asked.
+
+    Args:
+        swarm: whose tasks.
+        labels: of their services, as filters have them.
+        timings: how often is looked.
+        service: the id of the service that is meant, which may be gone; "" for all.
+    """
+    async for _ in looks(timings):
+        tasks = await swarm.list_tasks(labels=labels, convert=facts)
+        left = [one for one in tasks if not one.over and service in ("", one.seen.service)]
+        nodes = await nodes_of(swarm, left)
+        if all(one.seen.node not in nodes or nodes[one.seen.node].down for one in left):
+            return
 
 
 async def looks(timings: Timings) -> AsyncIterator[None]:

@@ -29,11 +29,11 @@ from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .base import Can, Executed, Seen, SeenNetwork, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_network
-from .nodes import looks, node_of
+from .nodes import nodes_of, until_over
 from .service_secrets import ServiceSecrets, is_ours
 from .service_sight import TaskFacts, facts, mounts_of, seen, start_of
 from .service_volumes import ServiceVolumes
-from .task_state import NodeSeen, node_from
+from .task_state import node_from
 
 LOG = logging.getLogger("dockernamed.services")
 
@@ -210,16 +210,11 @@ class Services(EngineNetworks):
 
     async def _look_at(self, info: Mapping[str, Any]) -> Seen:
         tasks, start = await self._tasks_of(str(info["ID"])), start_of(info["Spec"])
-        return seen(info, tasks, await self._nodes_of(one for one in tasks if one.start == start))
+        of_start = [one for one in tasks if one.start == start]
+        return seen(info, tasks, await nodes_of(self._swarm, of_start))
 
     async def _tasks_of(self, id: str) -> Sequence[TaskFacts]:
         return await self._swarm.list_tasks(services=[id], convert=facts)
-
-    async def _nodes_of(self, tasks: Iterable[TaskFacts]) -> dict[str, NodeSeen]:
-        """The nodes that tasks are on, but for those that have left the Swarm."""
-        ids = {one.seen.node for one in tasks} - {""}
-        found = [await node_of(self._swarm, id) for id in ids]
-        return {one.id: one for one in found if one is not None}
 
     async def _until_over(self, action: str, id: str, labels: Sequence[str], grace: float) -> None:
         """Wait until no task of a service runs, as far as their nodes can be asked.
@@ -230,17 +225,9 @@ class Services(EngineNetworks):
             labels: that its tasks have, and few others.
             grace: how long it may take to end.
         """
-
-        async def over() -> None:
-            async for _ in looks(self._timings):
-                tasks = await self._swarm.list_tasks(labels=labels, convert=facts)
-                alive = [one for one in tasks if one.seen.service == id and not one.over]
-                nodes = await self._nodes_of(alive)
-                if all(one.seen.node not in nodes or nodes[one.seen.node].down for one in alive):
-                    return
-
+        over = until_over(self._swarm, labels, self._timings, service=id)
         try:
-            await within(grace + self._timings.task_ends, over())
+            await within(grace + self._timings.task_ends, over)
         except asyncio.TimeoutError:
             raise EngineTimeout(action, "its task does not end") from None
 

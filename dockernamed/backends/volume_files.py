@@ -21,7 +21,7 @@ from ..engine.swarm import Swarm
 from ..errors import Conflict, EngineTimeout, NameTaken, NotFound
 from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
-from .nodes import away, looks, node_of
+from .nodes import away, looks, node_of, until_over
 from .service_sight import facts, mounts_of
 
 
@@ -94,10 +94,7 @@ class VolumeFiles:
         label = f"{LABEL_EMPTIES}={volume}"
         for id in await self._services(label):
             await self._swarm.remove_service(id)
-        async for _ in looks(self._timings):
-            tasks = await self._swarm.list_tasks(labels=[label], convert=facts)
-            if all(one.over for one in tasks):
-                return
+        await until_over(self._swarm, [label], self._timings)
 
     async def _services(self, label: str) -> list[str]:
         found = await self._swarm.list_services([LABEL_EMPTIES, label])
