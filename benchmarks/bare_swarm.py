@@ -22,10 +22,12 @@ class BareSwarm(BareEngine):
 
     Args:
         url: of the manager's Engine.
+        network: the overlay network of all services.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, network: str) -> None:
         super().__init__(url)
+        self._network = network
         self._starting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._addresses: dict[str, str] = {}
@@ -42,6 +44,7 @@ class BareSwarm(BareEngine):
                     "Init": True,
                 },
                 "RestartPolicy": {"Condition": "none"},
+                "Networks": [{"Target": self._network}],
             },
             "Mode": {"Replicated": {"Replicas": 1}},
             "EndpointSpec": {"Mode": "dnsrr", "Ports": [port]},

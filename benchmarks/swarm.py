@@ -18,6 +18,8 @@ from .samples import Samples
 from .setting import Setting
 
 CONTENDERS = ("ours",)
+#: The overlay network that all servers are in, also those of the bare API.
+NETWORK = "servers"
 LOOK_S = 0.02  # between two looks at what has become of a server
 
 
@@ -42,8 +44,10 @@ class SwarmSetting(Setting):
         stack.push_async_callback(asyncio.to_thread, self.swarm.end)
         await asyncio.to_thread(self.swarm.start)
         self.gateway = self.swarm.hub_address
-        self.engine = BareSwarm(self.swarm.manager.url)
+        self.engine = BareSwarm(self.swarm.manager.url, NETWORK)
         stack.push_async_callback(self.engine.close)
+        network = {"Name": NETWORK, "Driver": "overlay", "Attachable": True}
+        await self.engine.call("POST", "/networks/create", network)
 
     @asynccontextmanager
     async def hubs(
@@ -56,6 +60,7 @@ class SwarmSetting(Setting):
     ) -> AsyncIterator[list[Hub]]:
         """As of an Engine, but for the Engine: it is the manager, where none is named."""
         hosts = docker_host or dict.fromkeys(contenders, self.engine.url)
+        further = f"c.DockerNamedSpawner.network_name = {NETWORK!r}\n{further}"
         async with super().hubs(image, contenders, further=further, docker_host=hosts) as hubs:
             yield hubs
 

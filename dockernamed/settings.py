@@ -381,8 +381,9 @@ class DockerNamedSettings(Configurable):
         None,
         allow_none=True,
         help="""Called after each start, once `post_start_cmd` has ended, with the spawner and what
-        `docker inspect` says of the container, as a dict; it may be async. If it raises something,
-        the start fails. In a `spawner_override`, write `lambda spawner: hook`. Example:
+        `docker inspect` says of the container (in a Swarm: of the service), as a dict; it may be
+        async. If it raises something, the start fails. In a `spawner_override`, write
+        `lambda spawner: hook`. Example:
         `lambda spawner, container: spawner.log.info(container["Name"])`.""",
     ).tag(config=True)
 

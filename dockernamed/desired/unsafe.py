@@ -150,7 +150,8 @@ class Judge:
             self._refuse("privileged", setting, "PluginSpec")
         self.capabilities(setting, _at(container, "capabilityadd") or ())
         for mount in _at(container, "mounts") or ():
-            self._api_mount(setting, mount)
+            if isinstance(mount, Mapping):
+                self._api_mount(setting, mount)
         for network in (*(_at(task, "networks") or ()), *(_at(spec, "networks") or ())):
             self._mode(setting, "networks", str(_at(network, "target") or ""))
         for key, value in _UNCONFINED_SERVICE:

@@ -197,13 +197,6 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
         ApiCall("DELETE", "/configs/{id}", "forget it when the volume is deleted", on_demand=True),
         ApiCall(
             "GET",
-            "/services/{id}/logs",
-            "show the last lines of one that died",
-            "nobody sees why a server died",
-            on_demand=True,
-        ),
-        ApiCall(
-            "GET",
             "/tasks/{id}/logs",
             "show the last lines of one that died",
             "nobody sees why a server died",

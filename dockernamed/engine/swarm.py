@@ -26,7 +26,7 @@ __all__ = ["Swarm"]
 
 T = TypeVar("T")
 
-#: Seconds for a log to come from the node where it is. A manager waits for a node without end.
+#: Seconds for a log to come from the node where it is: a manager waits for that without end.
 LOGS_S = 3.0
 #: Managers tell nothing of tasks. Of images each one tells of its own.
 EVENT_KINDS = ("service", "node", "image")
@@ -168,22 +168,29 @@ class Swarm:
         filters = {"label": labels, "service": services, "desired-state": desired, "node": nodes}
         return await self._list("list tasks", "/tasks", convert, **filters)
 
-    async def service_logs(self, id: str, tail: int) -> str:
-        """The last ``tail`` lines of the output of each of a service's tasks, as far as they come.
-
-        Args:
-            id: of the service.
-            tail: how many.
+    async def task_logs(self, id: str, tail: int) -> str:
+        """The last ``tail`` lines of a task's output, as far as they come from its node in time.
 
         Raises:
-            EngineTimeout: nothing came from the nodes.
+            EngineTimeout: nothing has come.
             EngineFailed: what the manager says of why there is nothing.
         """
-        return await self._logs(f"read the log of service {id}", f"/services/{quoted(id)}", tail)
-
-    async def task_logs(self, id: str, tail: int) -> str:
-        """The last ``tail`` lines of the output of one task, as of `service_logs`."""
-        return await self._logs(f"read the log of task {id}", f"/tasks/{quoted(id)}", tail)
+        action = f"read the log of task {id}"
+        params = {"stdout": 1, "stderr": 1, "tail": tail}
+        call = self._caller.call(action, "GET", f"/tasks/{quoted(id)}/logs", params)
+        call, body = replace(call, timeout=min(LOGS_S, self._caller.timeout)), bytearray()
+        try:
+            await self._caller.each_part(call, body.extend)
+        except EngineTimeout as error:
+            text, _ = demultiplex_service(bytes(body))
+            if not text:
+                why = f"{error.message}; the node where it is may be down"
+                raise EngineTimeout(action, why) from error
+            return text
+        text, missing = demultiplex_service(bytes(body))
+        if missing and not text:
+            raise EngineFailed(action, missing)
+        return text
 
     # --- nodes -----------------------------------------------------------------------------
 
@@ -297,23 +304,6 @@ class Swarm:
         params = {"filters": filters_of(**given) if given else None}
         call = self._caller.call(action, "GET", path, params, repeat=True)
         return await self._caller.items(call, convert)
-
-    async def _logs(self, action: str, path: str, tail: int) -> str:
-        params = {"stdout": 1, "stderr": 1, "tail": tail}
-        call = self._caller.call(action, "GET", f"{path}/logs", params)
-        call, body = replace(call, timeout=min(LOGS_S, self._caller.timeout)), bytearray()
-        try:
-            await self._caller.each_part(call, body.extend)
-        except EngineTimeout as error:
-            text, _ = demultiplex_service(bytes(body))
-            if not text:
-                why = f"{error.message}; the node where it is may be down"
-                raise EngineTimeout(action, why) from error
-            return text
-        text, missing = demultiplex_service(bytes(body))
-        if missing and not text:
-            raise EngineFailed(action, missing)
-        return text
 
 
 def _with_auth(auth: Mapping[str, str] | None) -> dict[str, str]:

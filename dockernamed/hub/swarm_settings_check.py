@@ -44,7 +44,7 @@ def _service_spec(settings: Any, fields: Mapping[str, str]) -> None:
         return
     given = swarm_settings.service_spec(value)
     spec = templates.expand_all(given, fields, field=setting, in_passing=True)
-    swarm_settings.judge_service_spec(judge_of(settings), spec)
+    judge_of(settings).service(setting, spec)
 
 
 def _body(name: str, settings: Any, fields: Mapping[str, str]) -> None:

@@ -63,7 +63,7 @@ class SwarmResolver(SettingsResolver):
         setting = swarm_settings.EXTRA
         given = swarm_settings.service_spec(await self._evaluated(setting))
         extra = templates.expand_all(given, self._namespace, field=setting, in_passing=True)
-        swarm_settings.judge_service_spec(await self.judge(), extra)
+        (await self.judge()).service(swarm_settings.EXTRA, extra)
         return ServiceSettings(
             constraints=swarm_settings.constraints(await self._evaluated(CONSTRAINTS)),
             preferences=swarm_settings.preferences(await self._evaluated(PREFERENCES)),

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..desired.network import ALL_INTERFACES
 from ..desired.service_extra import checked_extra
-from ..desired.unsafe import Judge
 from ..errors import ConfigError
 
 CONSTRAINTS, PREFERENCES = "placement_constraints", "placement_preferences"
@@ -173,37 +172,6 @@ def service_spec(value: object) -> dict[str, Any]:
     return found
 
 
-def judge_service_spec(judge: Judge, value: Mapping[str, Any]) -> None:
-    """Have judged what ``extra_service_spec`` gives to servers, as the same of a container would.
-
-    Args:
-        judge: with the setting ``allow_unsafe``.
-        value: as from `service_spec`.
-
-    Raises:
-        ConfigError: something is not allowed.
-    """
-    task = _part(value, "TaskTemplate")
-    container = _part(task, "ContainerSpec")
-    keys: dict[str, Any] = {
-        "Mounts": container.get("Mounts") or (),
-        "CapAdd": container.get("CapabilityAdd") or (),
-        "SecurityOpt": [*_unconfined(_part(container, "Privileges"))],
-    }
-    judge.host_config(EXTRA, keys)
-    for network in (*_list(value, "Networks"), *_list(task, "Networks")):
-        if isinstance(network, Mapping):
-            judge.host_config(EXTRA, {"NetworkMode": network.get("Target")})
-
-
-def _unconfined(privileges: Mapping[str, Any]) -> Iterator[str]:
-    for name in ("Seccomp", "AppArmor"):
-        if str(_part(privileges, name).get("Mode")).lower() in ("unconfined", "disabled"):
-            yield f"{name.lower()}=unconfined"
-    if _part(privileges, "SELinuxContext").get("Disable"):
-        yield "label=disable"
-
-
 def _known(value: Mapping[str, Any], keys: Sequence[str]) -> None:
     for name in value:
         if name not in keys:
@@ -216,11 +184,6 @@ def _known(value: Mapping[str, Any], keys: Sequence[str]) -> None:
 def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = value.get(name)
     return found if isinstance(found, Mapping) else {}
-
-
-def _list(value: Mapping[str, Any], name: str) -> Sequence[Any]:
-    found = value.get(name)
-    return found if isinstance(found, (list, tuple)) else ()
 
 
 def _texts(setting: str, value: object, example: str) -> list[str]:

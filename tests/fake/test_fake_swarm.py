@@ -259,10 +259,11 @@ async def test_logs_of_a_lost_node(fake: FakeEngine, nodes: FakeSwarm) -> None:
     fake.behave(Behaviour(log="hello\n"))
     await swarm.create_service(spec(node="node-2"))
     await state(nodes, "web", "running")
-    assert await swarm.service_logs("web", 5) == "hello\n"
+    task = nodes.tasks("web")[-1]["ID"]
+    assert await swarm.task_logs(task, 5) == "hello\n"
     await asyncio.to_thread(nodes.lose, "node-2")
     with pytest.raises(EngineTimeout):
-        await swarm.service_logs("web", 5)
+        await swarm.task_logs(task, 5)
     await engine.close()
 
 

@@ -368,9 +368,8 @@ async def test_prepull(make_hub: MakeHub, fake: FakeEngine) -> None:
     """All images of the list are pulled, but for those that are there."""
     fake.publish("r:1")
     fake.publish("r:2")
-    hub = make_hub(allowed_images={"lab": IMAGE, "r": "r:1", "s": "r:2"})
+    hub = make_hub(allowed_images={"lab": IMAGE, "r": "r:1", "s": "r:2"}, prepull=True)
     spawner = hub.spawner()
-    spawner.prepull = True
     await spawner.prepull_all(runtime_of(spawner))
     assert {reference for reference, _ in fake.pulls} == {"r:1", "r:2"}
 

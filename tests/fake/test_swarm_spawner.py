@@ -12,11 +12,12 @@ from support.driving import MakeHub, Told, message, refused
 from support.fake_engine import FakeEngine
 from support.fake_engine.swarm_control import FakeSwarm
 from support.stage import eventually
-from support.stub_hub import Hub, of_server, runtimes
+from support.stub_hub import Hub, of_server, runtime_of, runtimes
 from tornado import web
 
 from dockernamed import naming
 from dockernamed.desired.isolation import OwnNetwork
+from dockernamed.lifecycle.runtime import Runtime
 
 
 @pytest.fixture
@@ -175,6 +176,29 @@ async def test_what_a_swarm_cannot_fulfil(
     await eventually(lambda: not own_networks(fake))
 
 
+async def test_an_address_that_nodes_do_not_reach(make: Callable[..., Hub]) -> None:
+    """Servers are never told one: those of the fake Swarm are this machine's own."""
+    error = await refused(make(hub_connect_url=None))
+    assert "hub_connect_url" in message(error)
+
+
+async def test_where_servers_find_the_hub(
+    make: Callable[..., Hub], swarm: FakeSwarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the address that the manager's node has in the Swarm, if the admin says nothing."""
+    hub = make(hub_connect_url=None)
+    membership = {**(await runtime_of(hub.spawner()).membership()), "NodeAddr": "198.51.100.7"}
+
+    async def told(runtime: Runtime) -> Any:
+        return membership
+
+    monkeypatch.setattr(Runtime, "membership", told)
+    spawner = await hub.spawn("exp-1")
+    assert spawner.hub_connect_url == "http://198.51.100.7:8081"
+    env = service_of(swarm)["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"]
+    assert "JUPYTERHUB_API_URL=http://198.51.100.7:8081/hub/api" in env
+
+
 async def test_one_who_manages_nothing(
     make: Callable[..., Hub], swarm: FakeSwarm, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -198,7 +222,7 @@ async def test_the_one_line_to_change(
     to_swarm: bool,
 ) -> None:
     """A server of the other kind counts as stopped, which is told; its start works, and its volume
-    has the name that it had. What runs on is left alone.
+    has the name that it had, where it was. What runs on is left alone.
     """
     hub = make_hub(swarm=not to_swarm)
     first = await hub.spawn("exp-1")
@@ -216,6 +240,10 @@ async def test_the_one_line_to_change(
     after = hub.spawner("exp-1").get_state()
     assert (after["volumes"], after.get("kind")) == (before, "service" if to_swarm else None)
     assert service_of(swarm)
+    if to_swarm:  # where its files are
+        placement = service_of(swarm)["Spec"]["TaskTemplate"]["Placement"]
+        (here,) = [one["ID"] for one in swarm.nodes if one["Description"]["Hostname"] == "node-1"]
+        assert f"node.id=={here}" in placement["Constraints"]
     assert any(one.running for one in of_server(fake, "exp-1"))
 
 

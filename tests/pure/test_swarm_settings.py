@@ -253,8 +253,8 @@ def test_the_hosts_network_by_hand_is_refused(place: str) -> None:
     networks = [{"Target": "lab"}, {"Target": "host"}]
     value = {place: networks if place == "Networks" else {"Networks": networks}}
     with pytest.raises(ConfigError, match="host-namespaces"):
-        swarm_settings.judge_service_spec(Judge(), value)
-    swarm_settings.judge_service_spec(Judge(frozenset({"host-namespaces"})), value)
+        Judge().service("extra_service_spec", value)
+    Judge(frozenset({"host-namespaces"})).service("extra_service_spec", value)
 
 
 def test_unknown_fields_of_templates() -> None:

@@ -140,17 +140,18 @@ async def test_the_life_of_a_service(swarm: Swarm, called: calls.Swarm, prefix: 
         listed = await called.list_tasks(services=[id], **wanted, convert=lambda one: one["ID"])
         assert listed == [task["ID"]]
     assert await called.list_tasks(services=[id], desired=["shutdown"]) == []
-    both = await becomes(lambda: called.service_logs(id, 10), lambda text: len(text.split()) == 2)
+    both = await becomes(
+        lambda: called.task_logs(task["ID"], 10), lambda text: len(text.split()) == 2
+    )
     assert sorted(both.split()) == ["err", "out"]
-    assert sorted((await called.task_logs(task["ID"], 10)).split()) == ["err", "out"]
-    assert len((await called.service_logs(id, 1)).splitlines()) == 1
+    assert len((await called.task_logs(task["ID"], 1)).splitlines()) == 1
 
     await called.remove_service(id)
     await called.remove_service(id)
     for gone in (
         called.inspect_service(id),
         called.list_tasks(services=[id]),
-        called.service_logs(id, 5),
+        called.task_logs("gone", 5),
         called.list_tasks(nodes=["gone"]),
     ):
         with pytest.raises(NotFound):

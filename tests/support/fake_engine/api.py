@@ -13,6 +13,7 @@ from aiohttp import web
 from support.fake_engine.core import ApiError, Core, Subscriber, has_labels
 from support.fake_engine.faults import Handler
 from support.fake_engine.objects import DIRECTORIES, Command, RemoteImage, full_reference
+from support.fake_engine.overlays import check_attachable
 from support.fake_engine.requests import auth_of, body_of, filters_of
 from support.fake_engine.swarm_api import SwarmApi
 
@@ -369,13 +370,17 @@ class _Api:
 
     async def remove_network(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
-        await self._swarm.check_unused(self.core.find_network(name))
-        self.core.remove_network(name)
+        if self.core.find_network(name)["Scope"] == "swarm":
+            await self._swarm.remove_overlay(name)
+        else:
+            self.core.remove_network(name)
         return web.Response(status=204)
 
     async def connect_network(self, request: web.Request) -> web.StreamResponse:
         network, body = self.core.find_network(request.match_info["name"]), await body_of(request)
         container = self.core.find(body["Container"])
+        if network["Scope"] == "swarm":
+            check_attachable(network, container)
         if network["Name"] in self.core.networks_of(container):
             words = f"endpoint with name {container.name} already exists in network"
             raise ApiError(403, f"{words} {network['Name']}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from support.fake_engine.core import ApiError, Core
-from support.fake_engine.objects import iso
+from support.fake_engine.objects import Container, iso
 from support.fake_engine.store import Store
 from support.fake_engine.swarm_objects import Service, Task, swarm_id
 
@@ -47,13 +47,18 @@ class Overlays:
                 self._core.emit("network", action, made["Id"], {"name": name}, scope="swarm")
         return made
 
-    def check_unused(self, network: Mapping[str, Any]) -> None:
-        """Raise `ApiError` if a service uses a network."""
-        for service in self._store.services.values():
-            targets = [one["Target"] for one in service.template.get("Networks") or ()]
-            if network["Id"] in targets:
-                words = f"network {network['Id']} is in use by service {service.id}"
-                raise ApiError(400, f"rpc error: code = FailedPrecondition desc = {words}")
+    def remove(self, name: str) -> None:
+        """As of ``DELETE /networks/{name}``; tasks that only have not ended yet keep nothing."""
+        network = self._core.find_network(name)
+        users = [f"service {one.id}" for one in self._store.services.values() if _on(one, network)]
+        # Other containers than tasks' are connected by what the managers call a task.
+        connected = (self._core.containers.get(id) for id in network["Containers"])
+        users += [f"task {one.id[:25]}" for one in connected if one is not None and one.running]
+        if users:
+            words = f"network {network['Id']} is in use by {users[0]}"
+            raise ApiError(400, f"rpc error: code = FailedPrecondition desc = {words}")
+        del self._core.networks[network["Name"]]
+        self._core.emit("network", "remove", network["Id"], {"name": network["Name"]}, "swarm")
 
     def usable(self) -> Mapping[str, str]:
         """Name or id → id of all networks that a service can name."""
@@ -91,6 +96,21 @@ class Overlays:
             address = f"{self._core.servers.container_address()}/24"
             found["VirtualIPs"] = [{"NetworkID": id, "Addr": address} for id in networks]
         return found
+
+
+def check_attachable(network: Mapping[str, Any], container: Container) -> None:
+    """Raise `ApiError` if a container cannot be connected to a network of the Swarm."""
+    name = network["Name"]
+    if not network["Attachable"]:
+        words = f"code = PermissionDenied desc = network {name} not manually attachable"
+        raise ApiError(500, f"Could not attach to network {name}: rpc error: {words}")
+    if container.id in network["Containers"]:
+        raise ApiError(409, f"{container.name} is already attached to network {name}")
+
+
+def _on(service: Service, network: Mapping[str, Any]) -> bool:
+    """Whether a service's tasks are on a network."""
+    return network["Id"] in [one["Target"] for one in service.template.get("Networks") or ()]
 
 
 def _shown(network: Mapping[str, Any]) -> dict[str, Any]:

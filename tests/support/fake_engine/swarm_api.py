@@ -45,10 +45,9 @@ class SwarmApi:
             raise ApiError(403, f"{words} Please create the network from a manager node.")
         return (await self.ready("POST")).overlays.create(body)
 
-    async def check_unused(self, network: dict[str, Any]) -> None:
-        """Raise `ApiError` if a service uses a network."""
-        if network["Scope"] == "swarm":
-            (await self.ready("DELETE")).overlays.check_unused(network)
+    async def remove_overlay(self, name: str) -> None:
+        """As of ``DELETE /networks/{name}`` of a network of the Swarm."""
+        (await self.ready("DELETE")).overlays.remove(name)
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """Method, path and handler."""

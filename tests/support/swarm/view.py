@@ -96,6 +96,26 @@ class SwarmView(Docker):
             assert left == [], f"{user} was left with {left}"
         super().nothing_of(user)
 
+    def emptied(self, user: str) -> None:
+        """Wait until nothing of a user is left but volumes without files, on any node."""
+        eventually(lambda: self._left_of(user), lambda left: not left, what=f"{user} has nothing")
+
+    def _left_of(self, user: str) -> list[str]:
+        labels = {USER: user, **({HUB: self.hub} if self.hub else {})}
+        pairs, client = [f"{label}={value}" for label, value in labels.items()], self.client
+        left = [
+            str(thing["Spec"]["Name"])
+            for listed in (client.services, client.secrets, client.configs)
+            for thing in listed({"label": pairs})
+        ]
+        left += [str(container["Name"]) for container in self.containers(user)]
+        for node in self.swarm.nodes:
+            for volume in node.volumes(self.prefix):
+                if labels.items() <= (volume["Labels"] or {}).items():
+                    files = node.namespaces.run("ls", "-A", volume["Mountpoint"])
+                    left += [f"{volume['Name']}: {file}" for file in files.split()]
+        return left
+
     def gone(self, user: str, server: str = "", timeout: float = 60.0) -> None:
         """Wait until a server has neither a service nor a container."""
         eventually(
@@ -105,10 +125,6 @@ class SwarmView(Docker):
             timeout=timeout,
         )
         super().gone(user, server, timeout)
-
-    def state(self) -> str:
-        """See `Docker.state`; and all of the Swarm."""
-        return f"{super().state()}\n\n{self.swarm.describe()}"
 
     # --- doing
 

@@ -1,4 +1,4 @@
-"""The log of a service, which its manager may wait for without end."""
+"""The log of a task, which its manager may wait for without end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ class Manager:
 async def manager(tmp_path: Path) -> AsyncIterator[tuple[Manager, calls.Swarm]]:
     """A manager, and our calls to it, which wait for a moment only."""
     manager, app = Manager(), web.Application()
-    app.router.add_get("/v1.41/services/{id}/logs", manager.answer)
     app.router.add_get("/v1.41/tasks/{id}/logs", manager.answer)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -60,7 +59,6 @@ async def test_what_came_in_time(manager: tuple[Manager, calls.Swarm]) -> None:
     """Of a log that does not end, what has come is told: it may be all that there is."""
     answering, swarm = manager
     answering.body = frame(1, "one\n") + frame(2, "two\n") + frame(1, "three")[:-2]
-    assert await swarm.service_logs("s", 5) == "one\ntwo\n"
     assert await swarm.task_logs("t", 5) == "one\ntwo\n"
 
 

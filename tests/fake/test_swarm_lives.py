@@ -1,0 +1,262 @@
+"""What becomes of a server's task: starts that come to nothing, lost nodes, tasks that follow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.driving import MakeHub, Told, message, refused
+from support.fake_engine import Behaviour, FakeEngine
+from support.fake_engine.swarm_control import FakeSwarm
+from support.stage import QUICK, eventually
+from support.stub_hub import Hub, runtimes
+
+from dockernamed import DockerNamedSpawner
+from dockernamed.lifecycle.orphans import KnownServer, OrphanReaper
+
+NO_NODE = "no suitable node (scheduling constraints not satisfied on 3 nodes)"
+FAST = ["node.labels.disk==fast"]
+
+
+class Proxy:
+    """Where the Hub's proxy leads, and what it was told."""
+
+    def __init__(self) -> None:
+        self.route: tuple[str, int] | None = None
+        self.told: list[tuple[str, int] | None] = []
+
+    async def add_user(self, user: Any, server: str) -> None:
+        at = user.spawners[server].server
+        self._lead((at.ip, at.port))
+
+    async def delete_user(self, user: Any, server: str) -> None:
+        self._lead(None)
+
+    def _lead(self, to: tuple[str, int] | None) -> None:
+        self.route = to
+        self.told.append(to)
+
+
+@pytest.fixture
+def swarm(fake: FakeEngine) -> FakeSwarm:
+    """A Swarm of three nodes."""
+    return fake.init_swarm(3)
+
+
+@pytest.fixture
+def make(make_hub: MakeHub, swarm: FakeSwarm) -> Callable[..., Hub]:
+    """Makes Hubs whose servers are in the Swarm."""
+
+    def made(**settings: Any) -> Hub:
+        return make_hub(swarm=True, **settings)
+
+    return made
+
+
+def at(spawner: DockerNamedSpawner) -> tuple[str, int]:
+    """Where the Hub finds a server."""
+    return spawner.server.ip, spawner.server.port
+
+
+def place(swarm: FakeSwarm, task: Any) -> tuple[str, int]:
+    """Where a task is."""
+    (node,) = [one for one in swarm.nodes if one["ID"] == task["NodeID"]]
+    return node["Status"]["Addr"], task["Status"]["PortStatus"]["Ports"][0]["PublishedPort"]
+
+
+# --- starts that come to nothing ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restart", ["none", "on-failure"])
+@pytest.mark.parametrize(
+    ("behaviour", "told"),
+    [
+        (
+            Behaviour(reject="No such image: lab:latest"),
+            "ended before it was ready: No such image. image = 'lab:latest': the node has no such",
+        ),
+        (
+            Behaviour(
+                fail='starting container failed: exec: "/bin/sh": stat /bin/sh: no such file'
+            ),
+            "private_tokens = True: the image has no /bin/sh",
+        ),
+        (Behaviour(exit_code=5, log="oh no"), "with exit code 5. Its last log lines:\noh no"),
+    ],
+)
+async def test_a_task_that_fails(
+    make: Callable[..., Hub],
+    fake: FakeEngine,
+    swarm: FakeSwarm,
+    behaviour: Behaviour,
+    told: str,
+    restart: str,
+) -> None:
+    """The start ends with the task's own words, also where the Swarm would try on for ever."""
+    fake.behave(behaviour)
+    error = await asyncio.wait_for(refused(make(restart_policy=restart)), 20)
+    assert told in message(error)
+    assert swarm.services == {}
+    await eventually(lambda: not swarm.secrets)
+
+
+async def test_nowhere_to_run(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
+    """At the end of start_timeout the error says why, and what would help; nothing is left."""
+    hub = make(placement_constraints=FAST, start_timeout=2)
+    error = await refused(hub)
+    assert message(error).startswith(
+        f"the server was not running within start_timeout = 2 seconds: {NO_NODE}. No node is as "
+        "placement_constraints asks for"
+    )
+    assert swarm.services == {}
+
+
+async def test_waiting_for_a_node(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
+    """The scheduler's words are told at once, and once; the start goes on when there is a node."""
+    hub = make(placement_constraints=FAST)
+    starting = hub.spawning("exp-1")
+    words = f"The server cannot run yet: {NO_NODE}"
+    await eventually(swarm.tasks)
+    progress = hub.spawner("exp-1").progress()
+
+    async def heard(what: str) -> list[str]:
+        before = []
+        async for event in progress:
+            before.append(event["message"])
+            if event["message"] == what:
+                break
+        return before
+
+    await asyncio.wait_for(heard(words), 30)
+    swarm.change("node-2", labels={"disk": "fast"})
+    await asyncio.wait_for(starting, 30)
+    assert words not in await asyncio.wait_for(heard("The server is ready"), 30)
+
+
+async def test_a_node_that_is_lost_while_a_server_starts(
+    make: Callable[..., Hub], fake: FakeEngine, swarm: FakeSwarm
+) -> None:
+    """With on-failure the start goes on, on another node, and is told where that is."""
+    swarm.change("node-1", availability="drain")
+    swarm.change("node-3", availability="drain")
+    fake.behave(Behaviour(serve="silent"))
+    hub = make(restart_policy="on-failure", server_volume="")
+    starting = hub.spawning("exp-1")
+    await eventually(lambda: [one["Status"]["State"] for one in swarm.tasks()] == ["running"])
+    fake.behave(Behaviour())
+    swarm.change("node-3", availability="active")
+    await asyncio.to_thread(swarm.lose, "node-2")
+    await asyncio.wait_for(starting, 30)
+    assert at(hub.spawner("exp-1")) == place(swarm, swarm.tasks()[-1])
+    swarm.find("node-2")
+
+
+# --- while it runs --------------------------------------------------------------------------------
+
+
+async def test_a_lost_node(
+    make: Callable[..., Hub], swarm: FakeSwarm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The Hub is told at once, its log says which node it was, and the next start is elsewhere."""
+    swarm.change("node-1", availability="drain")
+    swarm.change("node-3", availability="drain")
+    hub = make(server_volume="")
+    spawner = await hub.spawn("exp-1")
+    told = Told(spawner)
+    swarm.change("node-3", availability="active")
+    await asyncio.to_thread(swarm.lose, "node-2")
+    assert await told.exit_code() == 0
+    assert "ann:exp-1 ended, with exit code None (the node that it ran on is down: node-2" in (
+        caplog.text
+    )
+    await hub.stop("exp-1")
+    spawner = await hub.spawn("exp-1")
+    assert at(spawner) == place(swarm, swarm.tasks()[-1])
+    swarm.find("node-2")
+    assert await spawner.poll() is None
+
+
+async def test_the_route_follows_the_task(
+    make: Callable[..., Hub], swarm: FakeSwarm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Never to a twin on a lost node, nor to nothing: it is gone until the next task answers."""
+    swarm.change("node-1", availability="drain")
+    swarm.change("node-3", availability="drain")
+    proxy = Proxy()
+    hub = make(restart_policy="on-failure", server_volume="")
+    hub.extra["proxy"] = proxy
+    spawner = await hub.spawn("exp-1")
+    twin = at(spawner)
+    ended: list[bool] = []
+
+    async def end() -> None:
+        ended.append(True)
+
+    spawner.add_poll_callback(end)
+    await asyncio.to_thread(swarm.lose, "node-2")
+    await eventually(lambda: None in proxy.told)
+    assert await spawner.poll() is None
+    swarm.change("node-3", availability="active")
+    await eventually(lambda: proxy.route)
+    assert proxy.route == at(spawner) == place(swarm, swarm.tasks()[-1]) != twin
+    swarm.find("node-2")
+    await eventually(lambda: not any(one.status == "running" for one in swarm.containers("node-2")))
+    assert await spawner.poll() is None
+    assert twin not in proxy.told
+    assert ended == []
+    # A crash is followed as well, at the place where it is taken up again.
+    swarm.end(swarm.tasks()[-1]["ServiceID"], 1)
+    before = len(proxy.told)
+    await eventually(lambda: len(proxy.told) > before and proxy.route)
+    assert proxy.route == at(spawner) == place(swarm, swarm.tasks()[-1])
+
+
+async def test_a_stop_from_outside(
+    make: Callable[..., Hub], swarm: FakeSwarm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``docker service scale …=0`` is told as a stop, not as a crash."""
+    hub = make()
+    spawner = await hub.spawn("exp-1")
+    told = Told(spawner)
+    (runtime,) = runtimes()
+    managers: Any = runtime.parts.things
+    await managers.stop(spawner.object_id, 1)
+    await told.exit_code()
+    assert "ann:exp-1 was stopped from outside" in caplog.text
+
+
+async def test_managers_that_cannot_tell(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
+    """A Hub that comes up while there is no leader waits, and calls nothing dead."""
+    hub = make()
+    await hub.spawn("exp-1")
+    await hub.restart()
+    swarm.lose_leader()
+    polling = asyncio.ensure_future(hub.spawner("exp-1").poll())
+    await eventually(lambda: runtimes()[-1].watcher.disconnects > 1)
+    assert not polling.done()
+    swarm.elect_leader()
+    assert await asyncio.wait_for(polling, 30) is None
+
+
+async def test_orphans(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
+    """A service that no server of the Hub stands for is removed, with its secrets."""
+    hub = make()
+    await hub.spawn("exp-1")
+    await hub.spawn("exp-2")
+    (runtime,) = runtimes()
+    spawners = [hub.spawner("exp-1"), hub.spawner("exp-2")]
+    known = [
+        KnownServer("ann", one.name, one.name == "exp-1", one.object_id, None, one._state.made)
+        for one in spawners
+    ]
+    reaper = OrphanReaper(
+        spawners[0].key.hub, runtime.watcher, runtime.backend, lambda: known, keep=False,
+        policy="remove", grace=0, stop_timeout=1, interval=0, log=logging.getLogger("test"),
+        timings=QUICK,
+    )  # fmt: skip
+    await reaper.round()
+    assert [one["ID"] for one in swarm.services.values()] == [spawners[0].object_id]
+    await eventually(lambda: len(runtime.watcher.records()) == 1)
