@@ -31,8 +31,9 @@ from dockernamed import (
 )
 from dockernamed.desired import network
 from dockernamed.desired.proof import Answer, Proof
+from dockernamed.hub import swarm_check
 from dockernamed.hub.config_check import check_config
-from dockernamed.hub.http_errors import STATUS
+from dockernamed.hub.http_errors import STATUS, TASK_HINTS
 from dockernamed.images.allowed import AllowedImages
 from dockernamed.options.chooser import TEMPLATED, TEMPLATED_IN_PASSING
 from dockernamed.settings import DockerNamedSettings
@@ -458,6 +459,9 @@ def messages() -> dict[str, str]:
         "memory": re.findall(r"\(.*\)", str(oom))[0],
         "never": str(never),
         "wrong": str(wrong),
+        "never ran": str(
+            errors.NeverRan(60, "no suitable node (insufficient resources on 3 nodes)")
+        ),
         "silent": str(errors.ServerSilent("http://127.0.0.1:33306/user/ann/api", 60, "…")).replace(
             "\n", " "
         ),
@@ -469,6 +473,42 @@ def test_messages_are_as_told(name: str) -> None:
     """The messages in the table of troubles are those that the code gives."""
     told = " ".join(text_of(TROUBLESHOOTING).replace("\n> ", " ").split())
     assert " ".join(messages()[name].split()) in told
+
+
+def swarm_faults() -> dict[str, str]:
+    """Lines about a Swarm that the Hub writes into its log when it starts."""
+    down = {"Description": {"Hostname": "n3"}, "Status": {"State": "down"}}
+    ready = {"State": "ready", "Addr": "127.0.0.1"}
+    drained = {**down, "Status": ready, "Spec": {"Availability": "drain"}}
+    managers = [
+        {"ID": id, "Status": ready, "Spec": {"Availability": "active"}, "ManagerStatus": {"A": 1}}
+        for id in "ab"
+    ]
+    return {
+        "no Swarm": swarm_check.of_membership({}),
+        "worker": swarm_check.of_membership({"LocalNodeState": "active"}),
+        "locked": swarm_check.of_membership({"LocalNodeState": "locked"}),
+        "down": next(swarm_check.of_nodes([down], published=False)),
+        "drained": next(swarm_check.of_nodes([drained], published=False)),
+        "address": list(swarm_check.of_nodes([drained], published=True))[1],
+        "two managers": list(swarm_check.of_nodes(managers, published=False))[-1],
+        "resource": next(swarm_check.of_resources([], ["NVIDIA-GPU"])),
+    }
+
+
+@pytest.mark.parametrize("fault", sorted(swarm_faults()))
+def test_faults_of_a_swarm_are_as_told(fault: str) -> None:
+    """The table of troubles has the beginnings of the log's lines, as the code gives them."""
+    line = swarm_faults()[fault]
+    told = re.findall(r"^\| `(.+?)` \|", text_of(TROUBLESHOOTING), re.MULTILINE)
+    assert [beginning for beginning in told if line.startswith(beginning)]
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern, _, _ in TASK_HINTS])
+def test_words_of_tasks_are_told(pattern: str) -> None:
+    """The table of troubles has each reason that a start's message gives advice about."""
+    told = re.findall(r"^\| `(.+?)` \|", text_of(TROUBLESHOOTING), re.MULTILINE)
+    assert [words for words in told if re.search(pattern, words)]
 
 
 @pytest.mark.parametrize("name", ["choice", "died"])
