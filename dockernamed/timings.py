@@ -68,7 +68,8 @@ class Timings:
         task_ends: that a task may take to end, beyond the time that it was given for that.
         volume_free: before each further try to remove a volume of a task that has just ended.
         network_free: before each further try to remove a network of such a task.
-        empty_volume: that a task may take which deletes a volume's files.
+        empty_volume: that a task may take which deletes a volume's files; another one goes on.
+        empty_volume_at_once: likewise, while somebody waits; after that it is done later.
         update_again: before each further try to change a service that somebody else changed.
         prepull_look: between two looks at how far an image is on the nodes of a Swarm.
         new_nodes: between two looks at whether a Swarm has nodes that lack images pulled ahead.
@@ -118,7 +119,8 @@ class Timings:
     task_ends: float = 30.0
     volume_free: tuple[float, ...] = (0.1, 0.3, 0.6, 1.0, 2.0, 4.0)
     network_free: tuple[float, ...] = (0.1, 0.3, 0.6, 1.0)
-    empty_volume: float = 600.0
+    empty_volume: float = 60.0
+    empty_volume_at_once: float = 10.0
     update_again: tuple[float, ...] = (0.0, 0.01, 0.05, 0.1, 0.3, 1.0)
     prepull_look: float = 1.0
     new_nodes: float = 30.0

@@ -123,7 +123,8 @@ class ServiceVolumes:
             if not node or await self._write(kept, replace(record, going=True)):
                 break
         hub, hostname = record.labels.get(naming.LABEL_HUB, ""), record.hostname or node
-        gone = await self._files.delete(Removal(hub, name, node, hostname, record.image))
+        removal = Removal(hub, name, node, hostname, record.image)
+        gone = await self._files.delete(removal, self._timings.empty_volume_at_once)
         await self._swarm.remove_config(kept.id)
         self._placed.discard(name)
         return gone

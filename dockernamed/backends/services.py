@@ -31,7 +31,7 @@ from .base import Can, Executed, Seen, SeenNetwork, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_network
 from .nodes import nodes_of, until_over
 from .service_secrets import ServiceSecrets, is_ours
-from .service_sight import TaskFacts, facts, mounts_of, seen, start_of
+from .service_sight import TaskFacts, facts, mounts_of, replicas_of, seen, start_of
 from .service_volumes import ServiceVolumes
 from .task_state import node_from
 
@@ -101,7 +101,8 @@ class Services(EngineNetworks):
             fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
             files[ENV_FILE] = PrivateFile(variables(env.delivered, fixed))
         api = await self._api()
-        before = (await self._swarm.inspect_service(id))["Spec"]
+        info = await self._swarm.inspect_service(id)
+        before = info["Spec"]
         labels = before.get("Labels") or {}
         with self._secrets.busy(id):
             made = await self._secrets.make(id, labels, files, reader)
@@ -118,25 +119,27 @@ class Services(EngineNetworks):
                 body["TaskTemplate"]["ForceUpdate"] = start_of(now)
                 return body
 
-            await self._update(id, renewed, auth=spec.service.auth)
-        await self._secrets.remove(id, but={file.id for file in made})
+            await self._update(info, renewed, auth=spec.service.auth)
+        if start_of(before):
+            await self._secrets.remove(id, but={file.id for file in made})
 
     async def start(self, id: str) -> None:
         """See `base.Things.start`: it returns as soon as a task is wanted."""
         info = await self._swarm.inspect_service(id)
-        if seen(info, await self._tasks_of(id), {}).running:
-            return
         spec = info["Spec"]
+        if replicas_of(spec) and seen(info, await self._tasks_of(id), {}).running:
+            return
         mounts, image = mounts_of(spec), str(spec["TaskTemplate"]["ContainerSpec"]["Image"])
         async with self._volumes.placed(id, mounts, image) as constraints:
-            await self._update(id, lambda now: scaled(_constrained(now, constraints), 1))
+            await self._update(info, lambda now: scaled(_constrained(now, constraints), 1))
         restart = (spec["TaskTemplate"].get("RestartPolicy") or {}).get("Condition")
         pin = None if restart == "none" else partial(self._pin, id)
         self._volumes.follow(id, mounts, pin)
 
     async def _pin(self, id: str, node: str) -> None:
         """Have a service stay where its volumes are, when its next task follows by itself."""
-        await self._update(id, lambda now: _constrained(now, [f"node.id=={node}"]))
+        info = await self._swarm.inspect_service(id)
+        await self._update(info, lambda now: _constrained(now, [f"node.id=={node}"]))
 
     async def stop(self, id: str, grace: float) -> None:
         """See `base.Things.stop`: how long it is given was said when it was created."""
@@ -153,7 +156,7 @@ class Services(EngineNetworks):
         id, spec = str(info["ID"]), info["Spec"]
         await self._volumes.settle(id, mounts_of(spec))
         # What is handed over at each start is of no use until the next one.
-        await self._update(id, lambda now: scaled(_without_secrets(now), 0))
+        await self._update(info, lambda now: scaled(_without_secrets(now), 0))
         await self._secrets.remove(id)
         labels = pairs({LABEL_START: (spec.get("Labels") or {}).get(LABEL_START, "")})
         await self._until_over(f"stop service {id}", id, labels, max(grace, _grace(spec)))
@@ -232,16 +235,30 @@ class Services(EngineNetworks):
             raise EngineTimeout(action, "its task does not end") from None
 
     async def _update(
-        self, id: str, change: Callable[[Spec], Spec], auth: Mapping[str, str] | None = None
+        self,
+        info: Mapping[str, Any],
+        change: Callable[[Spec], Spec],
+        auth: Mapping[str, str] | None = None,
     ) -> None:
-        """Change the specification of a service as it is, whoever changes it at the same time."""
+        """Change the specification of a service, whoever else changes it at the same time.
+
+        Args:
+            info: ``GET /services/{id}``, as it was a moment ago.
+            change: makes the new specification of the present one.
+            auth: as of `Swarm.update_service`.
+        """
 
         async def update() -> None:
-            info = await self._swarm.inspect_service(id)
+            nonlocal info
             spec = change(info["Spec"])
-            if spec != info["Spec"]:
-                version = int(info["Version"]["Index"])
+            if spec == info["Spec"]:
+                return
+            id, version = str(info["ID"]), int(info["Version"]["Index"])
+            try:
                 await self._swarm.update_service(id, version, spec, auth=auth)
+            except Conflict:
+                info = await self._swarm.inspect_service(id)
+                raise
 
         await retry(update, self._timings.update_again, on=Conflict)
 

@@ -18,7 +18,7 @@ from .. import naming
 from ..desired.volume_records import LABEL_EMPTIES, LABEL_REMOVAL, Removal, emptying, local_volumes
 from ..engine.client import Engine
 from ..engine.swarm import Swarm
-from ..errors import Conflict, EngineTimeout, NameTaken, NotFound
+from ..errors import Conflict, NameTaken, NotFound
 from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .nodes import away, looks, node_of, until_over
@@ -42,8 +42,12 @@ class VolumeFiles:
         self._ours: set[str] = set()  # ids of services that delete files for this process
         self._told: set[Removal] = set()
 
-    async def delete(self, removal: Removal) -> bool:
+    async def delete(self, removal: Removal, patience: float) -> bool:
         """Delete a volume's files. False: that is left for later, and was told.
+
+        Args:
+            removal: where they are.
+            patience: seconds that a task may take for it.
 
         Raises:
             Conflict: a container on the manager uses it.
@@ -57,7 +61,7 @@ class VolumeFiles:
             self._tell(removal, "that node has left the Swarm, and keeps the files")
             return True
         why = away(node)
-        problem = f"the node {why.state}" if why else await self._empty(removal)
+        problem = f"the node {why.state}" if why else await self._empty(removal, patience)
         if problem:
             self._tell(removal, f"its files will be deleted later: {problem}")
             await self._defer(removal)
@@ -85,7 +89,9 @@ class VolumeFiles:
             if id not in self._ours:  # of a Hub that was killed
                 await self._swarm.remove_service(id)
         for id, removal in (await self.left(hub=hub)).items():
-            if not await is_there(removal) and await self.delete(removal):
+            if not await is_there(removal) and await self.delete(
+                removal, self._timings.empty_volume
+            ):
                 await self._swarm.remove_config(id)
                 self._log.info("Removed volume %s at last", removal.volume)
 
@@ -111,8 +117,8 @@ class VolumeFiles:
 
         await retry(remove, self._timings.volume_free, on=Conflict)
 
-    async def _empty(self, removal: Removal) -> str:
-        """Have a task delete the files; why that failed, or ""."""
+    async def _empty(self, removal: Removal, patience: float) -> str:
+        """Have a task delete the files; why they are not deleted yet, or ""."""
         if not removal.image:
             return "no server has used it yet, whose image could do that"
         if await self._is_mounted(removal):
@@ -121,10 +127,9 @@ class VolumeFiles:
         id = await self._swarm.create_service(emptying(removal, name))
         self._ours.add(id)
         try:
-            return await within(self._timings.empty_volume, self._end_of(id))
+            return await within(patience, self._end_of(id))
         except asyncio.TimeoutError:
-            action = f"delete the files of volume {removal.volume} on {removal.hostname}"
-            raise EngineTimeout(action, "the task for that does not end") from None
+            return "that takes long"  # what is deleted by now is
         finally:
             self._ours.discard(id)
             await self._swarm.remove_service(id)

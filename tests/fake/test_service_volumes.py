@@ -40,8 +40,7 @@ LOG = logging.getLogger("test")
 
 @pytest.fixture
 def swarm(fake: FakeEngine) -> FakeSwarm:
-    """Three nodes; what deletes files succeeds."""
-    fake.behave(Behaviour(exit_code=0), name="dockernamed-empty-.*")
+    """Three nodes."""
     return fake.init_swarm(3)
 
 
@@ -462,6 +461,24 @@ async def test_files_that_cannot_be_deleted(
     await services.remove(id)
     assert not await services.remove_volume(VOLUME)
     assert "no such file: /bin/sh" in caplog.text
+    fake.behave(Behaviour(exit_code=0), name="dockernamed-empty-.*")
+    await services.tidy(HUB)
+    assert (len(deletions), swarm.services, swarm.configs) == (2, {}, {})
+
+
+async def test_files_that_take_long_to_delete(
+    fake: FakeEngine,
+    services: Services,
+    swarm: FakeSwarm,
+    deletions: list[tuple[str, str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody waits for all of them: it goes on later."""
+    fake.behave(Behaviour(), name="dockernamed-empty-.*")
+    await services.remove(await at_node_2(services, swarm))
+    assert not await services.remove_volume(VOLUME)
+    assert "that takes long" in caplog.text
+    assert swarm.services == {}
     fake.behave(Behaviour(exit_code=0), name="dockernamed-empty-.*")
     await services.tidy(HUB)
     assert (len(deletions), swarm.services, swarm.configs) == (2, {}, {})

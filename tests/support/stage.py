@@ -48,6 +48,7 @@ QUICK = Timings(
     reconnect=0.001,
     reconnect_at_most=0.02,
     retry_after=(0.001, 0.01, 0.05, 0.1),
+    empty_volume_at_once=0.5,
     look_at_task=0.005,
     look_at_task_at_most=0.05,
     volume_free=(0.001, 0.01, 0.05, 0.1, 0.3, 1.0),

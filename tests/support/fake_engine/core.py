@@ -25,6 +25,7 @@ from support.fake_engine.objects import (
 )
 from support.fake_engine.serving import Servers
 
+DELETES_FILES = "dockernamed-empty-"  # begins the names of services that are made for that
 BACKLOG = 256  # events that ``since`` can ask for, as Docker keeps
 
 
@@ -91,7 +92,10 @@ class Core:
         self.max_networks = 1000
         self.info: dict[str, Any] = {}
         #: Each for what some function of name and image says is meant.
-        self.behaviours: list[tuple[Callable[[str, str], bool], Behaviour]] = []
+        self.behaviours: list[tuple[Callable[[str, str], bool], Behaviour]] = [
+            # What is run to delete a volume's files does so, and ends.
+            (lambda name, image: name.startswith(DELETES_FILES), Behaviour(exit_code=0))
+        ]
         self.subscribers: set[Subscriber] = set()
         self.backlog: deque[dict[str, Any]] = deque(maxlen=BACKLOG)
         self.files = {"/bin/sh"}  # that all images have

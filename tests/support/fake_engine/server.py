@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from support.fake_engine.api import Pulls, make_app
-from support.fake_engine.core import Core
+from support.fake_engine.core import DELETES_FILES, Core
 from support.fake_engine.faults import Fault, Gate
 from support.fake_engine.filesystem import Filesystem
 from support.fake_engine.nodes import Node
@@ -202,11 +202,13 @@ class FakeEngine:
 
     # --- containers ------------------------------------------------------------------------
 
-    def behave(self, behaviour: Behaviour, *, name: str = ".*", image: str = ".*") -> None:
+    def behave(self, behaviour: Behaviour, *, name: str = "", image: str = ".*") -> None:
         """How containers of such names and images behave when started from now on.
 
-        The container of a task goes by the name of the service.
+        The container of a task goes by the name of the service. Without a name, servers are meant,
+        and not what deletes their files.
         """
+        name = name or f"(?!{DELETES_FILES}).*"
 
         def matches(its_name: str, its_image: str) -> bool:
             return bool(re.fullmatch(name, its_name) and re.fullmatch(image, its_image))

@@ -137,7 +137,7 @@ class Swarm:
                     self._clear,
                     lambda left: not left,
                     what=f"nothing is left of the Swarm {self.name}",
-                    timeout=30,
+                    timeout=60,
                 )
         finally:
             if self.name:
