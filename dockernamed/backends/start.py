@@ -216,11 +216,13 @@ class Start:
         return gone
 
     async def _reuse(self, container_id: str) -> bool:
+        self._made.reused = container_id
         try:
             await self._hand_over(container_id, self._request.spec, unused=False)
         except TRANSIENT:
             raise
         except EngineError as error:
+            self._made.reused = ""
             self._is_useless(container_id, error)
             return False
         self._container = container_id
@@ -303,9 +305,7 @@ class Start:
 
     async def _start(self, container_id: str) -> None:
         """Start a container: the new one, or one that was kept from an earlier run."""
-        if container_id not in self._made.containers:
-            self._made.reused = container_id
-        else:
+        if container_id in self._made.containers:
             spec = self._request.spec
             self._writable = await self._owners.give(container_id, spec, self._new_volumes())
         self._watcher.note_starting(container_id)
@@ -336,8 +336,14 @@ class Start:
         """Await a call that goes on when we are cancelled, as the Engine's work would."""
         task = asyncio.ensure_future(call)
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(self._over)
         return await asyncio.shield(task)
+
+    def _over(self, call: asyncio.Task[Any]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled() and (error := call.exception()) is not None:
+            # Whoever was cancelled is not told; what the call may have made is taken back.
+            self._log.debug("%s: %s", self._key.shown, error)
 
 
 def containers_of(watcher: Table, server: ServerRef) -> list[ObservedContainer]:
