@@ -165,15 +165,11 @@ def inside(inner_swarm: Swarm, prefix: str, tmp_path: Path) -> Iterator[Any]:
         made.append(Inside(inner_swarm, name, tmp_path / name, config, port))
         return made[-1]
 
-    try:
-        yield make
-    except BaseException:
-        print(*(f"--- {hub.name}\n{hub.log()}" for hub in made), sep="\n")
-        raise
-    finally:
-        for hub in made:
-            hub.close()
-        inner_swarm.remove_all(prefix)
+    yield make
+    for hub in made:
+        hub.close()
+        print(f"--- {hub.name}\n{hub.log()}")  # shown where the test has failed
+    inner_swarm.remove_all(prefix)
 
 
 def test_a_container_of_its_own(inside: Any) -> None:
