@@ -169,7 +169,7 @@ def inside(inner_swarm: Swarm, prefix: str, tmp_path: Path) -> Iterator[Any]:
     for hub in made:
         hub.close()
         print(f"--- {hub.name}\n{hub.log()}")  # shown where the test has failed
-    inner_swarm.remove_all(prefix)
+        inner_swarm.remove_all(hub.prefix)  # the Hub's id as well, which its secrets have
 
 
 def test_a_container_of_its_own(inside: Any) -> None:
