@@ -184,7 +184,7 @@ def hub_for(
 ) -> tuple[Hub, Estate]:
     """The Hub of an operation, and what there is of its servers."""
     if operation.swarm:
-        fake.init_swarm(2)
+        fake.init_swarm()
     timings = replace(QUICK, stream_opens=0.05)
     hub = make_hub(timings=timings, swarm=operation.swarm, **operation.settings)
     return hub, estate_of(fake, swarm=operation.swarm)

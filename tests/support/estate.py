@@ -113,7 +113,8 @@ class ServiceEstate(Estate):
             for labels in (one["Spec"]["Labels"] for one in self._swarm.secrets.values())
             if not (one := things.get(labels[LABEL_SERVICE])) or not one.processes
         }
-        there = {name for node in self._nodes for name in self._swarm.volumes(node)}
+        # On other nodes volumes are emptied, but stay.
+        there = self._swarm.volumes(self._nodes[0]).keys()
         removals = {labels.get(LABEL_REMOVAL, "") for labels in self._config_labels()} - {""}
         return {
             *secrets,
