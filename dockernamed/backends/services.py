@@ -146,7 +146,7 @@ class Services(EngineNetworks):
             files=made,
             api=await self._api(),
         )
-        self._next[id] = _NextStart(body, spec.service.auth, frozenset(one.id for one in made))
+        self._next[id] = _NextStart(body, spec.service.auth, frozenset(one.name for one in made))
 
     async def start(self, id: str) -> None:
         """See `base.Things.start`: it returns as soon as a task is wanted."""
