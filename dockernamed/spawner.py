@@ -467,11 +467,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             blamed = self._choice.blamed(error)
             raise http_error(blamed, self, attempt.command_line, probe.all_secrets) from error
         except asyncio.CancelledError:
-            if probe.too_late is None:
+            late = probe.why_cancelled()
+            if late is None:
                 raise
-            raise http_error(
-                probe.too_late, self, attempt.command_line, probe.all_secrets
-            ) from None
+            raise http_error(late, self, attempt.command_line, probe.all_secrets) from None
         finally:
             attempt.under_way = False
             self._runtime.host_ports.take_back(self.key, failed=failed)

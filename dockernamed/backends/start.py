@@ -336,8 +336,14 @@ class Start:
         """Await a call that goes on when we are cancelled, as the Engine's work would."""
         task = asyncio.ensure_future(call)
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(self._over)
         return await asyncio.shield(task)
+
+    def _over(self, call: asyncio.Task[Any]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled() and (error := call.exception()) is not None:
+            # Whoever was cancelled is not told; what the call may have made is taken back.
+            self._log.debug("%s: %s", self._key.shown, error)
 
 
 def containers_of(watcher: Table, server: ServerRef) -> list[ObservedContainer]:

@@ -155,7 +155,14 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         r"no (whole )?answer within",
         "",
         "An Engine that takes requests and answers nothing may be deadlocked, as Docker before 23 "
-        "can be while many containers are removed: restart it (docs/troubleshooting.md)",
+        "can be while many containers are removed: restart it (docs/troubleshooting.md). Managers "
+        "of a Swarm answer nothing for a while when they have lost most of the others",
+    ),
+    (
+        r"does not have a leader|lost leader status",
+        "",
+        "So many managers of the Swarm are away that the others can change nothing: servers run "
+        "on, and start again once more than half of the managers are back (docs/swarm.md)",
     ),
     (
         r"No such image|image not known",

@@ -16,6 +16,8 @@ from ..desired.network import Endpoint
 from ..desired.proof import Answer, Proof
 from ..desired.resolved import ResolvedSettings
 from ..errors import (
+    DockerNamedError,
+    EngineTimeout,
     NeverRan,
     NotFound,
     ServerDied,
@@ -53,7 +55,7 @@ class ReadinessProbe:
     Attributes:
         env: the server's environment; its secrets are kept out of what is quoted.
         secrets: further words that are kept out of it.
-        too_late: set once the time was up: why. JupyterHub may cancel before it could be raised.
+        too_late: set once the time was up: why.
     """
 
     def __init__(
@@ -192,6 +194,12 @@ class ReadinessProbe:
         timings = self._runtime.timings
         margin = min(timings.explain_failure, self._seconds * timings.explain_failure_share)
         return max(0.0, self._deadline - margin - asyncio.get_running_loop().time())
+
+    def why_cancelled(self) -> DockerNamedError | None:
+        """Why a start was cancelled if that was for its time, which JupyterHub looks at as well."""
+        if self.too_late is not None or self.time_left() > 0:
+            return self.too_late
+        return EngineTimeout("start the server", f"no answer within {self._seconds:g} s")
 
     async def post_mortem(
         self, container_id: str, end: ObservedContainer | None = None

@@ -157,6 +157,22 @@ async def test_a_server_that_never_answers_and_an_engine_that_is_slow(
     assert "start_timeout" in message(caught.value)
 
 
+async def test_an_engine_that_never_answers(make_hub: MakeHub, fake: FakeEngine) -> None:
+    """The time is up while the Engine was asked to make something: that is told, in words."""
+    stalled = fake.fault("stall", *CREATE)
+    hub = make_hub(start_timeout=1)
+    starting = hub.spawning("exp-1")
+    await reached(stalled)
+    # JupyterHub waits for what is left to be done after it has cancelled.
+    await eventually(lambda: not hub.spawner("exp-1")._attempt.under_way)
+    stalled.release()
+    with pytest.raises(web.HTTPError) as caught:
+        await starting
+    words = "Docker Engine: cannot start the server: no answer within 1 s. An Engine that takes"
+    assert message(caught.value).startswith(words)
+    await eventually(lambda: (fake.containers, fake.volumes) == ([], {}))
+
+
 @pytest.mark.parametrize("kind", ["stall", "stall after"])
 @pytest.mark.parametrize("call", [VOLUME_CREATE, CREATE, START, INSPECT], ids=lambda call: call[1])
 @pytest.mark.parametrize("older", [False, True])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.fake_engine import Behaviour
+from aiohttp import web as http
+from support.fake_engine import Behaviour, Fault
+from support.fake_engine.faults import Handler
 from support.stage import (
     CREATE,
     IMAGE,
@@ -323,6 +326,31 @@ async def test_cancelled_while_a_call_is_in_flight(
     stalled = stage.fake.fault(kind, *call)
     await cancelled(stage.start(replace(SPEC, mounts=(*SPEC.mounts, older))), stalled)
     await eventually(lambda: (stage.fake.containers, list(stage.fake.volumes)) == ([], ["older"]))
+
+
+class FailsLate(Fault):
+    """A call that fails when it is released."""
+
+    async def strike(self, request: http.Request, handler: Handler) -> http.StreamResponse:
+        """See `Fault`."""
+        self.hits += 1
+        self._loop = asyncio.get_running_loop()
+        self.reached.set()
+        await self._until_released()
+        return http.json_response({"message": "the Engine broke"}, status=500)
+
+
+async def test_cancelled_while_a_call_is_to_fail(stage: Stage) -> None:
+    """Nobody waits for the call any more: its failure is no news for the log of the Hub."""
+    lost: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+    fails = FailsLate("fails late", *VOLUME_CREATE)
+    stage.fake.gate.faults.append(fails)
+    await cancelled(stage.start(), fails)
+    await eventually(lambda: not stage.backend.rollback.at_work)
+    gc.collect()
+    assert lost == []
+    assert (stage.fake.containers, stage.fake.volumes) == ([], {})
 
 
 async def test_cancelled_twice(stage: Stage) -> None:

@@ -120,6 +120,10 @@ SAID = [
         "ulimits = [{'name': 'nofile', 'soft': 99999999}]: the Engine does not let",
     ),
     (
+        "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that",
+        "So many managers of the Swarm are away",
+    ),
+    (
         "unknown log opt 'foo' for json-file log driver",
         "The setting log_config: the Engine's log driver does not take that",
     ),

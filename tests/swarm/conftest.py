@@ -18,6 +18,8 @@ from support.hub.dockerview import BUSYBOX, LAB
 from support.swarm import Swarm, alive, fallen
 from support.swarm.hubs import SwarmHubs
 
+#: Fixtures that make Hubs; a test has one of them at most.
+HUBS = ("swarm_hubs", "managers_hubs")
 _prefixes = count(1)
 _users = count(1)
 _hubs = pytest.StashKey[SwarmHubs]()
@@ -79,8 +81,18 @@ def prefix() -> str:
 @pytest.fixture(scope="module")
 def swarm_hubs(_one_manager: Swarm, tmp_path_factory: pytest.TempPathFactory) -> SwarmHubs:
     """Makes Hubs whose servers are services of the Swarm of `swarm`."""
+    return _hubs_of(_one_manager, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def managers_hubs(_three_managers: Swarm, tmp_path_factory: pytest.TempPathFactory) -> SwarmHubs:
+    """Makes Hubs whose servers are services of the Swarm of `managers`, and that talk to n1."""
+    return _hubs_of(_three_managers, tmp_path_factory)
+
+
+def _hubs_of(swarm: Swarm, tmp_path_factory: pytest.TempPathFactory) -> SwarmHubs:
     name = f"{_name()}h{next(_prefixes)}x"
-    return SwarmHubs(_one_manager, tmp_path_factory.mktemp("hubs"), name)
+    return SwarmHubs(swarm, tmp_path_factory.mktemp("hubs"), name)
 
 
 @pytest.fixture
@@ -92,10 +104,11 @@ def user() -> str:
 @pytest.fixture(autouse=True)
 def _no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test during which a Hub's event loop was blocked or an exception was lost."""
-    if "swarm_hubs" not in request.fixturenames:
+    (name, *_) = [one for one in request.fixturenames if one in HUBS] or [""]
+    if not name:
         yield
         return
-    hubs: SwarmHubs = request.getfixturevalue("swarm_hubs")
+    hubs: SwarmHubs = request.getfixturevalue(name)
     request.node.stash[_hubs] = hubs
     yield
     for hub in hubs.alive:

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import requests
-from support.hub.client import server_path, server_url
+from support.hub.client import server_url
 from support.hub.hubproc import Hub
 from support.hub.waiting import eventually
 from support.swarm import Node, Swarm
+from support.swarm.faults import CONFIG, refused, spawn, told, view_of, who
 from support.swarm.hubs import SwarmHubs
 from support.swarm.view import SwarmView
 
-#: Has a page that says which of its containers it is: each has another number.
-WHO = (
-    'mkdir -p "/www$JUPYTERHUB_SERVICE_PREFIX";'
-    ' cat /proc/sys/kernel/random/uuid >"/www${JUPYTERHUB_SERVICE_PREFIX}who";'
-    " exec httpd -f -p 8888 -h /www"
-)
-ROAMING = {"server_volume": "", "placement_constraints": ["node.labels.room==yes"]}
-PROFILES: dict[str, dict[str, Any]] = {
-    **{
-        name: {"placement_constraints": [f"engine.labels.node=={name}"]}
-        for name in ("n1", "n2", "n3")
-    },
-    "roaming": ROAMING,
-    "following": {**ROAMING, "restart_policy": "on-failure"},
-}
 #: Seconds in which the loss of a node is to be known.
 LOST = 20
 
@@ -37,16 +21,7 @@ LOST = 20
 @pytest.fixture(scope="module")
 def hub(swarm_hubs: SwarmHubs) -> Iterator[Hub]:
     """A Hub with servers that stay on a node, servers that may be on any, and such that follow."""
-    config = f"""
-        c.DockerNamedSpawner.profile_list = [
-            {{"slug": slug, "display_name": slug, "spawner_override": override}}
-            for slug, override in {PROFILES!r}.items()
-        ]
-        c.DockerNamedSpawner.cmd = ["sh", "-c", {WHO!r}]
-        c.DockerNamedSpawner.orphan_grace = 0.5
-        c.DockerNamedSpawner.orphan_interval = 0.5
-    """
-    with swarm_hubs.running(config) as hub:
+    with swarm_hubs.running(CONFIG) as hub:
         yield hub
 
 
@@ -54,44 +29,6 @@ def hub(swarm_hubs: SwarmHubs) -> Iterator[Hub]:
 def view(hub: Hub) -> SwarmView:
     """What the Hub has made."""
     return view_of(hub)
-
-
-def view_of(hub: Hub) -> SwarmView:
-    """What a Hub has made."""
-    assert isinstance(hub.docker, SwarmView)
-    return hub.docker
-
-
-def spawn(hub: Hub, user: str, **profiles: str) -> None:
-    """Start servers of a user at once, each with its profile."""
-
-    def start(server: str) -> None:
-        answer = hub.api("POST", server_path(user, server), {"profile": profiles[server]})
-        assert answer.status == 201, answer
-
-    with ThreadPoolExecutor(len(profiles)) as pool:
-        list(pool.map(start, profiles))
-
-
-def who(hub: Hub, user: str, server: str) -> str:
-    """Which container answers at a server's URL; the status where none does."""
-    answer = hub.request("GET", f"{server_url(user, server)}who")
-    return answer.text.strip() if answer.status == 200 else str(answer.status)
-
-
-def refused(hub: Hub, user: str, server: str, profile: str) -> tuple[int, str]:
-    """Ask for a server that cannot start; status and message."""
-    answer = hub.api("POST", server_path(user, server), {"profile": profile})
-    return answer.status, answer.message
-
-
-def told(hub: Hub, *words: str) -> None:
-    """Wait until a line of the log has all of these words."""
-
-    def lines() -> list[str]:
-        return [line for line in hub.log().splitlines() if all(word in line for word in words)]
-
-    eventually(lines, what=f"the log has {words}")
 
 
 def allow(swarm: Swarm, *nodes: Node) -> None:

@@ -3,9 +3,11 @@
 It is for what the fake Engine cannot prove: that a real Hub and a real Engine come through. Faults
 are those of the fake Engine, and two more; all come by the request, none by the clock.
 
-Requests are known by paths that people can tell: containers by their names instead of their ids,
-and what is created by ``/containers/create/NAME`` and ``/volumes/create/NAME``. So each of many
-servers that start at once can have a fault of its own.
+Requests are known by paths that people can tell: containers and services by their names instead of
+their ids, and what is created by ``/containers/create/NAME``, likewise volumes, networks and
+services; secrets and configs by ``/secrets/create/SERVER``, as their names say nothing. An update
+of a service that asks for tasks is ``/services/NAME/update/1``. So each of many servers that start
+at once can have a fault of its own.
 """
 
 from __future__ import annotations
@@ -26,11 +28,18 @@ from aiohttp import ClientResponse, web
 from docker.utils import kwargs_from_env
 from yarl import URL
 
+from dockernamed.naming import LABEL_SERVER
 from support.fake_engine import Fault
 from support.fake_engine.faults import Handler
 from support.fake_engine.serving import hang_up
 
 STREAMS = ("/events", "/images/create")
+#: What is created with its name in the body.
+NAMED = re.compile("/(volumes|networks|services)/create")
+#: What is created with the name of its server in the labels.
+LABELLED = re.compile("/(secrets|configs)/create")
+#: What is known by its id, which an answer to its creation told.
+BY_ID = re.compile("/(containers|services)/([0-9a-z]{25,64})(/.*)?")
 HOP_BY_HOP = ("connection", "content-length", "keep-alive", "transfer-encoding")
 
 
@@ -79,7 +88,7 @@ class EngineProxy:
         self._socket = self._folder / "docker.sock"
         self.url = f"unix://{self._socket}"
         self._faults: list[EngineFault] = []
-        self._names: dict[str, str] = {}  # container id → its name
+        self._names: dict[str, str] = {}  # id of a container or service → its name
         self._streams: set[asyncio.Transport] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="engine-proxy", daemon=True)
@@ -206,12 +215,16 @@ class EngineProxy:
         path = re.sub(r"^/v\d+\.\d+(?=/)", "", unquote(request.path))
         if path == "/containers/create":
             return f"{path}/{request.query['name']}"
-        if path == "/volumes/create":
+        if NAMED.fullmatch(path):
             return f"{path}/{json.loads(body)['Name']}"
-        found = re.fullmatch(r"/containers/([0-9a-f]{64})(/.*)?", path)
-        if found:
-            return f"/containers/{self._names.get(found[1], found[1])}{found[2] or ''}"
-        return path
+        if LABELLED.fullmatch(path):
+            return f"{path}/{json.loads(body)['Labels'].get(LABEL_SERVER, '')}"
+        if (found := BY_ID.fullmatch(path)) is None:
+            return path
+        kind, id, rest = found[1], found[2], found[3] or ""
+        if (kind, rest) == ("services", "/update"):
+            rest += "/1" * bool(json.loads(body)["Mode"]["Replicated"]["Replicas"])
+        return f"/{kind}/{self._names.get(id, id)}{rest}"
 
     def _ask(
         self, request: web.Request, body: bytes
@@ -225,10 +238,13 @@ class EngineProxy:
         )
 
     async def _hand_on(self, request: web.Request) -> web.StreamResponse:
-        async with self._ask(request, await request.read()) as answer:
+        sent = await request.read()
+        async with self._ask(request, sent) as answer:
             body = await answer.read()
         if request.path.endswith("/containers/create") and answer.status == 201:
             self._names[json.loads(body)["Id"]] = request.query["name"]
+        if request.path.endswith("/services/create") and answer.status == 201:
+            self._names[json.loads(body)["ID"]] = json.loads(sent)["Name"]
         return web.Response(status=answer.status, body=body, headers=_end_to_end(answer.headers))
 
     async def _pour(self, request: web.Request) -> web.StreamResponse:
