@@ -232,9 +232,7 @@ async def all_is_well(hub: Hub, fake: FakeEngine, estate: Estate) -> None:
     await eventually(lambda: not estate.leftovers())
 
 
-async def live_on(
-    hub: Hub, fake: FakeEngine, estate: Estate, before: Mapping[str, Any]
-) -> None:
+async def live_on(hub: Hub, fake: FakeEngine, estate: Estate, before: Mapping[str, Any]) -> None:
     """A whole life more, without a fault; nothing is left of the server afterwards."""
     fake.behave(Behaviour())
     if not hub.spawner(SERVER).active:
