@@ -32,7 +32,6 @@ from support.stage import (
     NETWORK_CREATE,
     NETWORK_LIST,
     NETWORK_REMOVE,
-    NODE_INSPECT,
     NODE_LIST,
     QUICK,
     REMOVE,
@@ -247,49 +246,43 @@ OPERATIONS = (
 )  # fmt: skip
 
 WATCHED = (VERSION, EVENTS, NODE_LIST, SERVICE_LIST, TASK_LIST)
-FIRST_SERVICE = (*WATCHED, INFO, CONFIG_LIST, VOLUME_LIST, IMAGE_INSPECT)
-NEW_VOLUME = (CONFIG_INSPECT, VOLUME_INSPECT, CONFIG_CREATE, CONFIG_UPDATE, CONFIG_UPDATE)
-SERVICE_NETWORK = (NETWORK, NETWORK_CREATE)
-NEW_SERVICE = (CONFIG_INSPECT, SERVICE_CREATE, SERVICE_INSPECT, SECRET_CREATE, SERVICE_UPDATE,
-               SERVICE_INSPECT, SERVICE_UPDATE, NODE_INSPECT)  # fmt: skip
-HANDED_BACK = (SECRET_LIST, SECRET_REMOVE)
-STARTED = (*FIRST_SERVICE, *NEW_VOLUME, *SERVICE_NETWORK, *NEW_SERVICE, *HANDED_BACK,
-           SERVICE_REMOVE, NETWORK_REMOVE, NETWORK_LIST)  # fmt: skip
+NEW_SERVICE = (INFO, CONFIG_LIST, VOLUME_LIST, IMAGE_INSPECT, NETWORK, NETWORK_CREATE,
+               CONFIG_INSPECT, VOLUME_INSPECT, CONFIG_CREATE, CONFIG_UPDATE, CONFIG_UPDATE,
+               SERVICE_CREATE, SECRET_CREATE, SERVICE_INSPECT, SERVICE_UPDATE)  # fmt: skip
+STARTED = (*WATCHED, *NEW_SERVICE)
+ENDED = (TASK_LIST, SERVICE_INSPECT, SERVICE_UPDATE, SECRET_REMOVE, SERVICE_REMOVE, NETWORK,
+         SERVICE_LIST, NETWORK_REMOVE)  # fmt: skip
 
 
 def _of_services(name: str, *given: Any, **more: Any) -> Operation:
-    return Operation(f"{name} (service)", *given, **{"also": STARTED, **more}, swarm=True)
+    return Operation(f"{name} (service)", *given, **more, swarm=True)
 
 
 SERVICE_OPERATIONS = (
-    _of_services("first start", nothing, start,
-                 (*FIRST_SERVICE, *SERVICE_NETWORK, *NEW_VOLUME, *NEW_SERVICE), "running"),
-    _of_services("later start", ran, start, (*SERVICE_NETWORK, *NEW_SERVICE), "running"),
-    _of_services("start to keep", nothing, start, (SECRET_CREATE, SERVICE_UPDATE, SERVICE_UPDATE),
-                 "running", settings=KEPT),
+    _of_services("first start", nothing, start, NEW_SERVICE, "running", also=WATCHED),
+    _of_services("later start", ran, start, (), "running", also=STARTED),
     _of_services("start of a kept one", ran, start,
-                 (SERVICE_INSPECT, SECRET_CREATE, SERVICE_UPDATE, SECRET_LIST, SERVICE_UPDATE),
-                 "running", settings=KEPT),
+                 (SERVICE_INSPECT, SECRET_CREATE, SERVICE_INSPECT, SERVICE_UPDATE), "running",
+                 settings=KEPT, also=STARTED),
     _of_services("start beside a stranger", has_strange_neighbour, start,
-                 (SERVICE_CREATE, SERVICE_INSPECT), "running"),
-    _of_services("start over a twin", has_twin, start, (SERVICE_REMOVE, SECRET_LIST), "running"),
+                 (SERVICE_CREATE, SERVICE_INSPECT), "running", also=STARTED),
+    _of_services("start over a twin", has_twin, start, (SERVICE_REMOVE,), "running",
+                 also=STARTED),
     _of_services("start over an unknown twin", has_unknown_twin, start,
-                 (SERVICE_CREATE, SERVICE_INSPECT, SERVICE_REMOVE), "running"),
+                 (SERVICE_INSPECT, SERVICE_REMOVE), "running", also=STARTED),
     _of_services("start that dies", dies, start,
-                 (TASK_LOGS, SERVICE_REMOVE, *HANDED_BACK, CONFIG_REMOVE, NETWORK_REMOVE),
-                 "failed", also=(*STARTED, VOLUME_REMOVE, VOLUME_INSPECT)),
-    _of_services("stop", runs, stop,
-                 (SERVICE_INSPECT, SERVICE_UPDATE, *HANDED_BACK, TASK_LIST, SERVICE_REMOVE,
-                  NETWORK, SERVICE_LIST, NETWORK_REMOVE), "stopped"),
-    _of_services("stop now", runs, stop_now, (SERVICE_UPDATE,), "stopped"),
-    _of_services("stop and keep", runs, stop, (SERVICE_UPDATE, *HANDED_BACK, TASK_LIST),
-                 "stopped", settings=KEPT),
+                 (TASK_LOGS, SERVICE_REMOVE, SECRET_REMOVE, CONFIG_REMOVE, NETWORK_REMOVE),
+                 "failed", also=(*STARTED, VOLUME_REMOVE)),
+    _of_services("stop", runs, stop, ENDED, "stopped"),
+    _of_services("stop and keep", runs, stop, (SERVICE_UPDATE, SECRET_REMOVE), "stopped",
+                 settings=KEPT, also=ENDED),
     _of_services("delete", ran, delete,
                  (SERVICE_REMOVE, CONFIG_LIST, CONFIG_INSPECT, CONFIG_UPDATE, VOLUME_REMOVE,
-                  CONFIG_REMOVE), "deleted", settings=KEPT),
-    _of_services("rename", ran, rename, (), "stopped"),
+                  CONFIG_REMOVE), "deleted", settings=KEPT, also=(*ENDED, INFO, VOLUME_LIST)),
+    _of_services("rename", ran, rename, (), "stopped", also=(NETWORK,)),
     _of_services("Hub start", runs, come_up, WATCHED, "running"),
-    _of_services("get_url", runs, get_url, (SERVICE_INSPECT, TASK_LIST, NODE_INSPECT), "running"),
+    _of_services("get_url", runs, get_url, (), "running"),
     _of_services("house-keeping", has_twin, keep_house,
-                 (NETWORK_LIST, SERVICE_UPDATE, SERVICE_REMOVE, SECRET_LIST), "stopped"),
+                 (NETWORK_LIST, SERVICE_UPDATE, SERVICE_REMOVE, SECRET_LIST), "stopped",
+                 also=(*ENDED, CONFIG_LIST)),
 )  # fmt: skip
