@@ -54,7 +54,7 @@ class _NextStart:
     Attributes:
         body: the ServiceSpec, but for the numbers of tasks and of starts.
         auth: as of `Swarm.update_service`.
-        secrets: ids of those that it is given.
+        secrets: names of those that it is given.
     """
 
     body: Spec

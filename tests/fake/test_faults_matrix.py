@@ -3,8 +3,7 @@
 Whatever breaks, and whether or not the Engine had done its work by then, afterwards:
 
 - the Engine has at most one container or service of the server, none of a start that failed, no
-  secret or network that nothing uses, and every volume
-  that was there before, untouched;
+  secret or network that nothing uses, and every volume that was there before, untouched;
 - the Hub got an error in words, or none; it thinks of the server what is so; and the server can be
   started, stopped and deleted as ever.
 
@@ -49,6 +48,7 @@ from support.stub_hub import Hub, runtimes
 from tornado import web
 
 from dockernamed.backends.rollback import Rollback
+from dockernamed.errors import EngineError
 
 FAULTS = ("down", "reset", "lost", 500, "garbage", "late", "hung")
 #: At containers the Hub is killed in `test_lives`.
@@ -182,6 +182,10 @@ async def test_fault(
     else:
         error = await run(operation, hub, fake, fault)
         await quiet(fault)
+        if operation.do is keep_house:
+            assert error is None or isinstance(error, EngineError), repr(error)
+            await keep_house(hub, fake)  # what is left is for the next round
+            error = None
         if error is not None:
             assert operation.do is start, f"only a start may fail: {error!r}"
             assert isinstance(error, web.HTTPError), repr(error)

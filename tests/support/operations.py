@@ -255,7 +255,7 @@ ENDED = (TASK_LIST, SERVICE_INSPECT, SERVICE_UPDATE, SECRET_REMOVE, SERVICE_REMO
 
 
 def _of_services(name: str, *given: Any, **more: Any) -> Operation:
-    return Operation(f"{name} (service)", *given, **more, swarm=True)
+    return Operation(f"{name} (service)", *given, **{**more, "swarm": True})
 
 
 SERVICE_OPERATIONS = (
