@@ -164,7 +164,8 @@ async def test_an_engine_that_never_answers(make_hub: MakeHub, fake: FakeEngine)
     starting = hub.spawning("exp-1")
     await reached(stalled)
     # JupyterHub waits for what is left to be done after it has cancelled.
-    await eventually(lambda: not hub.spawner("exp-1")._attempt.under_way)
+    attempt = hub.spawner("exp-1")._attempt
+    await eventually(lambda: attempt is not None and not attempt.under_way)
     stalled.release()
     with pytest.raises(web.HTTPError) as caught:
         await starting
