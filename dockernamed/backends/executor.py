@@ -110,6 +110,9 @@ class Executor:
             ConfigError: it cannot be reached though it runs.
             EngineError: the Engine could not be asked.
         """
+        record, place = self._watcher.get(container_id), self._watcher.place(container_id)
+        if record is not None and place is not None:
+            return Endpoint(record.id, record.name, *reached_at(place, record.name, port, access))
         seen = await self._things.inspect(container_id)
         if not seen.running or seen.place is None:
             raise ServerDied(seen.exit_code, seen.oom, "", seen.words)

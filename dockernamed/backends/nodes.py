@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..engine.swarm import Swarm
 from ..errors import NotFound
@@ -36,28 +36,65 @@ def away(node: NodeSeen | None) -> Away | None:
     return None
 
 
-async def node_of(swarm: Swarm, id: str) -> NodeSeen | None:
-    """A node; None where it is not in the Swarm any more."""
-    try:
-        return node_from(await swarm.inspect_node(id))
-    except NotFound:
+class Watch(Protocol):
+    """Who is told of what happens in a Swarm, and need not ask."""
+
+    def node(self, id: str) -> NodeSeen | None:
+        """How a node is, by its id; None where that is not known for sure."""
+
+    async def runs_on(self, id: str) -> str:
+        """The id of the node of a service's task, once it runs; "" where that is not known."""
+
+
+class Nobody:
+    """A `Watch` that is told of nothing."""
+
+    def node(self, id: str) -> NodeSeen | None:
+        """See `Watch.node`."""
         return None
 
+    async def runs_on(self, id: str) -> str:
+        """See `Watch.runs_on`."""
+        return ""
 
-async def nodes_of(swarm: Swarm, tasks: Iterable[TaskFacts]) -> dict[str, NodeSeen]:
-    """The nodes that tasks are on, by id, but for those that have left the Swarm."""
-    ids = {one.seen.node for one in tasks} - {""}
-    found = [await node_of(swarm, id) for id in ids]
-    return {one.id: one for one in found if one is not None}
+
+class Nodes:
+    """A Swarm's nodes, of which those are asked for that nobody keeps an eye on.
+
+    Args:
+        swarm: whose they are.
+        watch: who may know how they are.
+    """
+
+    def __init__(self, swarm: Swarm, watch: Watch) -> None:
+        self._swarm, self._watch = swarm, watch
+
+    async def get(self, id: str) -> NodeSeen | None:
+        """A node; None where it is not in the Swarm any more."""
+        return self._watch.node(id) or await self.ask(id)
+
+    async def ask(self, id: str) -> NodeSeen | None:
+        """The same, as the manager says now."""
+        try:
+            return node_from(await self._swarm.inspect_node(id))
+        except NotFound:
+            return None
+
+    async def of(self, tasks: Iterable[TaskFacts]) -> dict[str, NodeSeen]:
+        """The nodes that tasks are on, by id, but for those that have left the Swarm."""
+        ids = {one.seen.node for one in tasks} - {""}
+        found = [await self.get(id) for id in ids]
+        return {one.id: one for one in found if one is not None}
 
 
 async def until_over(
-    swarm: Swarm, labels: Sequence[str], timings: Timings, *, service: str = ""
+    swarm: Swarm, nodes: Nodes, labels: Sequence[str], timings: Timings, *, service: str = ""
 ) -> None:
     """Wait until no task runs any more of those that have labels, as far as nodes can be asked.
 
     Args:
         swarm: whose tasks.
+        nodes: of that.
         labels: of their services, as filters have them.
         timings: how often is looked.
         service: the id of the service that is meant, which may be gone; "" for all.
@@ -65,8 +102,8 @@ async def until_over(
     async for _ in looks(timings):
         tasks = await swarm.list_tasks(labels=labels, convert=facts)
         left = [one for one in tasks if not one.over and service in ("", one.seen.service)]
-        nodes = await nodes_of(swarm, left)
-        if all(one.seen.node not in nodes or nodes[one.seen.node].down for one in left):
+        there = await nodes.of(left)
+        if all(one.seen.node not in there or there[one.seen.node].down for one in left):
             return
 
 

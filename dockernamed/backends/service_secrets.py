@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .. import naming
@@ -43,16 +43,24 @@ class ServiceSecrets:
 
     def __init__(self, swarm: Swarm) -> None:
         self._swarm = swarm
-        self._busy: set[str] = set()  # ids of services that are given secrets just now
+        self._busy: set[str] = set()  # ids of services that are to be given secrets soon
+        # By the ids of services: those that are known to be there for them.
+        self._of: defaultdict[str, set[str]] = defaultdict(set)
 
-    @contextmanager
-    def busy(self, service: str) -> Iterator[None]:
-        """While secrets are made and not yet the service's, they are nobody's leftovers."""
-        self._busy.add(service)
-        try:
-            yield
-        finally:
-            self._busy.discard(service)
+    def given(self, service: str) -> None:
+        """Those that were made are the service's now, or never will be."""
+        self._busy.discard(service)
+
+    def note(self, info: Mapping[str, Any]) -> None:
+        """Take notice of those that a service has.
+
+        Args:
+            info: ``GET /services/{id}``.
+        """
+        container = (info["Spec"].get("TaskTemplate") or {}).get("ContainerSpec") or {}
+        found = {str(one["SecretID"]) for one in container.get("Secrets") or () if is_ours(one)}
+        if found:
+            self._of[str(info["ID"])] |= found
 
     async def make(
         self,
@@ -61,7 +69,7 @@ class ServiceSecrets:
         files: Mapping[str, PrivateFile],
         reader: Account | None,
     ) -> list[ServiceFile]:
-        """Make a secret of each file.
+        """Make a secret of each file. Until `given` they are nobody's leftovers.
 
         Args:
             service: the id of the service that they are for.
@@ -75,6 +83,7 @@ class ServiceSecrets:
         for path, file in files.items():
             _check(path, file)
         own = {name: value for name, value in labels.items() if name in _LABELS}
+        self._busy.add(service)
         made = await asyncio.gather(
             *(
                 self._make(path, file, reader, {**own, LABEL_SERVICE: service})
@@ -82,10 +91,14 @@ class ServiceSecrets:
             ),
             return_exceptions=True,
         )
+        found = [one for one in made if not isinstance(one, BaseException)]
+        if found:
+            self._of[service] |= {one.id for one in found}
         for one in made:
             if isinstance(one, BaseException):
+                self.given(service)
                 raise one
-        return [one for one in made if not isinstance(one, BaseException)]
+        return found
 
     async def _make(
         self, path: str, file: PrivateFile, reader: Account | None, labels: Mapping[str, str]
@@ -105,14 +118,20 @@ class ServiceSecrets:
         )
 
     async def remove(self, service: str, but: Collection[str] = ()) -> None:
-        """Remove the secrets that were made for a service, whether it has them or not.
+        """Remove the secrets of a service, whether it has them or not, as far as they are known.
 
         Args:
             service: its id.
             but: ids of those that stay.
         """
-        found = await self._swarm.list_secrets([f"{LABEL_SERVICE}={service}"])
-        await self._remove(str(one["ID"]) for one in found if one["ID"] not in but)
+        known = self._of.get(service, set())
+        await asyncio.gather(*(self._remove_known(known, id) for id in known.difference(but)))
+        if not known:
+            self._of.pop(service, None)
+
+    async def _remove_known(self, known: set[str], id: str) -> None:
+        await self._remove_one(id)
+        known.discard(id)
 
     async def tidy(self, hub: str) -> None:
         """Remove the secrets of a Hub that no service has.
@@ -126,14 +145,14 @@ class ServiceSecrets:
             return
         busy = set(self._busy)  # before the look at what services have: who is done by now has all
         used = {id for ids in await self._swarm.list_services([label], secrets_of) for id in ids}
-        await self._remove(
-            str(one["ID"])
+        left = {
+            str(one["ID"]): str(one["Spec"]["Labels"][LABEL_SERVICE])
             for one in found
             if one["ID"] not in used and one["Spec"]["Labels"][LABEL_SERVICE] not in busy
-        )
-
-    async def _remove(self, ids: Iterable[str]) -> None:
-        await asyncio.gather(*map(self._remove_one, ids))
+        }
+        await asyncio.gather(*map(self._remove_one, left))
+        for service in set(left.values()):
+            self._of.pop(service, None)
 
     async def _remove_one(self, id: str) -> None:
         try:

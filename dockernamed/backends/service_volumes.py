@@ -33,7 +33,7 @@ from ..errors import Conflict, DockerNamedError, NameTaken, NotFound, VolumeOutO
 from ..timeouts import ended
 from ..timings import DEFAULT, Timings
 from .base import SeenVolume
-from .nodes import away, looks, node_of
+from .nodes import Nodes, Watch, away, looks
 from .service_sight import facts, replicas_of, volumes_of
 from .volume_files import VolumeFiles
 
@@ -57,15 +57,24 @@ class ServiceVolumes:
     Args:
         engine: one of its managers.
         swarm: the Swarm.
+        watch: who is told when its services run.
         log: where it is told what becomes of volumes on nodes that are away.
         timings: how long is waited for what.
     """
 
     def __init__(
-        self, engine: Engine, swarm: Swarm, log: logging.Logger, timings: Timings = DEFAULT
+        self,
+        engine: Engine,
+        swarm: Swarm,
+        watch: Watch,
+        log: logging.Logger,
+        timings: Timings = DEFAULT,
     ) -> None:
         self._engine, self._swarm, self._log, self._timings = engine, swarm, log, timings
-        self._files = VolumeFiles(engine, swarm, log, timings)
+        self._watch, self._nodes = watch, Nodes(swarm, watch)
+        self._files = VolumeFiles(engine, swarm, self._nodes, log, timings)
+        # Answers of `create`, which are given again: each start looks at the record as it is.
+        self._told: dict[str, SeenVolume] = {}
         # Of which it is known that their records say where they are, or that it does not matter.
         self._placed: set[str] = set()
         # Held from a look at a volume's record to the start of a service that is made from it.
@@ -87,8 +96,15 @@ class ServiceVolumes:
         Where the manager itself has such a volume already, as from a time when it was the only
         machine, that is the one.
         """
-        record = VolumeRecord(name, labels, driver or "local", is_shared(driver, options))
-        return _seen((await self._find_or_make(record)).record)
+        if (known := self._told.get(name)) is not None:
+            return known
+        wanted = VolumeRecord(name, labels, driver or "local", is_shared(driver, options))
+        record = None
+        while record is None:
+            kept = await self._find(name)
+            record = await self._make(wanted) if kept is None else kept.record
+        told = self._told[name] = _seen(record)
+        return told
 
     async def inspect(self, name: str) -> SeenVolume:
         """See `base.Things.inspect_volume`."""
@@ -110,6 +126,7 @@ class ServiceVolumes:
 
     async def remove(self, name: str) -> bool:
         """See `base.Things.remove_volume`."""
+        self._told.pop(name, None)
         while True:
             kept = await self._find(name)
             if kept is None:
@@ -201,8 +218,9 @@ class ServiceVolumes:
 
     async def _follow(self, service: str, names: Sequence[str], pin: Pin | None) -> None:
         try:
+            node = await self._watch.runs_on(service)
             async for _ in looks(self._timings):
-                node, coming = await self._node_of(service)
+                node, coming = (node, False) if node else await self._node_of(service)
                 if node or not coming:
                     await self._note(names, service, node)
                     if node and pin is not None:
@@ -251,6 +269,10 @@ class ServiceVolumes:
         async for _ in looks(self._timings):
             kept = await self._find_or_make(VolumeRecord(name, labels))
             record, coming = kept.record, False
+            told = self._told.get(name)
+            if told is not None and naming.key_of(told.labels) != naming.key_of(record.labels):
+                del self._told[name]
+                raise Conflict(f"use volume {name}", "somebody else has just made it anew")
             if record.shared:
                 return record
             if record.going:
@@ -270,7 +292,8 @@ class ServiceVolumes:
     async def _constraints(self, records: Iterable[VolumeRecord]) -> Sequence[str]:
         nodes = {record.node: record for record in records if record.node}
         for node, record in nodes.items():
-            if why := away(await node_of(self._swarm, node)):
+            # It is told before it is refused: news may still be on its way.
+            if away(await self._nodes.get(node)) and (why := away(await self._nodes.ask(node))):
                 where = f"on the node {record.hostname}, which {why.state}"
                 raise VolumeOutOfReach(record.name, where, why.way_out, record.config_name)
         if len(nodes) > 1:
@@ -283,7 +306,7 @@ class ServiceVolumes:
         return [*(f"node.id=={node}" for node in nodes), *(f"node.id!={node}" for node in avoided)]
 
     async def _on_node(self, record: VolumeRecord, id: str) -> VolumeRecord:
-        node = await node_of(self._swarm, id)
+        node = await self._nodes.get(id)
         return replace(record, node=id, hostname=id if node is None else node.name)
 
     # --- records ---------------------------------------------------------------------------
@@ -309,12 +332,18 @@ class ServiceVolumes:
         while True:
             if (kept := await self._find(wanted.name)) is not None:
                 return kept
-            record = await self._as_it_is(wanted)
-            data = record.name.encode("utf-8", "surrogatepass")
-            try:
-                await self._swarm.create_config(record.config_name, data, record.all_labels)
-            except NameTaken:
-                self._log.debug("Somebody else was quicker to note volume %s", record.name)
+            await self._make(wanted)
+
+    async def _make(self, wanted: VolumeRecord) -> VolumeRecord | None:
+        """The record of a volume that had none; None: somebody else was quicker."""
+        record = await self._as_it_is(wanted)
+        data = record.name.encode("utf-8", "surrogatepass")
+        try:
+            await self._swarm.create_config(record.config_name, data, record.all_labels)
+        except NameTaken:
+            self._log.debug("Somebody else was quicker to note volume %s", record.name)
+            return None
+        return record
 
     async def _as_it_is(self, wanted: VolumeRecord) -> VolumeRecord:
         """The record of a volume that has none yet, but may be on the manager."""

@@ -12,6 +12,7 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,7 @@ from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .base import Can, Executed, Seen, SeenNetwork, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_network
-from .nodes import nodes_of, until_over
+from .nodes import Nobody, Nodes, Watch, until_over
 from .service_secrets import ServiceSecrets, is_ours
 from .service_sight import TaskFacts, facts, mounts_of, replicas_of, seen, start_of
 from .service_volumes import ServiceVolumes
@@ -46,6 +47,21 @@ _NS = 1e9
 Spec = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _NextStart:
+    """What a service will be when it is started, of which the Swarm need not know before.
+
+    Attributes:
+        body: the ServiceSpec, but for the numbers of tasks and of starts.
+        auth: as of `Swarm.update_service`.
+        secrets: ids of those that it is given.
+    """
+
+    body: Spec
+    auth: Mapping[str, str] | None
+    secrets: frozenset[str] = frozenset()
+
+
 class Services(EngineNetworks):
     """See `base.Things`.
 
@@ -54,19 +70,28 @@ class Services(EngineNetworks):
         swarm: the Swarm.
         log: where it is told what becomes of volumes on nodes that are away.
         timings: how long is waited for what.
+        watch: who knows what need not be asked for then.
     """
 
     can = frozenset({Can.KEEP, Can.FILES, Can.RECONFIGURE})
     noun = "service"
 
     def __init__(
-        self, engine: Engine, swarm: Swarm, log: logging.Logger = LOG, timings: Timings = DEFAULT
+        self,
+        engine: Engine,
+        swarm: Swarm,
+        log: logging.Logger = LOG,
+        timings: Timings = DEFAULT,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__(engine)
-        self._swarm, self._timings = swarm, timings
-        self._volumes = ServiceVolumes(engine, swarm, log, timings)
+        watch = watch or Nobody()
+        self._swarm, self._timings, self._nodes = swarm, timings, Nodes(swarm, watch)
+        self._volumes = ServiceVolumes(engine, swarm, watch, log, timings)
         self._secrets = ServiceSecrets(swarm)
-        # By the ids of services that are removed: how their tasks are found until these have ended.
+        self._next: dict[str, _NextStart] = {}  # by the ids of services that are to be started
+        # By the ids of services that were stopped or are removed: how their tasks are found, and
+        # how long these may take to end.
         self._leaving: dict[str, tuple[list[str], float]] = {}
 
     async def close(self) -> None:
@@ -78,7 +103,9 @@ class Services(EngineNetworks):
     async def create(self, name: str, spec: ServerSpec, env: Environment, start_id: str) -> str:
         """See `base.Things.create`."""
         body = service_body(spec, env, name=name, start_id=start_id, api=await self._api())
-        return await self._swarm.create_service(body, auth=spec.service.auth)
+        id = await self._swarm.create_service(body, auth=spec.service.auth)
+        self._next[id] = _NextStart(body, spec.service.auth)
+        return id
 
     async def connect(self, id: str, networks: Sequence[str]) -> None:
         """See `base.Things.connect`: services are created in all of their networks."""
@@ -95,46 +122,63 @@ class Services(EngineNetworks):
         files: Mapping[str, PrivateFile],
         reader: Account | None,
     ) -> None:
-        """See `base.Things.hand_over`: each file is a secret of the Swarm."""
+        """See `base.Things.hand_over`: each file is a secret of the Swarm.
+
+        The service itself is told by `start`, along with all else that changes.
+        """
         files = dict(files)
         if spec.process:
             fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
             files[ENV_FILE] = PrivateFile(variables(env.delivered, fixed))
-        api = await self._api()
-        info = await self._swarm.inspect_service(id)
-        before = info["Spec"]
+        if (known := self._next.get(id)) is not None:
+            before = known.body
+        else:
+            info = await self._swarm.inspect_service(id)
+            self._secrets.note(info)
+            before = info["Spec"]
         labels = before.get("Labels") or {}
-        with self._secrets.busy(id):
-            made = await self._secrets.make(id, labels, files, reader)
-            body = service_body(
-                spec,
-                env,
-                name=before["Name"],
-                start_id=labels.get(LABEL_START, ""),
-                files=made,
-                api=api,
-            )
-
-            def renewed(now: Spec) -> Spec:
-                body["TaskTemplate"]["ForceUpdate"] = start_of(now)
-                return body
-
-            await self._update(info, renewed, auth=spec.service.auth)
-        if start_of(before):
-            await self._secrets.remove(id, but={file.id for file in made})
+        made = await self._secrets.make(id, labels, files, reader)
+        body = service_body(
+            spec,
+            env,
+            name=before["Name"],
+            start_id=labels.get(LABEL_START, ""),
+            files=made,
+            api=await self._api(),
+        )
+        self._next[id] = _NextStart(body, spec.service.auth, frozenset(one.id for one in made))
 
     async def start(self, id: str) -> None:
         """See `base.Things.start`: it returns as soon as a task is wanted."""
-        info = await self._swarm.inspect_service(id)
-        spec = info["Spec"]
-        if replicas_of(spec) and seen(info, await self._tasks_of(id), {}).running:
-            return
+        known = self._next.get(id)
+        spec = known.body if known else (await self._swarm.inspect_service(id))["Spec"]
         mounts, image = mounts_of(spec), str(spec["TaskTemplate"]["ContainerSpec"]["Image"])
         async with self._volumes.placed(id, mounts, image) as constraints:
-            await self._update(info, lambda now: scaled(_constrained(now, constraints), 1))
+            # As late as can be: the Swarm itself changes a new service.
+            info = await self._swarm.inspect_service(id)
+            if replicas_of(info["Spec"]) and seen(info, await self._tasks_of(id), {}).running:
+                return
+            await self._start(info, constraints, known)
         restart = (spec["TaskTemplate"].get("RestartPolicy") or {}).get("Condition")
         pin = None if restart == "none" else partial(self._pin, id)
         self._volumes.follow(id, mounts, pin)
+
+    async def _start(
+        self, info: Mapping[str, Any], constraints: Iterable[str], known: _NextStart | None
+    ) -> None:
+        """Tell the Swarm what a service is from now on, and that it has a task."""
+        id = str(info["ID"])
+
+        def started(now: Spec) -> Spec:
+            spec = _renewed(known.body, now) if known else now
+            return scaled(_constrained(spec, constraints), 1)
+
+        await self._update(info, started, auth=known.auth if known else None)
+        self._leaving.pop(id, None)
+        self._next.pop(id, None)
+        self._secrets.given(id)
+        if known is not None:
+            await self._secrets.remove(id, but=known.secrets)
 
     async def _pin(self, id: str, node: str) -> None:
         """Have a service stay where its volumes are, when its next task follows by itself."""
@@ -149,6 +193,7 @@ class Services(EngineNetworks):
         """See `base.Things.kill`: it is asked to end first, as no manager can do more."""
         info = await self._swarm.inspect_service(id)
         if not (await self._look_at(info)).running:
+            await self._drop(id)
             raise Conflict(f"kill service {id}", "it does not run")
         await self._end(info, 0)
 
@@ -156,31 +201,38 @@ class Services(EngineNetworks):
         id, spec = str(info["ID"]), info["Spec"]
         await self._volumes.settle(id, mounts_of(spec))
         # What is handed over at each start is of no use until the next one.
+        self._secrets.note(info)
         await self._update(info, lambda now: scaled(_without_secrets(now), 0))
+        await self._drop(id)
+        labels, least = _traces(spec)
+        await self._until_over(f"stop service {id}", id, labels, max(grace, least))
+        self._leaving[id] = labels, least
+
+    async def _drop(self, id: str) -> None:
+        """Nothing that was handed over is needed any more."""
+        self._next.pop(id, None)
+        self._secrets.given(id)
         await self._secrets.remove(id)
-        labels = pairs({LABEL_START: (spec.get("Labels") or {}).get(LABEL_START, "")})
-        await self._until_over(f"stop service {id}", id, labels, max(grace, _grace(spec)))
 
     async def remove(self, id: str) -> None:
         """See `base.Things.remove`: it is asked to end first, and waited for."""
-        try:
-            info = await self._swarm.inspect_service(id)
-        except NotFound:
-            pass
-        else:
-            spec = info["Spec"]
-            await self._volumes.settle(id, mounts_of(spec))
-            labels = {
-                label: value
-                for label, value in (spec.get("Labels") or {}).items()
-                if label in (naming.LABEL_HUB, LABEL_START)
-            }
-            self._leaving[id] = pairs(labels), _grace(spec)
-            await self._swarm.remove_service(id)
-        await self._secrets.remove(id)
+        if id not in self._leaving:
+            await self._say_where_it_leaves(id)
+        await self._swarm.remove_service(id)
+        await self._drop(id)
         if (leaving := self._leaving.get(id)) is not None:
             await self._until_over(f"remove service {id}", id, *leaving)
             self._leaving.pop(id, None)
+
+    async def _say_where_it_leaves(self, id: str) -> None:
+        """Note what is known of a service that is not stopped yet, before it goes."""
+        try:
+            info = await self._swarm.inspect_service(id)
+        except NotFound:
+            return
+        await self._volumes.settle(id, mounts_of(info["Spec"]))
+        self._secrets.note(info)
+        self._leaving[id] = _traces(info["Spec"])
 
     async def rename(self, id: str, name: str) -> None:
         """See `base.Things.rename`."""
@@ -214,7 +266,7 @@ class Services(EngineNetworks):
     async def _look_at(self, info: Mapping[str, Any]) -> Seen:
         tasks, start = await self._tasks_of(str(info["ID"])), start_of(info["Spec"])
         of_start = [one for one in tasks if one.start == start]
-        return seen(info, tasks, await nodes_of(self._swarm, of_start))
+        return seen(info, tasks, await self._nodes.of(of_start))
 
     async def _tasks_of(self, id: str) -> Sequence[TaskFacts]:
         return await self._swarm.list_tasks(services=[id], convert=facts)
@@ -228,7 +280,7 @@ class Services(EngineNetworks):
             labels: that its tasks have, and few others.
             grace: how long it may take to end.
         """
-        over = until_over(self._swarm, labels, self._timings, service=id)
+        over = until_over(self._swarm, self._nodes, labels, self._timings, service=id)
         try:
             await within(grace + self._timings.task_ends, over)
         except asyncio.TimeoutError:
@@ -361,6 +413,11 @@ def _constrained(spec: Spec, constraints: Iterable[str]) -> Spec:
     return {**spec, "TaskTemplate": {**task, "Placement": placement}}
 
 
+def _renewed(body: Spec, now: Spec) -> Spec:
+    """A ServiceSpec of the same number of starts as a service has by now."""
+    return {**body, "TaskTemplate": {**body["TaskTemplate"], "ForceUpdate": start_of(now)}}
+
+
 def _without_secrets(spec: Spec) -> Spec:
     """A ServiceSpec without what was handed over for a start."""
     task = spec["TaskTemplate"]
@@ -371,9 +428,15 @@ def _without_secrets(spec: Spec) -> Spec:
     return {**spec, "TaskTemplate": {**task, "ContainerSpec": container}}
 
 
-def _grace(spec: Mapping[str, Any]) -> float:
+def _traces(spec: Mapping[str, Any]) -> tuple[list[str], float]:
+    """How tasks of a service are found once it is gone, and how long they may take to end."""
+    labels = {
+        label: value
+        for label, value in (spec.get("Labels") or {}).items()
+        if label in (naming.LABEL_HUB, LABEL_START)
+    }
     container = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
-    return float(container.get("StopGracePeriod") or 0) / _NS
+    return pairs(labels), float(container.get("StopGracePeriod") or 0) / _NS
 
 
 def _cannot(action: str) -> BadRequest:

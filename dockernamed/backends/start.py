@@ -216,11 +216,13 @@ class Start:
         return gone
 
     async def _reuse(self, container_id: str) -> bool:
+        self._made.reused = container_id
         try:
             await self._hand_over(container_id, self._request.spec, unused=False)
         except TRANSIENT:
             raise
         except EngineError as error:
+            self._made.reused = ""
             self._is_useless(container_id, error)
             return False
         self._container = container_id
@@ -303,9 +305,7 @@ class Start:
 
     async def _start(self, container_id: str) -> None:
         """Start a container: the new one, or one that was kept from an earlier run."""
-        if container_id not in self._made.containers:
-            self._made.reused = container_id
-        else:
+        if container_id in self._made.containers:
             spec = self._request.spec
             self._writable = await self._owners.give(container_id, spec, self._new_volumes())
         self._watcher.note_starting(container_id)

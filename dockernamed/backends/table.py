@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..desired.network import Location
 from ..engine.unreachable import in_words
 from ..errors import CallNotAllowed, DockerNamedError
 from ..timings import DEFAULT, Timings
@@ -207,6 +208,10 @@ class Table(ABC):
         Raises:
             EngineError: it could not be asked for.
         """
+
+    def place(self, id: str) -> Location | None:
+        """Where a thing that runs is reached; None where the backend has to be asked."""
+        return None
 
     # --- images ----------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..desired.network import Location
 from ..engine.swarm import Swarm
 from ..errors import EngineTimeout, NotFound
 from ..naming import LABEL_HUB, key_of
@@ -38,7 +39,7 @@ from . import observed_tasks as seen
 from .observed import State
 from .observed_tasks import ServiceSeen
 from .table import LOG, Table
-from .task_state import ENDED, NodeSeen, TaskSeen, node_from, task_from
+from .task_state import ENDED, NodeSeen, TaskSeen, location, node_from, task_from
 
 __all__ = ["TaskWatcher"]
 
@@ -63,6 +64,7 @@ class _Row:
             node of that, and ``stage`` its state.
         tasks: ids of all that it had when it was looked at last.
         earlier: ids of those that count no more, since it was started again.
+        place: where that is reached, as long as it runs.
         since: when the change began that is under way.
         due: when it is to be looked at; None: it is not about to change.
     """
@@ -72,6 +74,7 @@ class _Row:
     task: str = ""
     node: str = ""
     stage: str = ""
+    place: Location | None = None
     tasks: tuple[str, ...] = ()
     earlier: tuple[str, ...] = ()
     since: float = 0.0
@@ -106,6 +109,25 @@ class TaskWatcher(Table):
         if id in self._table and self.connected:
             await self._look([id])
 
+    # --- what need not be asked for ----------------------------------------------------------
+
+    def node(self, id: str) -> NodeSeen | None:
+        """See `nodes.Watch.node`."""
+        return self._nodes.get(id) if self.connected and not self._nodes_outdated else None
+
+    async def runs_on(self, id: str) -> str:
+        """See `nodes.Watch.runs_on`."""
+        await self.until(id, lambda record: record.running or record.ended)
+        record = self.get(id)
+        return self._row(id).node if record is not None and record.running else ""
+
+    def place(self, id: str) -> Location | None:
+        """See `Table.place`."""
+        record, row = self.get(id), self._rows.get(id)
+        if row is None or record is None or not record.running or self.node(row.node) is None:
+            return None
+        return row.place
+
     # --- what we did ourselves -------------------------------------------------------------
 
     def note_starting(self, id: str) -> None:
@@ -114,6 +136,7 @@ class TaskWatcher(Table):
         if id in self._table:
             row = self._row(id)
             row.started, row.earlier, row.task, row.stage = True, row.tasks, "", ""
+            row.place = None
 
     def note_started(self, id: str) -> None:
         """We asked for a service to run. Whether it does is for its tasks to say."""
@@ -382,6 +405,9 @@ class TaskWatcher(Table):
                 )  # fmt: skip
         else:
             row.task, row.node, row.stage = now.task.id, now.task.node, now.task.state
+            node = self._nodes.get(now.task.node)
+            gone = not now.task.running or node is None or node.down
+            row.place = None if gone else location(now.task, node)
             settled, record = now.settled, seen.updated(before, now)
         if record != before:
             self._put(record)

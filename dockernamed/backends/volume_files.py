@@ -21,7 +21,7 @@ from ..engine.swarm import Swarm
 from ..errors import Conflict, NameTaken, NotFound
 from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
-from .nodes import away, looks, node_of, until_over
+from .nodes import Nodes, away, looks, until_over
 from .service_sight import facts, mounts_of
 
 
@@ -31,14 +31,21 @@ class VolumeFiles:
     Args:
         engine: one of its managers.
         swarm: the Swarm.
+        nodes: of that.
         log: where it is told what is left for later.
         timings: how long is waited for what.
     """
 
     def __init__(
-        self, engine: Engine, swarm: Swarm, log: logging.Logger, timings: Timings = DEFAULT
+        self,
+        engine: Engine,
+        swarm: Swarm,
+        nodes: Nodes,
+        log: logging.Logger,
+        timings: Timings = DEFAULT,
     ) -> None:
         self._engine, self._swarm, self._log, self._timings = engine, swarm, log, timings
+        self._nodes = nodes
         self._ours: set[str] = set()  # ids of services that delete files for this process
         self._told: set[Removal] = set()
 
@@ -56,7 +63,7 @@ class VolumeFiles:
         if not removal.node or await self.is_here(removal.node):
             await self._remove_here(removal.volume)
             return True
-        node = await node_of(self._swarm, removal.node)
+        node = await self._nodes.ask(removal.node)
         if node is None:
             self._tell(removal, "that node has left the Swarm, and keeps the files")
             return True
@@ -100,7 +107,7 @@ class VolumeFiles:
         label = f"{LABEL_EMPTIES}={volume}"
         for id in await self._services(label):
             await self._swarm.remove_service(id)
-        await until_over(self._swarm, [label], self._timings)
+        await until_over(self._swarm, self._nodes, [label], self._timings)
 
     async def _services(self, label: str) -> list[str]:
         found = await self._swarm.list_services([LABEL_EMPTIES, label])

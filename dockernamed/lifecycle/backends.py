@@ -57,8 +57,8 @@ def _containers(engine: Engine, hub: str, timings: Timings) -> Parts:
 
 def _services(engine: Engine, hub: str, timings: Timings) -> Parts:
     swarm = Swarm(engine)
-    services = Services(engine, swarm, timings=timings)
     watcher = TaskWatcher(swarm, engine.base_url, hub, timings)
+    services = Services(engine, swarm, timings=timings, watch=watcher)
     return Parts(services, watcher, swarm.inspect_service, services.close)
 
 

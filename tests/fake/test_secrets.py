@@ -321,7 +321,9 @@ async def test_what_tokens_cost(make_hub: MakeHub, fake: FakeEngine) -> None:
             done = len(fake.requests)
             await hub.stop("exp-1")
             await hub.spawn("exp-1")
-            costs.append([f"{method} {path}" for method, path in fake.requests[done:]])
+            asked = fake.requests[done:]
+            # The watcher's own lists come when they come.
+            costs.append([path for _, path in asked if not path.endswith("/containers/json")])
             await hub.stop("exp-1")
     private, plain = ([call.split("/")[-1] for call in asked[2:]] for asked in costs[1::2])
     assert private == ["create", "archive", "start", "json"]

@@ -165,7 +165,8 @@ async def test_an_engine_that_never_answers(make_hub: MakeHub, fake: FakeEngine)
     await reached(stalled)
     # JupyterHub waits for what is left to be done after it has cancelled.
     attempt = hub.spawner("exp-1")._attempt
-    await eventually(lambda: attempt is not None and not attempt.under_way)
+    assert attempt is not None
+    await eventually(lambda: not attempt.under_way)
     stalled.release()
     with pytest.raises(web.HTTPError) as caught:
         await starting
