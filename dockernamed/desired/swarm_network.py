@@ -69,22 +69,27 @@ def check_overlay(setting: str, name: str, info: Mapping[str, Any]) -> None:
         raise ConfigError(setting, name, f"{hint}--attachable {name}")
 
 
-def certified_in_swarm(beside: bool, network: str) -> Access:
+def certified_in_swarm(beside: bool, network: str, own: OwnNetwork | None) -> Access:
     """How the Hub gets to servers whose certificates it checks: by name, or not at all.
 
     Args:
         beside: the Hub's container is in the network.
         network: its name.
+        own: the network, if the Hub makes it.
 
     Raises:
         ConfigError: certificates would be made out to nodes, which are chosen later.
     """
     if beside:
         return Access("name")
+    inside = f"a container on an overlay network (docker network connect {network} <the Hub's "
+    inside += "container>)"
+    if own is not None:
+        inside = "a container of its own on an overlay network (a service's container cannot join "
+        inside += 'the networks that are made for servers, and needs network_isolation = "none")'
     hint = (
         "a server's certificate is made before it is known on which node it will run, so the Hub "
-        "must reach servers by their names: run the Hub in a container on an overlay network "
-        f"(docker network connect {network} <the Hub's container>), or set "
+        f"must reach servers by their names: run the Hub in {inside}, or set "
         "c.JupyterHub.internal_ssl = False"
     )
     raise ConfigError("JupyterHub.internal_ssl", True, hint)

@@ -120,7 +120,7 @@ class SwarmResolver(SettingsResolver):
         if self._settings.use_internal_hostname:
             return Access("name")
         if getattr(self._settings, "internal_ssl", False):
-            return certified_in_swarm(beside, network)
+            return certified_in_swarm(beside, network, own)
         if beside and self._settings.use_internal_ip is not False:
             return Access("name")
         internal = own.internal if own else (await self._runtime.network(network)).get("Internal")

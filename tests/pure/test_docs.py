@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,10 +21,19 @@ from jupyterhub.auth import Authenticator
 from jupyterhub.scopes import scope_definitions
 from traitlets.config import Config, Configurable
 
-from dockernamed import DockerNamedSpawner, __version__, errors, naming, templates
+from dockernamed import (
+    DockerNamedSpawner,
+    DockerNamedSwarmSpawner,
+    __version__,
+    errors,
+    naming,
+    templates,
+)
 from dockernamed.desired import network
 from dockernamed.desired.proof import Answer, Proof
-from dockernamed.hub.http_errors import STATUS
+from dockernamed.hub import swarm_check
+from dockernamed.hub.config_check import check_config
+from dockernamed.hub.http_errors import STATUS, TASK_HINTS
 from dockernamed.images.allowed import AllowedImages
 from dockernamed.options.chooser import TEMPLATED, TEMPLATED_IN_PASSING
 from dockernamed.settings import DockerNamedSettings
@@ -45,6 +54,7 @@ CONFIGURING = (
     FROM_DOCKERSPAWNER,
     DOCS / "deployment.md",
     DOCS / "host-homes.md",
+    DOCS / "swarm.md",
 )
 FOLDERS = ("docs", "examples", "benchmarks", "tests", "scripts", "dockernamed", ".ci", ".github")
 DOCUMENTS = sorted(
@@ -52,10 +62,15 @@ DOCUMENTS = sorted(
 )
 SETTINGS = sorted(DockerNamedSettings.class_own_traits(config=True))
 SWARM_SETTINGS = sorted(DockerNamedSwarmSettings.class_own_traits(config=True))
+#: By the names of ``JupyterHub.spawner_class``.
+SPAWNERS: Mapping[str, type[DockerNamedSpawner]] = {
+    "dockernamed": DockerNamedSpawner,
+    "dockernamed-swarm": DockerNamedSwarmSpawner,
+}
 CONFIGURED: Mapping[str, type[Configurable]] = {
     "JupyterHub": JupyterHub,
     "Authenticator": Authenticator,
-    "DockerNamedSpawner": DockerNamedSpawner,
+    **{kind.__name__: kind for kind in SPAWNERS.values()},
 }
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -350,17 +365,17 @@ def test_python_compiles(document: Path) -> None:
         compile(code, f"{document.name}, block {number}", "exec")
 
 
-def configs() -> list[Any]:
-    """The blocks of our documents that are configuration."""
+def configs(*documents: Path) -> list[Any]:
+    """The blocks of documents that are configuration."""
     return [
         pytest.param(code, id=f"{document.stem}-{number}")
-        for document in CONFIGURING
+        for document in documents
         for number, code in enumerate(blocks(document, "python"))
         if re.search(r"^c\.", code, re.MULTILINE)
     ]
 
 
-@pytest.mark.parametrize("code", configs())
+@pytest.mark.parametrize("code", configs(*CONFIGURING))
 def test_config_loads(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A config from the documents names settings that there are, with values that they take."""
     monkeypatch.setenv("ADMIN_TOKEN", "0" * 64)
@@ -370,12 +385,21 @@ def test_config_loads(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for section, values in config.items():
         owner = CONFIGURED[section]
         assert set(values) <= set(owner.class_trait_names(config=True)), section
-    spawner = DockerNamedSpawner(config=config)
-    for name, value in config.get("DockerNamedSpawner", {}).items():
-        assert getattr(spawner, name) == value
+    for kind in SPAWNERS.values():
+        spawner = kind(config=config)
+        for name, value in config.get(kind.__name__, {}).items():
+            assert getattr(spawner, name) == getattr(kind(**{name: value}), name)
     hub = JupyterHub(config=config)
-    if "spawner_class" in config.get("JupyterHub", {}):
-        assert hub.spawner_class is DockerNamedSpawner
+    if chosen := config.get("JupyterHub", {}).get("spawner_class"):
+        assert hub.spawner_class is SPAWNERS[chosen]
+
+
+@pytest.mark.parametrize("code", configs(DOCS / "swarm.md"))
+def test_config_of_a_swarm_is_accepted(code: str) -> None:
+    """The check at the Hub's start finds nothing in it, profiles and templates included."""
+    config, hub = Config(), SimpleNamespace(ip="0.0.0.0", connect_ip="", connect_url="")
+    exec(code, {"c": config})
+    assert check_config(DockerNamedSwarmSpawner, config, hub).faults == []
 
 
 def test_first_config_is_short() -> None:
@@ -435,6 +459,9 @@ def messages() -> dict[str, str]:
         "memory": re.findall(r"\(.*\)", str(oom))[0],
         "never": str(never),
         "wrong": str(wrong),
+        "never ran": str(
+            errors.NeverRan(60, "no suitable node (insufficient resources on 3 nodes)")
+        ),
         "silent": str(errors.ServerSilent("http://127.0.0.1:33306/user/ann/api", 60, "…")).replace(
             "\n", " "
         ),
@@ -446,6 +473,42 @@ def test_messages_are_as_told(name: str) -> None:
     """The messages in the table of troubles are those that the code gives."""
     told = " ".join(text_of(TROUBLESHOOTING).replace("\n> ", " ").split())
     assert " ".join(messages()[name].split()) in told
+
+
+def swarm_faults() -> dict[str, str]:
+    """Lines about a Swarm that the Hub writes into its log when it starts."""
+    down = {"Description": {"Hostname": "n3"}, "Status": {"State": "down"}}
+    ready = {"State": "ready", "Addr": "127.0.0.1"}
+    drained = {**down, "Status": ready, "Spec": {"Availability": "drain"}}
+    managers = [
+        {"ID": id, "Status": ready, "Spec": {"Availability": "active"}, "ManagerStatus": {"A": 1}}
+        for id in "ab"
+    ]
+    return {
+        "no Swarm": swarm_check.of_membership({}),
+        "worker": swarm_check.of_membership({"LocalNodeState": "active"}),
+        "locked": swarm_check.of_membership({"LocalNodeState": "locked"}),
+        "down": next(swarm_check.of_nodes([down], published=False)),
+        "drained": next(swarm_check.of_nodes([drained], published=False)),
+        "address": list(swarm_check.of_nodes([drained], published=True))[1],
+        "two managers": list(swarm_check.of_nodes(managers, published=False))[-1],
+        "resource": next(swarm_check.of_resources([], ["NVIDIA-GPU"])),
+    }
+
+
+@pytest.mark.parametrize("fault", sorted(swarm_faults()))
+def test_faults_of_a_swarm_are_as_told(fault: str) -> None:
+    """The table of troubles has the beginnings of the log's lines, as the code gives them."""
+    line = swarm_faults()[fault]
+    told = re.findall(r"^\| `(.+?)` \|", text_of(TROUBLESHOOTING), re.MULTILINE)
+    assert [beginning for beginning in told if line.startswith(beginning)]
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern, _, _ in TASK_HINTS])
+def test_words_of_tasks_are_told(pattern: str) -> None:
+    """The table of troubles has each reason that a start's message gives advice about."""
+    told = re.findall(r"^\| `(.+?)` \|", text_of(TROUBLESHOOTING), re.MULTILINE)
+    assert [words for words in told if re.search(pattern, words)]
 
 
 @pytest.mark.parametrize("name", ["choice", "died"])

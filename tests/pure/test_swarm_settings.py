@@ -492,6 +492,17 @@ async def test_certificates() -> None:
     with pytest.raises(ConfigError, match=r"c\.JupyterHub\.internal_ssl = False") as caught:
         await resolver(**settings).place()
     assert caught.value.field == "JupyterHub.internal_ssl"
+    with pytest.raises(ConfigError, match="docker network connect course <the Hub's container>"):
+        await resolver(Manager(["lab"]), **settings, network_name="course").place()
+
+
+async def test_certificates_in_networks_that_are_made() -> None:
+    """A container of its own joins them; one of a service is not told to, as it cannot."""
+    settings = {"internal_ssl": True, "network_isolation": "user"}
+    assert (await resolver(Manager(["lab"]), **settings).place()).access == Access("name")
+    with pytest.raises(ConfigError, match='needs network_isolation = "none"') as caught:
+        await resolver(Manager(["lab"], "stack_hub"), **settings).place()
+    assert "docker network connect" not in str(caught.value)
 
 
 async def test_no_network_at_all() -> None:

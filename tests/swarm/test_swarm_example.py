@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.hub.client import Client, server_url
 from support.hub.dockerview import LAB, Docker
+from support.hub.visitors import Visitor
 from support.hub.waiting import eventually
 from support.swarm import Node, Swarm
 
@@ -45,8 +46,6 @@ class Stack(Client):
         self.swarm, self.node = swarm, swarm.manager
         url = f"http://{self.node.address}:8000"
         super().__init__(url, "", Docker(self.node.client, "jupyter"), directory)
-        with (directory / ".curlrc").open("a") as options:
-            options.write("fail-with-body\n")
         self._env = {
             "PATH": os.environ["PATH"],
             "HOME": str(directory),
@@ -127,6 +126,7 @@ def test_the_hub_is_a_service(stack: Stack) -> None:
     Hub and server find each other by name; the server reaches neither the proxy's API nor an
     Engine, and nothing but the Hub's port is published.
     """
+    Visitor(stack, "eve", "choose-one").close()
     said = stack.use()
     assert '"kernels"' in said
     assert "jupyter-ada--exp-1" in said
@@ -160,6 +160,11 @@ def test_the_hub_is_a_service(stack: Stack) -> None:
     assert "kernels" in answer.json()
 
     stack.halt("ada", "exp-1", remove=True)
+    eventually(
+        lambda: stack.paste("docker config ls --quiet --filter label=dockernamed.hub"),
+        lambda left: not left,
+        what="the Hub has no files to delete any more",
+    )
     stack.paste("docker stack rm jupyterhub; docker secret rm hub_password hub_token")
     eventually(
         lambda: stack.node.containers("jupyterhub"),
@@ -167,8 +172,15 @@ def test_the_hub_is_a_service(stack: Stack) -> None:
         what="the Hub's container is gone",
     )
     stack.paste("docker volume rm jupyterhub-data")
+    (volume,) = node.volumes("jupyter")  # which no manager can remove there
+    assert "dockernamed.hub" in volume["Labels"]
+    assert node.namespaces.run("ls", "-A", volume["Mountpoint"]) == ""
     eventually(
-        lambda: stack.swarm.leftovers("jupyter") + stack.swarm.leftovers("hub_"),
-        lambda left: not left,
-        what="nothing is left",
+        lambda: [
+            thing
+            for prefix in ("jupyter", "hub_", "dockernamed")
+            for thing in stack.swarm.leftovers(prefix)
+        ],
+        lambda left: left == [f"volume {volume['Name']} ({node})"],
+        what="nothing else is left",
     )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import requests
 
-from support.hub.hubproc import HUB6, Hub
+from support.hub.client import Client
+from support.hub.hubproc import HUB6
 
 
 class Visitor:
@@ -14,14 +15,15 @@ class Visitor:
 
     Args:
         hub: whose pages.
-        user: whom its authenticator takes without a password.
+        user: whom its authenticator takes.
+        password: for that.
     """
 
-    def __init__(self, hub: Hub, user: str) -> None:
+    def __init__(self, hub: Client, user: str, password: str = "") -> None:
         self._url, self._session = hub.url, requests.Session()
         self._session.trust_env = False
         self.get("/hub/login")
-        fields = {"username": user, "password": "", "_xsrf": self._session.cookies["_xsrf"]}
+        fields = {"username": user, "password": password, "_xsrf": self._session.cookies["_xsrf"]}
         answer = self._session.post(f"{hub.url}/hub/login", fields, allow_redirects=False)
         assert answer.status_code == 302, answer.text
         # The token of forms is another one from now on, and comes with the next page.
