@@ -34,7 +34,7 @@ NOTE = ["GET /configs/NAME", "POST /configs/ID/update"]
 OTHERS = ("/tasks", "/images/", "/info", "/version", "/events")
 CREATE = ["POST /services/create", "POST /secrets/create"]
 RUN = ["GET /services/ID", "POST /services/ID/update"]
-STOP = ["GET /services/ID", "POST /services/ID/update", "DELETE /secrets/ID"]
+STOP = ["GET /services/ID", "POST /services/ID/update", "DELETE /secrets/NAME"]
 
 
 class Counted:
@@ -66,7 +66,7 @@ class Counted:
 
 
 def _anonymous(path: str) -> str:
-    path = re.sub(r"^/(configs/dockernamed-|volumes/)[^/]+", r"/\1NAME", path)
+    path = re.sub(r"^/((?:configs|secrets)/dockernamed-|volumes/)[^/]+", r"/\1NAME", path)
     path = path.replace("dockernamed-NAME", "NAME")
     return re.sub(r"/[a-z0-9]{25}(?=/|$)", "/ID", path)
 
