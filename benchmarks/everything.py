@@ -99,7 +99,7 @@ async def measure(options: argparse.Namespace) -> None:
         engine = await setting.engine.call("GET", "/version")
         await taken.take(on_engine, setting)
     if on_swarm:
-        async with SwarmSetting() as on_nodes:
+        async with SwarmSetting(options.beside) as on_nodes:
             await taken.take(on_swarm, on_nodes)
     found, failed = taken.found, taken.failed
     print(report.table(found))

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 from support.hub.dockerview import BUSYBOX
 from support.swarm import Swarm
@@ -13,11 +14,12 @@ from support.swarm import Swarm
 from .bare import RefusedError
 from .bare_swarm import ENDED, BareSwarm
 from .counting import counted_hubs
-from .hubs import Hub
+from .hubs import BEFORE, Hub
 from .samples import Samples
 from .setting import Setting
 
-CONTENDERS = ("ours",)
+OURS = ("ours",)
+CONTENDERS = (*OURS, BEFORE)
 #: The overlay network that all servers are in, also those of the bare API.
 NETWORK = "servers"
 LOOK_S = 0.02  # between two looks at what has become of a server
@@ -25,6 +27,9 @@ LOOK_S = 0.02  # between two looks at what has become of a server
 
 class SwarmSetting(Setting):
     """A Swarm, and Hubs that run their servers on it from outside.
+
+    Args:
+        beside: as of `Setting`.
 
     Attributes:
         swarm: of three nodes, of which the first is the manager.
@@ -34,8 +39,8 @@ class SwarmSetting(Setting):
     swarm: Swarm
     engine: BareSwarm
 
-    def __init__(self) -> None:
-        super().__init__(CONTENDERS, spawner_class="dockernamed-swarm")
+    def __init__(self, beside: Path | None = None) -> None:
+        super().__init__(CONTENDERS, beside, spawner_class="dockernamed-swarm")
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Bring up the Swarm, and take it down when the stack ends."""
@@ -85,7 +90,7 @@ class SwarmSetting(Setting):
 async def requests_of(setting: SwarmSetting, counts: Sequence[int], seconds: float) -> list[float]:
     """Requests to the manager per second while so many servers run, for each number of them."""
     found = []
-    async with counted_hubs(setting, CONTENDERS) as counted:
+    async with counted_hubs(setting, OURS) as counted:
         ((hub, proxy),) = counted
         running = 0
         for count in counts:
@@ -107,7 +112,7 @@ async def noticed(setting: SwarmSetting, rounds: int) -> tuple[Samples, Samples]
     """
     told: Samples = {}
     after: Samples = {}
-    async with setting.hubs(BUSYBOX) as (hub,):
+    async with setting.hubs(BUSYBOX, OURS) as (hub,):
         for number in range(rounds):
             server = f"death{number}"
             await hub.spawn(server)

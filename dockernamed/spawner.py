@@ -539,7 +539,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
                     homes=homes,
                 ),
                 until_ready=until_ready,
-                on_step=self._progress.step,
+                on_step=partial(self._progress.step, noun=self._runtime.kind),
                 on_note=partial(self._progress.tell, 75),
             )
         except errors.ServerDied:

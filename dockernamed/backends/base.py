@@ -214,6 +214,8 @@ class Things(Protocol):
     ) -> None:
         """Give a thing that does not run the files and the environment of a start.
 
+        It has them once it is started; whether it has them before is the backend's own.
+
         All that is personal and secret: a variable that is gone from it is gone in the thing. Who
         may look at the thing's configuration, or at what it has written, finds none of it.
 

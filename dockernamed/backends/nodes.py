@@ -9,8 +9,7 @@ from typing import NamedTuple, Protocol
 from ..engine.swarm import Swarm
 from ..errors import NotFound
 from ..timings import Timings
-from .service_sight import TaskFacts, facts
-from .task_state import NodeSeen, node_from
+from .task_state import NodeSeen, TaskSeen, node_from, task_from
 
 
 class Away(NamedTuple):
@@ -80,9 +79,9 @@ class Nodes:
         except NotFound:
             return None
 
-    async def of(self, tasks: Iterable[TaskFacts]) -> dict[str, NodeSeen]:
+    async def of(self, tasks: Iterable[TaskSeen]) -> dict[str, NodeSeen]:
         """The nodes that tasks are on, by id, but for those that have left the Swarm."""
-        ids = {one.seen.node for one in tasks} - {""}
+        ids = {one.node for one in tasks} - {""}
         found = [await self.get(id) for id in ids]
         return {one.id: one for one in found if one is not None}
 
@@ -100,10 +99,10 @@ async def until_over(
         service: the id of the service that is meant, which may be gone; "" for all.
     """
     async for _ in looks(timings):
-        tasks = await swarm.list_tasks(labels=labels, convert=facts)
-        left = [one for one in tasks if not one.over and service in ("", one.seen.service)]
+        tasks = await swarm.list_tasks(labels=labels, convert=task_from)
+        left = [one for one in tasks if not one.over and service in ("", one.service)]
         there = await nodes.of(left)
-        if all(one.seen.node not in there or there[one.seen.node].down for one in left):
+        if all(one.node not in there or there[one.node].down for one in left):
             return
 
 

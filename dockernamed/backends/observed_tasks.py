@@ -9,7 +9,7 @@ from typing import Any
 from ..naming import key_of
 from . import observed
 from .observed import NOWHERE, ObservedContainer, State
-from .task_state import ENDED, NodeSeen, TaskSeen, drained_words, has_ended, lost_words
+from .task_state import NodeSeen, TaskSeen, drained_words, has_ended, lost_words
 
 #: Of a server whose node is in the Swarm no more.
 LEFT = "the node that it ran on has left the Swarm"
@@ -94,12 +94,12 @@ def sight(
         return None
     start = max(one.start for one in left)
     found = sorted((one for one in left if one.start == start), key=lambda one: one.created)
-    alive = [one for one in found if one.wanted and one.state not in ENDED]
+    alive = [one for one in found if one.wanted and not one.over]
     failed = [one for one in found if one.state in ("failed", "rejected")]
     if alive:
         return _alive(alive, failed, nodes, again=len(found) > len(alive))
     last = found[-1]
-    if last.state in ENDED and last.wanted and last.has_successor:
+    if last.over and last.wanted and last.has_successor:
         return Sight(
             None, False, last, exit_code=last.exit_code, words=last.words, restarts=len(failed)
         )
@@ -143,7 +143,7 @@ def _not_alive(last: TaskSeen, node: NodeSeen | None) -> Sight:
     if not has_ended(last, node is None or node.down):
         return Sight(None, False, last, stopping=True)
     words, asked = last.words, last.state == "shutdown"
-    if last.state not in ENDED and last.node:
+    if not last.over and last.node:
         words = LEFT if node is None else lost_words(node)
     elif asked and node is not None and node.availability == "drain":
         words = drained_words(node)

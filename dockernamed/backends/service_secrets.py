@@ -44,7 +44,8 @@ class ServiceSecrets:
     def __init__(self, swarm: Swarm) -> None:
         self._swarm = swarm
         self._busy: set[str] = set()  # ids of services that are to be given secrets soon
-        # By the ids of services: those that are known to be there for them.
+        # By the ids of services: the names of those that may be there for them. A name is known
+        # before its secret is made, and so also where no answer comes.
         self._of: defaultdict[str, set[str]] = defaultdict(set)
 
     def given(self, service: str) -> None:
@@ -58,7 +59,7 @@ class ServiceSecrets:
             info: ``GET /services/{id}``.
         """
         container = (info["Spec"].get("TaskTemplate") or {}).get("ContainerSpec") or {}
-        found = {str(one["SecretID"]) for one in container.get("Secrets") or () if is_ours(one)}
+        found = {str(one["SecretName"]) for one in container.get("Secrets") or () if is_ours(one)}
         if found:
             self._of[str(info["ID"])] |= found
 
@@ -83,27 +84,31 @@ class ServiceSecrets:
         for path, file in files.items():
             _check(path, file)
         own = {name: value for name, value in labels.items() if name in _LABELS}
+        names = [f"{_PREFIX}{secrets.token_hex(16)}" for _ in files]
         self._busy.add(service)
+        if names:
+            self._of[service].update(names)
         made = await asyncio.gather(
             *(
-                self._make(path, file, reader, {**own, LABEL_SERVICE: service})
-                for path, file in sorted(files.items())
+                self._make(name, path, file, reader, {**own, LABEL_SERVICE: service})
+                for name, (path, file) in zip(names, sorted(files.items()), strict=True)
             ),
             return_exceptions=True,
         )
-        found = [one for one in made if not isinstance(one, BaseException)]
-        if found:
-            self._of[service] |= {one.id for one in found}
         for one in made:
             if isinstance(one, BaseException):
                 self.given(service)
                 raise one
-        return found
+        return [one for one in made if not isinstance(one, BaseException)]
 
     async def _make(
-        self, path: str, file: PrivateFile, reader: Account | None, labels: Mapping[str, str]
+        self,
+        name: str,
+        path: str,
+        file: PrivateFile,
+        reader: Account | None,
+        labels: Mapping[str, str],
     ) -> ServiceFile:
-        name = f"{_PREFIX}{secrets.token_hex(16)}"
         id = await self._swarm.create_secret(name, file.content, labels)
         owner = reader or Account(0, 0)
         # Of a user whom nobody knows it is not known either what that one could read.
@@ -122,16 +127,16 @@ class ServiceSecrets:
 
         Args:
             service: its id.
-            but: ids of those that stay.
+            but: names of those that stay.
         """
         known = self._of.get(service, set())
-        await asyncio.gather(*(self._remove_known(known, id) for id in known.difference(but)))
+        await asyncio.gather(*(self._remove_known(known, name) for name in known.difference(but)))
         if not known:
             self._of.pop(service, None)
 
-    async def _remove_known(self, known: set[str], id: str) -> None:
-        await self._remove_one(id)
-        known.discard(id)
+    async def _remove_known(self, known: set[str], name: str) -> None:
+        await self._remove_one(name)
+        known.discard(name)
 
     async def tidy(self, hub: str) -> None:
         """Remove the secrets of a Hub that no service has.
@@ -154,9 +159,9 @@ class ServiceSecrets:
         for service in set(left.values()):
             self._of.pop(service, None)
 
-    async def _remove_one(self, id: str) -> None:
+    async def _remove_one(self, id_or_name: str) -> None:
         try:
-            await self._swarm.remove_secret(id)
+            await self._swarm.remove_secret(id_or_name)
         except Conflict as error:
             LOG.debug("%s", error)  # a service was given it meanwhile
 

@@ -34,7 +34,8 @@ from ..timeouts import ended
 from ..timings import DEFAULT, Timings
 from .base import SeenVolume
 from .nodes import Nodes, Watch, away, looks
-from .service_sight import facts, replicas_of, volumes_of
+from .service_sight import replicas_of, volumes_of
+from .task_state import task_from
 from .volume_files import VolumeFiles
 
 #: Called with a node's id: it has a service's volumes from now on.
@@ -233,9 +234,9 @@ class ServiceVolumes:
     async def _node_of(self, service: str) -> tuple[str, bool]:
         """On which node a service has made its volumes; and where on none, if it still may."""
         try:
-            tasks = await self._swarm.list_tasks(services=[service], convert=facts)
+            tasks = await self._swarm.list_tasks(services=[service], convert=task_from)
             # Volumes are made along with the container.
-            made = [one.seen for one in tasks if one.seen.node and one.has_container]
+            made = [one for one in tasks if one.node and one.has_container]
             if made:
                 return max(made, key=lambda one: one.created).node, False
             if tasks:

@@ -32,9 +32,9 @@ from .base import Can, Executed, Seen, SeenNetwork, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_network
 from .nodes import Nobody, Nodes, Watch, until_over
 from .service_secrets import ServiceSecrets, is_ours
-from .service_sight import TaskFacts, facts, mounts_of, replicas_of, seen, start_of
+from .service_sight import mounts_of, replicas_of, seen, start_of
 from .service_volumes import ServiceVolumes
-from .task_state import node_from
+from .task_state import TaskSeen, node_from, task_from
 
 LOG = logging.getLogger("dockernamed.services")
 
@@ -54,7 +54,7 @@ class _NextStart:
     Attributes:
         body: the ServiceSpec, but for the numbers of tasks and of starts.
         auth: as of `Swarm.update_service`.
-        secrets: ids of those that it is given.
+        secrets: names of those that it is given.
     """
 
     body: Spec
@@ -146,7 +146,7 @@ class Services(EngineNetworks):
             files=made,
             api=await self._api(),
         )
-        self._next[id] = _NextStart(body, spec.service.auth, frozenset(one.id for one in made))
+        self._next[id] = _NextStart(body, spec.service.auth, frozenset(one.name for one in made))
 
     async def start(self, id: str) -> None:
         """See `base.Things.start`: it returns as soon as a task is wanted."""
@@ -247,17 +247,17 @@ class Services(EngineNetworks):
         services = await self._swarm.list_services(pairs(labels))
         if not services:
             return ()
-        tasks: defaultdict[str, list[TaskFacts]] = defaultdict(list)
-        for one in await self._swarm.list_tasks(labels=pairs(labels), convert=facts):
-            tasks[one.seen.service].append(one)
+        tasks: defaultdict[str, list[TaskSeen]] = defaultdict(list)
+        for one in await self._swarm.list_tasks(labels=pairs(labels), convert=task_from):
+            tasks[one.service].append(one)
         nodes = {one.id: one for one in map(node_from, await self._swarm.list_nodes())}
         return [seen(service, tasks[str(service["ID"])], nodes) for service in services]
 
     async def logs(self, id: str, tail: int) -> str:
         """See `base.Things.logs`: of its last task that has any."""
         tasks = [one for one in await self._tasks_of(id) if one.has_container]
-        last = max(tasks, key=lambda one: one.seen.created, default=None)
-        return "" if last is None else await self._swarm.task_logs(last.seen.id, tail)
+        last = max(tasks, key=lambda one: one.created, default=None)
+        return "" if last is None else await self._swarm.task_logs(last.id, tail)
 
     async def execute(self, id: str, command: Sequence[str], user: str, seconds: float) -> Executed:
         """See `base.Things.execute`."""
@@ -268,8 +268,8 @@ class Services(EngineNetworks):
         of_start = [one for one in tasks if one.start == start]
         return seen(info, tasks, await self._nodes.of(of_start))
 
-    async def _tasks_of(self, id: str) -> Sequence[TaskFacts]:
-        return await self._swarm.list_tasks(services=[id], convert=facts)
+    async def _tasks_of(self, id: str) -> Sequence[TaskSeen]:
+        return await self._swarm.list_tasks(services=[id], convert=task_from)
 
     async def _until_over(self, action: str, id: str, labels: Sequence[str], grace: float) -> None:
         """Wait until no task of a service runs, as far as their nodes can be asked.
@@ -365,8 +365,8 @@ class Services(EngineNetworks):
         wanted: set[str] = set()
         if any(containers.values()):
             own = str((await self._swarm.membership()).get("NodeID") or "")
-            listed = self._swarm.list_tasks(nodes=[own], desired=["running"], convert=facts)
-            wanted = {one.seen.id for one in await listed}
+            listed = self._swarm.list_tasks(nodes=[own], desired=["running"], convert=task_from)
+            wanted = {one.id for one in await listed}
         there = [id for id, task in containers.items() if task is None or task[1] in wanted]
         # Nobody's host has an address there.
         return seen_network({**info, "Containers": dict.fromkeys(there), "IPAM": {}})

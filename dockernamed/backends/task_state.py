@@ -43,6 +43,7 @@ class TaskSeen:
         networks: that it is connected to, the first one first: name → id.
         restart: when another one is to follow it: ``none``, ``on-failure`` or ``any``.
         start: of which start of its service it is; later ones have higher numbers.
+        has_container: it came that far.
     """
 
     id: str
@@ -58,6 +59,12 @@ class TaskSeen:
     networks: Mapping[str, str] = field(default_factory=dict)
     restart: str = "any"
     start: int = 0
+    has_container: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Nothing of it runs any more, as far as its node has told."""
+        return self.state in ENDED
 
     @property
     def wanted(self) -> bool:
@@ -131,6 +138,7 @@ def task_from(item: Mapping[str, Any]) -> TaskSeen:
         networks=dict(_network(one) for one in attached),
         restart=intern(str((spec.get("RestartPolicy") or {}).get("Condition") or "any")),
         start=int(spec.get("ForceUpdate") or 0),
+        has_container=bool((status.get("ContainerStatus") or {}).get("ContainerID")),
     )
 
 
@@ -151,15 +159,6 @@ def node_from(item: Mapping[str, Any]) -> NodeSeen:
     )
 
 
-def current_task(tasks: Iterable[TaskSeen]) -> TaskSeen | None:
-    """Of the tasks of one service the one that counts: the newest that the manager wants.
-
-    Where it wants none, the newest. One that runs is older news than one that is to replace it:
-    the manager has given it up.
-    """
-    return max(tasks, key=lambda task: (task.wanted, task.created, task.id), default=None)
-
-
 def has_ended(task: TaskSeen, node_down: bool) -> bool:
     """Whether nothing of a task runs any more, or will, as far as its manager can tell.
 
@@ -167,7 +166,7 @@ def has_ended(task: TaskSeen, node_down: bool) -> bool:
         task: which.
         node_down: its node is lost. What runs there is ended by the node, when it is back.
     """
-    if task.state in ENDED:
+    if task.over:
         return True
     if task.wanted:
         return False

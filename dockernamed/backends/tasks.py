@@ -39,7 +39,7 @@ from . import observed_tasks as seen
 from .observed import State
 from .observed_tasks import ServiceSeen
 from .table import LOG, Table
-from .task_state import ENDED, NodeSeen, TaskSeen, location, node_from, task_from
+from .task_state import NodeSeen, TaskSeen, location, node_from, task_from
 
 __all__ = ["TaskWatcher"]
 
@@ -262,7 +262,7 @@ class TaskWatcher(Table):
             row = self._rows.get(task.service)
             if row is not None and row.task == task.id and not self._table[task.service].ended:
                 node = self._nodes.get(task.node)
-                if task.state in ENDED or node is None or node.down:
+                if task.over or node is None or node.down:
                     self._is_due(task.service)
 
     async def _read_nodes(self) -> None:

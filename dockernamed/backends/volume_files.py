@@ -22,7 +22,8 @@ from ..errors import Conflict, NameTaken, NotFound
 from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .nodes import Nodes, away, looks, until_over
-from .service_sight import facts, mounts_of
+from .service_sight import mounts_of
+from .task_state import task_from
 
 
 class VolumeFiles:
@@ -144,10 +145,10 @@ class VolumeFiles:
     async def _end_of(self, service: str) -> str:
         """Wait for the end of a service's only task: what went wrong with it, or ""."""
         async for _ in looks(self._timings):
-            for one in await self._swarm.list_tasks(services=[service], convert=facts):
+            for one in await self._swarm.list_tasks(services=[service], convert=task_from):
                 if one.over:
-                    done = one.seen.state == "complete"
-                    return "" if done else one.seen.words or f"exit code {one.seen.exit_code}"
+                    done = one.state == "complete"
+                    return "" if done else one.words or f"exit code {one.exit_code}"
         raise AssertionError  # looks never end
 
     async def _is_mounted(self, removal: Removal) -> bool:
@@ -155,7 +156,7 @@ class VolumeFiles:
 
         def has_it(task: Mapping[str, Any]) -> bool | None:
             mounted = local_volumes(mounts_of({"TaskTemplate": task.get("Spec") or {}}))
-            return True if removal.volume in mounted and not facts(task).over else None
+            return True if removal.volume in mounted and not task_from(task).over else None
 
         async def look() -> None:
             if await self._swarm.list_tasks(nodes=[removal.node], convert=has_it):

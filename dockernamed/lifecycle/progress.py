@@ -8,12 +8,13 @@ from typing import Any
 
 from ..desired.plan import Op
 
-#: A step of a start → how far the start is when it begins, in percent, and what people are told.
+#: A step of a start → how far the start is when it begins, in percent, and what people are told,
+#: but for what a server is there: a container, a service.
 STEPS = {
-    Op.REMOVE: (51, "Removing the container of an earlier run"),
-    Op.REUSE: (55, "Taking up the container that was kept"),
-    Op.CREATE: (55, "Creating the container"),
-    Op.START: (65, "Starting the container"),
+    Op.REMOVE: (51, "Removing the {} of an earlier run"),
+    Op.REUSE: (55, "Taking up the {} that was kept"),
+    Op.CREATE: (55, "Creating the {}"),
+    Op.START: (65, "Starting the {}"),
 }
 
 
@@ -36,9 +37,10 @@ class StartProgress:
         self._events.append({"progress": progress, "message": message})
         self._wake()
 
-    def step(self, op: Op) -> None:
-        """Tell that a step of the start begins."""
-        self.tell(*STEPS[op])
+    def step(self, op: Op, noun: str = "container") -> None:
+        """Tell that a step of the start begins; the noun is what a server is there."""
+        progress, message = STEPS[op]
+        self.tell(progress, message.format(noun))
 
     def close(self) -> None:
         """No more events will come: listeners end when they have seen all."""

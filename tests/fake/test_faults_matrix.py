@@ -2,43 +2,60 @@
 
 Whatever breaks, and whether or not the Engine had done its work by then, afterwards:
 
-- the Engine has at most one container of the server, none of a start that failed, and every volume
-  that was there before, untouched;
+- the Engine has at most one container or service of the server, none of a start that failed, no
+  secret or network that nothing uses, and every volume that was there before, untouched;
 - the Hub got an error in words, or none; it thinks of the server what is so; and the server can be
   started, stopped and deleted as ever.
+
+With ``DOCKERNAMED_ALL_FAULTS=1`` each kind of fault strikes at each call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 from aiohttp import web as http
+from support.estate import Estate, estate_of
 from support.fake_engine import Behaviour, FakeEngine, Fault
 from support.fake_engine.faults import Handler
-from support.operations import OPERATIONS, SERVER, Operation, start
+from support.operations import (
+    OPERATIONS,
+    SERVER,
+    SERVICE_OPERATIONS,
+    Operation,
+    keep_house,
+    nothing,
+    start,
+)
 from support.stage import (
+    CONFIG_CREATE,
     EVENTS,
     QUICK,
     VOLUME_CREATE,
     Late,
     eventually,
     give_up_soon,
-    late,
     reached,
-    running,
 )
-from support.stub_hub import Hub, of_server, runtimes
+from support.stub_hub import Hub, runtimes
 from tornado import web
 
 from dockernamed.backends.rollback import Rollback
+from dockernamed.errors import EngineError
 
-FAULTS = ["down", "reset", "lost", 500, "garbage", "late", "hung"]
+FAULTS = ("down", "reset", "lost", 500, "garbage", "late", "hung")
+#: At containers the Hub is killed in `test_lives`.
+ALL = (*FAULTS, "killed")
+#: Over services a life takes three times as many requests, so that not all is done at each call:
+#: the executor, which has to come to terms with it, is that of containers.
+AT_READING, AT_WRITING = ("hung", 500, "down", "reset"), ("killed", "lost", "late")
 
 
 class Down(Fault):
@@ -56,12 +73,30 @@ class Down(Fault):
         return http.Response()
 
 
-CASES = [
-    pytest.param(operation, call, kind, id=f"{operation.name}-{call[0]} {call[1]}-{kind}")
-    for operation in OPERATIONS
-    for call in operation.calls
-    for kind in FAULTS
-]
+def cases() -> list[Any]:
+    """Operation, call, how many such calls come before, and kind of fault."""
+    return [
+        pytest.param(
+            operation, call, operation.calls[:number].count(call), kind,
+            id=f"{operation.name}-{number}: {call[0]} {call[1]}-{kind}",
+        )
+        for operation in (*OPERATIONS, *SERVICE_OPERATIONS)
+        for number, call in enumerate(operation.calls)
+        for kind in faults(operation, call, number)
+    ]  # fmt: skip
+
+
+def faults(operation: Operation, call: tuple[str, str], number: int) -> Sequence[str | int]:
+    """The kinds of faults at a call, the number-th of an operation."""
+    if "DOCKERNAMED_ALL_FAULTS" in os.environ:
+        return ALL
+    if not operation.swarm:
+        return FAULTS
+    if call[0] == "GET":
+        return AT_READING[number % len(AT_READING) :][:1]
+    if operation.before is nothing:
+        return AT_WRITING
+    return AT_WRITING[number % len(AT_WRITING) :][:1]
 
 
 # --- what must be so ---------------------------------------------------------------------------
@@ -78,11 +113,6 @@ def others_than(
     }
 
 
-def volumes(fake: FakeEngine) -> dict[str, Any]:
-    """All volumes with their labels: one that was made anew has others."""
-    return {name: volume["Labels"] for name, volume in fake.volumes.items()}
-
-
 async def quiet(fault: Fault) -> None:
     """Wait until nothing is under way any more, here or at the Engine."""
     if isinstance(fault, Late) and fault.path != EVENTS[1]:
@@ -96,19 +126,20 @@ def _all_in_doubt(rollback: Rollback) -> bool:
     return all(made.in_doubt or made.start_in_doubt for made in rollback.starts)
 
 
-def arm(kind: str | int, fake: FakeEngine, call: tuple[str, str], patch: Any) -> Fault:
-    """Have a fault strike at the next such call."""
+def arm(
+    kind: str | int, fake: FakeEngine, call: tuple[str, str], passing: int, patch: Any
+) -> Fault:
+    """Have a fault strike at such a call, after as many as are passed by."""
     if kind == "down":
         fault: Fault = Down(fake, *call)
-        fake.gate.faults.append(fault)
-    elif kind == "late":
-        fault = late(fake, *call)
-        give_up_soon(patch, fault)
-    elif kind == "hung":
-        fault = fake.fault("stall after", *call)
-        give_up_soon(patch, fault)
+    elif kind in ("late", "killed"):
+        fault = Late("stall", *call)
     else:
-        fault = fake.fault(kind, *call)
+        fault = Fault("stall after" if kind == "hung" else kind, *call)
+    fault.passing = passing
+    if kind in ("late", "hung"):
+        give_up_soon(patch, fault)
+    fake.gate.faults.append(fault)
     return fault
 
 
@@ -127,79 +158,134 @@ async def run(operation: Operation, hub: Hub, fake: FakeEngine, fault: Fault) ->
     return doing.exception()  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize(("operation", "call", "kind"), CASES)
+@pytest.mark.parametrize(("operation", "call", "passing", "kind"), cases())
 async def test_fault(
     make_hub: Callable[..., Hub],
     fake: FakeEngine,
     monkeypatch: pytest.MonkeyPatch,
     operation: Operation,
     call: tuple[str, str],
+    passing: int,
     kind: str | int,
 ) -> None:
     """See the module's docstring."""
-    hub = make_hub(timings=replace(QUICK, stream_opens=0.05), **operation.settings)
+    hub, estate = hub_for(operation, make_hub, fake)
     await operation.before(hub, fake)
-    before = volumes(fake)
-    older = {one.id for one in of_server(fake, SERVER)}
-    others = {one.id for one in fake.containers} - older
+    before = estate.volumes()
+    older = {one.id for one in estate.of_server(SERVER)}
+    others = {one.id for one in estate.things()} - older
 
-    fault = arm(kind, fake, call, monkeypatch)
-    error = await run(operation, hub, fake, fault)
-    await quiet(fault)
+    fault = arm(kind, fake, call, passing, monkeypatch)
+    if kind == "killed":
+        await run_and_kill(operation, hub, fake, fault)
+        await all_is_well(hub, fake, estate)
+    else:
+        error = await run(operation, hub, fake, fault)
+        await quiet(fault)
+        if operation.do is keep_house:
+            assert error is None or isinstance(error, EngineError), repr(error)
+            await keep_house(hub, fake)  # what is left is for the next round
+            error = None
+        if error is not None:
+            assert operation.do is start, f"only a start may fail: {error!r}"
+            assert isinstance(error, web.HTTPError), repr(error)
+            assert getattr(error, "jupyterhub_message", "")
+            await eventually(lambda: {one.id for one in estate.of_server(SERVER)} <= older)
+            await eventually(lambda: not estate.running())
+            # A volume that was made too late to be taken back is this server's, and its next
+            # start's.
+            late_volume = kind == "late" and call in (VOLUME_CREATE, CONFIG_CREATE)
+            await eventually(lambda: late_volume or estate.volumes() == before)
+            assert await hub.spawner(SERVER).poll() is not None
+        else:
+            assert operation.leaves != "failed"
+            await is_as_it_should_be(operation, hub, estate, before)
+        assert estate.volumes().items() >= before.items() or operation.leaves == "deleted"
+        if kind == "late":
+            # No start can take back what is made when it is long over.
+            await keep_house(hub, fake)
+        await eventually(lambda: not estate.leftovers())
+    await live_on(hub, fake, estate, {} if operation.leaves == "deleted" else before)
+    assert {one.id for one in estate.things()} == others
 
-    started = operation.do is start
-    if error is not None:
-        assert started, f"only a start may fail: {error!r}"
-        assert isinstance(error, web.HTTPError), repr(error)
-        assert getattr(error, "jupyterhub_message", "")
-        await eventually(lambda: {one.id for one in of_server(fake, SERVER)} <= older)
-        await eventually(lambda: not running(fake))
-        # A volume that was made too late to be taken back is this server's, and its next start's.
-        late_volume = kind == "late" and call is VOLUME_CREATE
-        await eventually(lambda: late_volume or volumes(fake) == before)
-        assert volumes(fake).items() >= before.items()
-        assert await hub.spawner(SERVER).poll() is not None
-    elif operation.leaves == "running":
-        (container,) = of_server(fake, SERVER)
-        assert container.running
+
+def hub_for(
+    operation: Operation, make_hub: Callable[..., Hub], fake: FakeEngine
+) -> tuple[Hub, Estate]:
+    """The Hub of an operation, and what there is of its servers."""
+    if operation.swarm:
+        fake.init_swarm()
+    timings = replace(QUICK, stream_opens=0.05)
+    hub = make_hub(timings=timings, swarm=operation.swarm, **operation.settings)
+    return hub, estate_of(fake, swarm=operation.swarm)
+
+
+async def is_as_it_should_be(
+    operation: Operation, hub: Hub, estate: Estate, before: Mapping[str, Any]
+) -> None:
+    """After an operation that was successful."""
+    if operation.leaves == "running":
+        (thing,) = estate.of_server(SERVER)
+        assert thing.processes == 1
         spawner = hub.spawner(SERVER)
         assert await spawner.poll() is None
         assert spawner.server.url.startswith(await spawner.get_url())
-        assert volumes(fake).items() >= before.items()
     elif operation.leaves == "stopped":
-        assert not running(fake)
-        assert volumes(fake) == before
+        assert not estate.running()
+        assert estate.volumes() == before
     else:
-        assert operation.leaves == "deleted"
-        assert (of_server(fake, SERVER), fake.volumes) == ([], {})
-    if operation.leaves == "failed":
-        assert error is not None
+        assert (estate.of_server(SERVER), estate.volumes()) == ([], {})
 
-    # And now without a fault: a whole life more.
+
+async def run_and_kill(operation: Operation, hub: Hub, fake: FakeEngine, fault: Fault) -> None:
+    """Do it, kill the Hub at a call, which is done all the same; and start the Hub."""
+    doing = asyncio.ensure_future(operation.do(hub, fake))
+    await reached(fault)
+    await hub.kill()
+    await asyncio.wait({doing})
+    assert isinstance(fault, Late)
+    fault.release()
+    await eventually(lambda: fault.done)
+
+
+async def all_is_well(hub: Hub, fake: FakeEngine, estate: Estate) -> None:
+    """A Hub that has just started: it knows what there is, or takes it away."""
+    spawner = hub.spawner(SERVER)
+    if spawner.server is not None and await spawner.poll() is not None:
+        await hub.stop(SERVER)
+    await keep_house(hub, fake)
+    active = bool(hub.spawner(SERVER).active)
+    running = [one.processes for one in estate.of_server(SERVER) if one.processes]
+    assert running == [1] * active
+    assert estate.running() == [one.name for one in estate.of_server(SERVER)] * active
+    assert active or hub.spawner(SERVER).server is None
+    await eventually(lambda: not estate.leftovers())
+
+
+async def live_on(hub: Hub, fake: FakeEngine, estate: Estate, before: Mapping[str, Any]) -> None:
+    """A whole life more, without a fault; nothing is left of the server afterwards."""
     fake.behave(Behaviour())
     if not hub.spawner(SERVER).active:
         await hub.spawn(SERVER)
-    (container,) = of_server(fake, SERVER)
-    assert container.running
-    if operation.leaves != "deleted":
-        assert volumes(fake).items() >= before.items()
+    (thing,) = estate.of_server(SERVER)
+    assert thing.processes == 1
+    assert estate.volumes().items() >= before.items()
     await hub.stop(SERVER)
     await hub.delete(SERVER)
-    assert of_server(fake, SERVER) == []
-    left = volumes(fake)
-    assert {
-        name for name, labels in left.items() if labels["dockernamed.server"] == SERVER
-    } == set()
-    assert {one.id for one in fake.containers} == others
-    assert fake.anonymous_volumes.keys() <= others
+    assert estate.of_server(SERVER) == []
+    left = estate.volumes().values()
+    assert not [labels for labels in left if labels.get("dockernamed.server") == SERVER]
+    assert not estate.leftovers()
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize(
+    "operation", [*OPERATIONS, *SERVICE_OPERATIONS], ids=lambda operation: operation.name
+)
 async def test_the_matrix_knows_every_call(
     make_hub: Callable[..., Hub], fake: FakeEngine, operation: Operation
 ) -> None:
     """An operation asks the Engine for what the table lists, and for nothing else."""
-    hub = make_hub(**operation.settings)
+    hub, _ = hub_for(operation, make_hub, fake)
     await operation.before(hub, fake)
     done = len(fake.requests)
     try:

@@ -11,7 +11,7 @@ import pytest
 from support.driving import MakeHub, Told, message, refused
 from support.fake_engine import Behaviour, FakeEngine
 from support.fake_engine.swarm_control import FakeSwarm
-from support.stage import QUICK, eventually
+from support.stage import QUICK, eventually, reached
 from support.stub_hub import Hub, runtimes
 
 from dockernamed import DockerNamedSpawner
@@ -152,6 +152,46 @@ async def test_a_node_that_is_lost_while_a_server_starts(
     await asyncio.wait_for(starting, 30)
     assert at(hub.spawner("exp-1")) == place(swarm, swarm.tasks()[-1])
     swarm.find("node-2")
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [("lost", "/secrets/create"), (500, "/secrets/create"), (500, "/services/[^/]+/update")],
+)
+async def test_a_kept_service_that_cannot_be_started(
+    make: Callable[..., Hub], fake: FakeEngine, swarm: FakeSwarm, kind: str | int, call: str
+) -> None:
+    """What was made for that start is gone; the service stays, and the next start brings it up."""
+    hub = make(remove=False, secret_files={"/one": "1", "/two": "2"})
+    await hub.spawn("exp-1")
+    (id,) = swarm.services
+    await hub.stop("exp-1")
+    fault = fake.fault(kind, "POST", call)
+    await refused(hub)
+    assert fault.hits == 1
+    (runtime,) = runtimes()
+    await runtime.backend.tidy(hub.spawner("exp-1").key.hub)
+    assert swarm.secrets == {}
+    await hub.spawn("exp-1")
+    assert (list(swarm.services), len(swarm.secrets)) == ([id], 3)
+
+
+async def test_a_start_that_is_cancelled_between_two_calls(
+    make: Callable[..., Hub], fake: FakeEngine, swarm: FakeSwarm
+) -> None:
+    """What a kept service was given before it was told to start goes, and it is stopped again."""
+    hub = make(remove=False)
+    await hub.spawn("exp-1")
+    await hub.stop("exp-1")
+    held = fake.fault("stall", "GET", "/configs/[^/]+")
+    starting = hub.spawning("exp-1")
+    await reached(held)
+    assert len(swarm.secrets) == 1
+    starting.cancel()
+    held.release()
+    await asyncio.wait({starting})
+    await eventually(lambda: not runtimes()[0].backend.rollback.at_work)
+    assert swarm.secrets == {}
 
 
 # --- while it runs --------------------------------------------------------------------------------

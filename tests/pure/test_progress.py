@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from dockernamed.desired.plan import Op
 from dockernamed.lifecycle.progress import StartProgress
 
 
@@ -33,6 +34,16 @@ async def test_progress_never_goes_down() -> None:
     journal.tell(20, "b")
     journal.close()
     assert [event["progress"] for event in await heard(journal)] == [50, 50]
+
+
+async def test_steps_are_told_of_what_a_server_is() -> None:
+    """A user of a Swarm reads of a service, not of a container."""
+    journal = StartProgress()
+    journal.step(Op.CREATE, "service")
+    journal.step(Op.START, "container")
+    journal.close()
+    messages = [event["message"] for event in await heard(journal)]
+    assert messages == ["Creating the service", "Starting the container"]
 
 
 async def test_listeners_cannot_change_what_others_hear() -> None:

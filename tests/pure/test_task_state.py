@@ -9,7 +9,6 @@ import pytest
 from dockernamed.backends.task_state import (
     NodeSeen,
     TaskSeen,
-    current_task,
     has_ended,
     location,
     lost_words,
@@ -54,6 +53,7 @@ def test_a_task_that_runs() -> None:
         ports={8888: 32768},
         addresses=("10.0.1.3", "10.0.2.3"),
         networks={"hub": "o1", "course": "o2"},
+        has_container=True,
     )
     spec = {"RestartPolicy": {"Condition": "none"}, "ForceUpdate": 3}
     found = task_from(item(Spec=spec))
@@ -128,24 +128,12 @@ def test_whether_it_has_ended(state: str, desired: str, node: str, down: bool, e
     assert has_ended(TaskSeen("t", "s", node, state, desired), down) is ended
 
 
-def test_the_task_that_counts() -> None:
-    """The newest that the manager wants, whatever a lost node's task still claims to do."""
-    lost = TaskSeen("a", "s", "n1", "running", "shutdown", "2026-01-01T00:00:02.")
-    fresh = TaskSeen("b", "s", "n2", "preparing", "ready", "2026-01-01T00:00:01.")
-    newer = TaskSeen("c", "s", "n2", "pending", "running", "2026-01-01T00:00:03.")
-    assert current_task([lost, fresh]) is fresh
-    assert current_task([newer, fresh, lost]) is newer
-    assert current_task([lost]) is lost
-    assert current_task([]) is None
-
-
 def test_the_newest_is_told_by_parts_of_a_second() -> None:
     """Go writes no zeros at the end of a time, so that it does not sort as it is."""
     times = ("2026-11-26T20:35:47.8Z", "2026-11-26T20:35:47.81Z", "2026-11-26T20:35:47Z")
     tasks = [task_from(item(ID=time, CreatedAt=time)) for time in times]
-    found = current_task(tasks)
-    assert found is not None
-    assert found.id == "2026-11-26T20:35:47.81Z"
+    newest = max(tasks, key=lambda one: one.created)
+    assert newest.id == "2026-11-26T20:35:47.81Z"
 
 
 def node(state: str = "ready", **more: Any) -> dict[str, Any]:

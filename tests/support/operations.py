@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from dockernamed import naming
+from dockernamed.engine.swarm import Swarm
+from dockernamed.hub.ownership import servers_of
+from dockernamed.lifecycle.orphans import OrphanReaper
+from dockernamed.lifecycle.runtime import Runtime
 from support.fake_engine import Behaviour, FakeEngine
 from support.stage import (
     ARCHIVE,
+    CONFIG_CREATE,
+    CONFIG_INSPECT,
+    CONFIG_LIST,
+    CONFIG_REMOVE,
+    CONFIG_UPDATE,
     CREATE,
     EVENTS,
     IMAGE,
@@ -18,20 +28,35 @@ from support.stage import (
     KILL,
     LIST,
     LOGS,
+    NETWORK,
+    NETWORK_CREATE,
+    NETWORK_LIST,
+    NETWORK_REMOVE,
+    NODE_LIST,
+    QUICK,
     REMOVE,
+    SECRET_CREATE,
+    SECRET_LIST,
+    SECRET_REMOVE,
+    SERVICE_CREATE,
+    SERVICE_INSPECT,
+    SERVICE_LIST,
+    SERVICE_REMOVE,
+    SERVICE_UPDATE,
     START,
     STOP,
+    TASK_LIST,
+    TASK_LOGS,
     VOLUME_CREATE,
     VOLUME_INSPECT,
     VOLUME_LIST,
     VOLUME_REMOVE,
     eventually,
 )
-from support.stub_hub import Hub, names_of, runtime_of
+from support.stub_hub import LOG, Hub, names_of, runtime_of
 
 SERVER = "exp-1"
 VERSION = ("GET", "/version")
-NETWORK = ("GET", "/networks/[^/]+")
 INFO = ("GET", "/info")
 IMAGE_INSPECT = ("GET", "/images/.*/json")
 LOOK_INSIDE = ("HEAD", "/containers/[^/]+/archive")
@@ -65,20 +90,18 @@ async def dies(hub: Hub, fake: FakeEngine) -> None:
 
 
 async def has_strange_neighbour(hub: Hub, fake: FakeEngine) -> None:
-    """Somebody else's container has the name."""
+    """Somebody else's container or service has the name."""
     spawner = hub.spawner(SERVER)
-    engine = runtime_of(spawner).engine
-    await engine.create_container(names_of(spawner)[0], {"Image": IMAGE})
+    await _make(runtime_of(spawner), names_of(spawner)[0], {}, running=False)
 
 
 async def has_twin(hub: Hub, fake: FakeEngine) -> None:
-    """A container of an earlier start runs, that the Hub does not know of."""
+    """One of an earlier start runs, that the Hub does not know of."""
     spawner = hub.spawner(SERVER)
     rooms = runtime_of(spawner)
     labels = {**naming.labels(spawner.key), naming.LABEL_CONTAINER: "twin"}
-    body = {"Image": IMAGE, "Labels": labels}
-    await rooms.engine.start_container(await rooms.engine.create_container("twin", body))
-    await eventually(lambda: len(rooms.watcher.records()) == 1)
+    await _make(rooms, "twin", labels, running=True)
+    await eventually(lambda: [one.running for one in rooms.watcher.records()] == [True])
 
 
 async def has_unknown_twin(hub: Hub, fake: FakeEngine) -> None:
@@ -89,8 +112,21 @@ async def has_unknown_twin(hub: Hub, fake: FakeEngine) -> None:
     fake.lose_events()
     name = names_of(spawner)[0]
     labels = {**naming.labels(spawner.key), naming.LABEL_CONTAINER: name}
-    await rooms.engine.create_container(name, {"Image": IMAGE, "Labels": labels})
+    await _make(rooms, name, labels, running=False)
     fake.lose_events(False)
+
+
+async def _make(rooms: Runtime, name: str, labels: Mapping[str, str], *, running: bool) -> None:
+    """Have another container, or service, as somebody else makes one."""
+    if rooms.swarm:
+        task = {"ContainerSpec": {"Image": IMAGE}, "RestartPolicy": {"Condition": "none"}}
+        mode = {"Replicated": {"Replicas": int(running)}}
+        spec = {"Name": name, "Labels": dict(labels), "TaskTemplate": task, "Mode": mode}
+        await Swarm(rooms.engine).create_service(spec)
+        return
+    id = await rooms.engine.create_container(name, {"Image": IMAGE, "Labels": dict(labels)})
+    if running:
+        await rooms.engine.start_container(id)
 
 
 # --- what is done ------------------------------------------------------------------------------
@@ -124,6 +160,27 @@ async def come_up(hub: Hub, fake: FakeEngine) -> None:
     assert await hub.spawner(SERVER).poll() is None
 
 
+async def rename(hub: Hub, fake: FakeEngine) -> None:
+    """Give it another name, and the first one again."""
+    await hub.rename(SERVER, "other")
+    await hub.rename("other", SERVER)
+
+
+async def keep_house(hub: Hub, fake: FakeEngine) -> None:
+    """Look for what nobody stands for, and take it away."""
+    spawner = hub.spawner(SERVER)
+    rooms = runtime_of(spawner)
+    await asyncio.wait_for(rooms.watcher.in_sync(), 30)
+    users = {user.id: user for user in hub.users.values()}
+    keeper = OrphanReaper(
+        spawner.key.hub, rooms.watcher, rooms.backend,
+        lambda: servers_of(SimpleNamespace(db=hub.db, users=users)), keep=not spawner.remove,
+        policy="remove", grace=0, stop_timeout=1, interval=0, log=LOG, timings=QUICK,
+        networks=rooms.networks, hub_network=False,
+    )  # fmt: skip
+    await keeper.round()
+
+
 async def get_url(hub: Hub, fake: FakeEngine) -> None:
     """The Hub asks where the server is."""
     spawner = hub.spawner(SERVER)
@@ -141,11 +198,13 @@ class Operation:
         name: of it.
         before: brings about what it begins with.
         do: the thing itself.
-        calls: of all that the Engine is asked on the way, where faults strike.
+        calls: of all that the Engine is asked on the way, where faults strike; what is listed for
+            the second time stands for the second such call.
         leaves: state of the server afterwards: "running", "stopped", "deleted"; "failed" for a
             start that can never succeed.
         settings: of the spawner.
         also: calls that it makes too, and that have been struck in another operation.
+        swarm: servers are services.
     """
 
     name: str
@@ -155,6 +214,7 @@ class Operation:
     leaves: str
     settings: dict[str, Any] = field(default_factory=dict)
     also: tuple[Call, ...] = ()
+    swarm: bool = False
 
 
 FIRST = (VERSION, EVENTS, LIST, INFO, NETWORK, VOLUME_LIST, IMAGE_INSPECT, LOOK_INSIDE)
@@ -181,4 +241,48 @@ OPERATIONS = (
     Operation("delete", ran, delete, (REMOVE, VOLUME_LIST, VOLUME_REMOVE), "deleted", KEPT),
     Operation("Hub start", runs, come_up, (VERSION, EVENTS, LIST), "running"),
     Operation("get_url", runs, get_url, (INSPECT,), "running"),
+    Operation("house-keeping", has_twin, keep_house, (NETWORK_LIST, STOP, REMOVE), "stopped",
+              also=FIRST),
+)  # fmt: skip
+
+WATCHED = (VERSION, EVENTS, NODE_LIST, SERVICE_LIST, TASK_LIST)
+NEW_SERVICE = (INFO, CONFIG_LIST, VOLUME_LIST, IMAGE_INSPECT, NETWORK, NETWORK_CREATE,
+               CONFIG_INSPECT, VOLUME_INSPECT, CONFIG_CREATE, CONFIG_UPDATE, CONFIG_UPDATE,
+               SERVICE_CREATE, SECRET_CREATE, SERVICE_INSPECT, SERVICE_UPDATE)  # fmt: skip
+STARTED = (*WATCHED, *NEW_SERVICE)
+ENDED = (TASK_LIST, SERVICE_INSPECT, SERVICE_UPDATE, SECRET_REMOVE, SERVICE_REMOVE, NETWORK,
+         SERVICE_LIST, NETWORK_REMOVE)  # fmt: skip
+
+
+def _of_services(name: str, *given: Any, **more: Any) -> Operation:
+    return Operation(f"{name} (service)", *given, **{**more, "swarm": True})
+
+
+SERVICE_OPERATIONS = (
+    _of_services("first start", nothing, start, NEW_SERVICE, "running", also=WATCHED),
+    _of_services("later start", ran, start, (), "running", also=STARTED),
+    _of_services("start of a kept one", ran, start,
+                 (SERVICE_INSPECT, SECRET_CREATE, SERVICE_INSPECT, SERVICE_UPDATE), "running",
+                 settings=KEPT, also=STARTED),
+    _of_services("start beside a stranger", has_strange_neighbour, start,
+                 (SERVICE_CREATE, SERVICE_INSPECT), "running", also=STARTED),
+    _of_services("start over a twin", has_twin, start, (SERVICE_REMOVE,), "running",
+                 also=STARTED),
+    _of_services("start over an unknown twin", has_unknown_twin, start,
+                 (SERVICE_INSPECT, SERVICE_REMOVE), "running", also=STARTED),
+    _of_services("start that dies", dies, start,
+                 (TASK_LOGS, SERVICE_REMOVE, SECRET_REMOVE, CONFIG_REMOVE, NETWORK_REMOVE),
+                 "failed", also=(*STARTED, VOLUME_REMOVE)),
+    _of_services("stop", runs, stop, ENDED, "stopped"),
+    _of_services("stop and keep", runs, stop, (SERVICE_UPDATE, SECRET_REMOVE), "stopped",
+                 settings=KEPT, also=ENDED),
+    _of_services("delete", ran, delete,
+                 (SERVICE_REMOVE, CONFIG_LIST, CONFIG_INSPECT, CONFIG_UPDATE, VOLUME_REMOVE,
+                  CONFIG_REMOVE), "deleted", settings=KEPT, also=(*ENDED, INFO, VOLUME_LIST)),
+    _of_services("rename", ran, rename, (), "stopped", also=(NETWORK,)),
+    _of_services("Hub start", runs, come_up, WATCHED, "running"),
+    _of_services("get_url", runs, get_url, (), "running"),
+    _of_services("house-keeping", has_twin, keep_house,
+                 (NETWORK_LIST, SERVICE_UPDATE, SERVICE_REMOVE, SECRET_LIST), "stopped",
+                 also=(*ENDED, CONFIG_LIST)),
 )  # fmt: skip

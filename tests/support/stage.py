@@ -69,6 +69,28 @@ VOLUME_CREATE = ("POST", "/volumes/create")
 VOLUME_INSPECT = ("GET", "/volumes/[^/]+")
 VOLUME_REMOVE = ("DELETE", "/volumes/[^/]+")
 VOLUME_LIST = ("GET", "/volumes")
+NETWORK = ("GET", "/networks/[^/]+")
+NETWORK_LIST = ("GET", "/networks")
+NETWORK_CREATE = ("POST", "/networks/create")
+NETWORK_REMOVE = ("DELETE", "/networks/[^/]+")
+
+SERVICE_CREATE = ("POST", "/services/create")
+SERVICE_UPDATE = ("POST", "/services/[^/]+/update")
+SERVICE_INSPECT = ("GET", "/services/[^/]+")
+SERVICE_REMOVE = ("DELETE", "/services/[^/]+")
+SERVICE_LIST = ("GET", "/services")
+TASK_LIST = ("GET", "/tasks")
+TASK_LOGS = ("GET", "/tasks/[^/]+/logs")
+NODE_LIST = ("GET", "/nodes")
+NODE_INSPECT = ("GET", "/nodes/[^/]+")
+SECRET_CREATE = ("POST", "/secrets/create")
+SECRET_LIST = ("GET", "/secrets")
+SECRET_REMOVE = ("DELETE", "/secrets/[^/]+")
+CONFIG_CREATE = ("POST", "/configs/create")
+CONFIG_UPDATE = ("POST", "/configs/[^/]+/update")
+CONFIG_INSPECT = ("GET", "/configs/[^/]+")
+CONFIG_LIST = ("GET", "/configs")
+CONFIG_REMOVE = ("DELETE", "/configs/[^/]+")
 
 
 class Late(Fault):
@@ -266,7 +288,7 @@ def give_up_soon(
     fetch = Transport.fetch
 
     async def impatient(transport: Transport, call: Call) -> bytes:
-        if not fault.matches(call.method, call.path):
+        if fault.passing or not fault.matches(call.method, call.path):
             return await fetch(transport, call)
         asking = asyncio.ensure_future(fetch(transport, call))
         await reached(fault)

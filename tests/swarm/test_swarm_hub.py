@@ -211,10 +211,11 @@ def test_no_suitable_node(hub: Hub, view: SwarmView, user: str) -> None:
 
 
 def progress(hub: Hub, user: str, server: str) -> list[str]:
-    """All that the progress of a start tells, from the moment on that there is one."""
+    """What the progress of a start tells before the start has failed."""
     eventually(lambda: server in hub.servers(user), what=f"{user}/{server} starts")
-    answer = hub.api("GET", f"{server_path(user, server)}/progress")
-    return [line for line in answer.text.splitlines() if line.startswith("data:")]
+    lines = hub.api("GET", f"{server_path(user, server)}/progress").text.splitlines()
+    told = [json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:")]
+    return [one["message"] for one in told if not one.get("failed")]
 
 
 def test_an_image_that_its_node_has_not(hub: Hub, view: SwarmView, user: str) -> None:

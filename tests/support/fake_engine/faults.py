@@ -31,6 +31,7 @@ class Fault:
         path: expression that their whole path matches, without API version.
         times: how often, then all is well again.
         message: with a status, the Engine's words.
+        passing: how many such requests come first, with which nothing goes wrong.
     """
 
     kind: str | int
@@ -38,6 +39,7 @@ class Fault:
     path: str
     times: int = 1
     message: str = "something broke"
+    passing: int = 0
     hits: int = 0
     reached: threading.Event = field(default_factory=threading.Event)
     _released: threading.Event = field(default_factory=threading.Event)
@@ -127,8 +129,11 @@ class Gate:
                 self._seen.add(request.transport)
                 self.connections += 1
             for fault in list(self.faults):
-                if fault.matches(request.method, path):
+                if not fault.matches(request.method, path):
+                    continue
+                if fault.passing == 0:
                     return await fault.strike(request, handler)
+                fault.passing -= 1
             return await handler(request)
 
         return through

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-#: As in /proc/PID/ns.
-KINDS = ("mnt", "net", "uts", "pid", "ipc")
-#: Of `unshare` and `nsenter`, for the same ones.
+#: As in /proc/PID/ns: those that keep no mounts and links alive where somebody holds them.
+KINDS = ("uts", "pid", "ipc")
+#: Of `unshare` and `nsenter`, for all that there are.
 OPTIONS = ("--mount", "--net", "--uts", "--pid", "--ipc")
 #: The shell is the first process in there, and collects what becomes an orphan. It ends with the
 #: pipe from the process that made it, so also when that is killed; the kernel kills all the others
@@ -35,7 +36,8 @@ class Namespaces:
 
     Attributes:
         pid: of the first process in there, as seen from outside.
-        ids: such as ``net:[4026532281]``, of each namespace.
+        ids: such as ``uts:[4026532281]``. Nobody else's namespaces have them while this object is
+            there: the kernel soon gives those that are free to others.
 
     Raises:
         AssertionError: they cannot be made, as by anybody but root.
@@ -59,6 +61,8 @@ class Namespaces:
         assert word == "ready", f"no namespaces for {hostname}: unshare or its shell failed"
         self.pid = _child(self._holder.pid)
         links = [Path(f"/proc/{self.pid}/ns/{kind}") for kind in KINDS]
+        for link in links:
+            weakref.finalize(self, os.close, os.open(link, os.O_RDONLY))
         self.ids = frozenset(os.readlink(link) for link in links)
         assert not self.ids & {os.readlink(f"/proc/self/ns/{kind}") for kind in KINDS}
 

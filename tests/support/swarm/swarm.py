@@ -51,7 +51,7 @@ class Swarm:
         hub_address: this machine's.
         subnet: such as ``198.18.7.0/24``. Registries at its addresses need no TLS.
         nodes: all of them.
-        ids: of all namespaces of the Swarm.
+        ids: of namespaces of the Swarm; see `Namespaces.ids`.
     """
 
     def __init__(
