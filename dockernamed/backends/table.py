@@ -15,13 +15,15 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
 from ..desired.network import Location
 from ..engine.unreachable import in_words
 from ..errors import CallNotAllowed, DockerNamedError
+from ..timeouts import during, ended
 from ..timings import DEFAULT, Timings
 from . import observed
 from .observed import ObservedContainer, State
@@ -30,6 +32,7 @@ __all__ = ["ObservedContainer", "State", "Table"]
 
 LOG = logging.getLogger("dockernamed.watcher")
 
+CHUNK = 100  # rows or events handled between two looks at the event loop
 MAX_GONE = 10_000  # ids remembered, of removed things that late news may still speak of
 Callback = Callable[[ObservedContainer], None]
 ImageCallback = Callable[[Mapping[str, Any] | None], None]
@@ -42,7 +45,12 @@ class Table(ABC):
         url: where the backend is, for messages.
         hub: value of the label that ours have.
         timings: when it is looked again, and how long is waited for what.
+
+    Attributes:
+        noun: what its things are called.
     """
+
+    noun = "container"
 
     def __init__(self, url: str, hub: str, timings: Timings = DEFAULT) -> None:
         self._url, self._hub, self._timings = url, hub, timings
@@ -285,12 +293,57 @@ class Table(ABC):
             where = in_words(error, self._url)
             LOG.warning("The Docker Engine cannot be reached, will try again: %s", where)
 
-    @abstractmethod
     async def _session(self) -> None:
-        """Keep the table true for a while; returns when it is time to begin anew.
+        """One stream, and one list of all; returns when it is time to begin anew.
 
         Raises:
             DockerNamedError: the backend was lost.
+        """
+        forgettable = set(self._gone)  # the stream to come tells nothing of these
+        async with self._events() as batches:
+            self._tell_images(None)  # events from before this stream are lost
+            following = asyncio.ensure_future(self._follow(batches))
+            try:
+                await during(following, self._read_all(forgettable))
+                if not self.connected:
+                    LOG.info("Watching %d %ss", len(self._table), self.noun)
+                self.not_allowed = None
+                self._in_sync.set()
+                self._synced.set()
+                await self._until_anew(following)
+            finally:
+                await ended(following)
+
+    async def _follow(self, batches: AsyncIterator[list[dict[str, Any]]]) -> None:
+        """Take over what is told, until the end of the stream is raised."""
+        async for batch in batches:
+            for start in range(0, len(batch), CHUNK):
+                for event in batch[start : start + CHUNK]:
+                    self._on_event(event)
+                await asyncio.sleep(0)
+
+    @abstractmethod
+    def _events(self) -> AbstractAsyncContextManager[AsyncIterator[list[dict[str, Any]]]]:
+        """The backend's stream of events, in batches."""
+
+    @abstractmethod
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        """Take over one event."""
+
+    @abstractmethod
+    async def _read_all(self, forgettable: set[str]) -> None:
+        """Ask for all there is, and put the table right.
+
+        Args:
+            forgettable: ids of removed things that the stream cannot speak of any more.
+        """
+
+    @abstractmethod
+    async def _until_anew(self, following: asyncio.Task[None]) -> None:
+        """Ask for what events do not tell, until it is time to begin anew.
+
+        Args:
+            following: ends when the stream does.
         """
 
     def _is_starting(self, id: str) -> bool:

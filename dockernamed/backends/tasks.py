@@ -25,6 +25,7 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,12 +39,11 @@ from . import observed
 from . import observed_tasks as seen
 from .observed import State
 from .observed_tasks import ServiceSeen
-from .table import LOG, Table
+from .table import CHUNK, Table
 from .task_state import NodeSeen, TaskSeen, location, node_from, task_from
 
 __all__ = ["TaskWatcher"]
 
-_CHUNK = 100  # rows handled between two looks at the event loop
 AT_ONCE = 200  # services looked at by one request
 NEW_AT_ONCE = 20  # services first heard of by an event that are inspected in a round
 MAX_NEW = 1000  # of those, how many are remembered until then; a list finds the rest
@@ -90,6 +90,8 @@ class TaskWatcher(Table):
         hub: value of the label that ours have.
         timings: how often tasks are asked for, when all is begun anew, and how long is waited.
     """
+
+    noun = "service"
 
     def __init__(self, swarm: Swarm, url: str, hub: str, timings: Timings = DEFAULT) -> None:
         super().__init__(url, hub, timings)
@@ -149,38 +151,13 @@ class TaskWatcher(Table):
 
     # --- watching --------------------------------------------------------------------------
 
-    async def _session(self) -> None:
-        """One stream, one list of all, and rounds; returns when it is time for the next."""
-        forgettable = set(self._gone)  # the stream to come tells nothing of these
-        patience = self._timings.stream_opens
-        async with self._swarm.events(self._is_of_use, patience=patience) as batches:
-            self._tell_images(None)  # events from before this stream are lost
-            following = asyncio.ensure_future(self._follow(batches))
-            try:
-                await during(following, self._read_lists(forgettable))
-                if not self.connected:
-                    LOG.info("Watching %d services", len(self._table))
-                self.not_allowed = None
-                self._in_sync.set()
-                self._synced.set()
-                await during(following, self._rounds())
-            finally:
-                await ended(following)
+    def _events(self) -> AbstractAsyncContextManager[AsyncIterator[list[dict[str, Any]]]]:
+        return self._swarm.events(self._is_of_use, patience=self._timings.stream_opens)
 
-    async def _follow(self, batches: AsyncIterator[list[dict[str, Any]]]) -> None:
-        """Take over what is told, until the end of the stream is raised."""
-        async for batch in batches:
-            for start in range(0, len(batch), _CHUNK):
-                for event in batch[start : start + _CHUNK]:
-                    self._on_event(event)
-                await asyncio.sleep(0)
+    async def _until_anew(self, following: asyncio.Task[None]) -> None:
+        await during(following, self._rounds())
 
-    async def _read_lists(self, forgettable: set[str]) -> None:
-        """Ask for all there is, and put the table right.
-
-        Args:
-            forgettable: ids of removed services that the stream cannot speak of any more.
-        """
+    async def _read_all(self, forgettable: set[str]) -> None:
         async with self._looking:
             heard = self._heard = set()
             try:
@@ -201,8 +178,8 @@ class TaskWatcher(Table):
     ) -> None:
         """Take lists over, where nothing newer was heard, also while we do."""
         missing = set(self._table)
-        for start in range(0, len(services), _CHUNK):
-            for service in services[start : start + _CHUNK]:
+        for start in range(0, len(services), CHUNK):
+            for service in services[start : start + CHUNK]:
                 id = service.record.id
                 missing.discard(id)
                 if id not in heard and id not in self._gone and not self._is_starting(id):

@@ -23,21 +23,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
 from ..engine.client import Engine
 from ..errors import EngineUnavailable, NotFound
 from ..naming import LABEL_HUB, key_of
-from ..timeouts import during, ended, retry
+from ..timeouts import during, retry
 from ..timings import DEFAULT, Timings
 from . import observed
 from .observed import ObservedContainer, State
-from .table import LOG, Table
+from .table import CHUNK, Table
 
 __all__ = ["ObservedContainer", "State", "Watcher"]
-
-_CHUNK = 500  # table rows handled between two looks at the event loop
 
 
 class Watcher(Table):
@@ -78,40 +77,15 @@ class Watcher(Table):
 
     # --- watching --------------------------------------------------------------------------
 
-    async def _session(self) -> None:
-        """One stream and one list; returns when it is time for the next, raises on a loss."""
-        forgettable = set(self._gone)  # the stream to come tells nothing of these
-        patience = self._timings.stream_opens
-        async with self._engine.events(self._is_ours, patience=patience) as batches:
-            self._tell_images(None)  # events from before this stream are lost
-            following = asyncio.ensure_future(self._follow(batches))
-            try:
-                await during(following, self._read_list(forgettable))
-                if not self.connected:
-                    LOG.info("Watching %d containers", len(self._table))
-                self.not_allowed = None
-                self._in_sync.set()
-                self._synced.set()
-                await during(following, asyncio.sleep(self._timings.confirm))
-                await during(following, self._read_list(set()))
-                await during(following, asyncio.sleep(self._timings.resync))
-            finally:
-                await ended(following)
+    def _events(self) -> AbstractAsyncContextManager[AsyncIterator[list[dict[str, Any]]]]:
+        return self._engine.events(self._is_ours, patience=self._timings.stream_opens)
 
-    async def _follow(self, batches: AsyncIterator[list[dict[str, Any]]]) -> None:
-        """Take over what is told, until the end of the stream is raised."""
-        async for batch in batches:
-            for start in range(0, len(batch), _CHUNK):
-                for event in batch[start : start + _CHUNK]:
-                    self._on_event(event)
-                await asyncio.sleep(0)
+    async def _until_anew(self, following: asyncio.Task[None]) -> None:
+        await during(following, asyncio.sleep(self._timings.confirm))
+        await during(following, self._read_all(set()))
+        await during(following, asyncio.sleep(self._timings.resync))
 
-    async def _read_list(self, forgettable: set[str]) -> None:
-        """Ask for all containers and put the table right.
-
-        Args:
-            forgettable: ids of removed containers that the stream cannot speak of any more.
-        """
+    async def _read_all(self, forgettable: set[str]) -> None:
         heard = self._heard = set()
         try:
             label = f"{LABEL_HUB}={self._hub}"
@@ -132,8 +106,8 @@ class Watcher(Table):
             Ids of containers that run again, by the list alone.
         """
         missing, risen = set(self._table), []
-        for start in range(0, len(listed), _CHUNK):
-            for record in listed[start : start + _CHUNK]:
+        for start in range(0, len(listed), CHUNK):
+            for record in listed[start : start + CHUNK]:
                 missing.discard(record.id)
                 if record.id in heard or record.id in self._gone or self._is_starting(record.id):
                     continue
