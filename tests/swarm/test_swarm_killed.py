@@ -26,7 +26,6 @@ CALLS = {
     "volume": ("POST", "/configs/create/{1}"),
     "service": ("POST", "/services/create/{0}"),
     "secret": ("POST", "/secrets/create/{1}"),
-    "files": ("POST", "/services/{0}/update"),
     "scale": ("POST", "/services/{0}/update/1"),
     "look": ("GET", "/services/{0}"),
 }
