@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 from support.engine.contract import *  # noqa: F403  (the tests)
-from support.engine.things import MakeNetwork, MakeThing, create_thing, network_of
-from support.engine.worlds import Make, Program, RealWorld, World, connect
+from support.engine.fixtures import *  # noqa: F403  (the fixtures)
+from support.engine.worlds import RealWorld, World
 from support.hub.waiting import eventually
 from support.swarm import Swarm
 
@@ -39,14 +38,6 @@ def world(swarm: Swarm, prefix: str) -> Iterator[World]:
 
 
 @pytest.fixture
-async def engine(world: World) -> AsyncIterator[Engine]:
-    """Our way to the manager."""
-    engine = connect(world.url)
-    yield engine
-    await engine.close()
-
-
-@pytest.fixture
 async def things(engine: Engine) -> AsyncIterator[Things]:
     """The backend."""
     services = Services(engine, calls.Swarm(engine))
@@ -58,50 +49,3 @@ async def things(engine: Engine) -> AsyncIterator[Things]:
 def overlay() -> bool:
     """Networks are those of the Swarm."""
     return True
-
-
-@pytest.fixture
-async def make_network(world: World, things: Things) -> AsyncIterator[MakeNetwork]:
-    """Makes networks that are removed after the test."""
-    made: list[str] = []
-
-    async def create() -> str:
-        name = world.name()
-        made.append(await things.create_network(name, network_of(world, overlay=True)))
-        return name
-
-    yield create
-    for id in made:
-        await things.remove_network(id)
-
-
-@pytest.fixture
-async def make_thing(
-    world: World, things: Things, make_network: MakeNetwork
-) -> AsyncIterator[MakeThing]:
-    """Makes services that are removed after the test."""
-    made: list[str] = []
-
-    async def create(program: Program | None = None, **more: Any) -> str:
-        id = await create_thing(world, things, program, **more)
-        made.append(id)
-        return id
-
-    yield create
-    for id in made:
-        await things.remove(id)
-
-
-@pytest.fixture
-async def make(world: World, engine: Engine, make_network: MakeNetwork) -> AsyncIterator[Make]:
-    """Creates containers of the manager that are removed after the test."""
-    made: list[str] = []
-
-    async def create(program: Program | None = None, **more: Any) -> str:
-        id = await world.create(engine, program, **more)
-        made.append(id)
-        return id
-
-    yield create
-    for id in made:
-        await engine.remove_container(id, force=True)

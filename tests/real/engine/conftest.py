@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import docker
 import pytest
 from docker.utils import kwargs_from_env
 from support import loopguard
-from support.engine.things import MakeNetwork, MakeThing, create_thing, network_of
+from support.engine.fixtures import *  # noqa: F403  (the fixtures)
 from support.engine.watching import IMAGE
-from support.engine.worlds import FakeWorld, Make, Program, RealWorld, World, connect
+from support.engine.worlds import FakeWorld, RealWorld, World, connect
 from support.fake_engine import FakeEngine
 
 from dockernamed.backends.base import Things
@@ -90,14 +89,6 @@ def world(request: pytest.FixtureRequest) -> World:
     return found
 
 
-@pytest.fixture
-async def engine(world: World) -> AsyncIterator[Engine]:
-    """Our way to the Engine."""
-    engine = connect(world.url)
-    yield engine
-    await engine.close()
-
-
 @pytest.fixture(params=["containers", "services"])
 async def things(
     request: pytest.FixtureRequest, world: World, engine: Engine
@@ -118,50 +109,3 @@ async def things(
 def overlay(things: Things) -> bool:
     """Whether networks are those of a Swarm."""
     return isinstance(things, Services)
-
-
-@pytest.fixture
-async def make_network(world: World, things: Things, overlay: bool) -> AsyncIterator[MakeNetwork]:
-    """Makes networks that are removed after the test, and after what is in them."""
-    made: list[str] = []
-
-    async def create() -> str:
-        name = world.name()
-        made.append(await things.create_network(name, network_of(world, overlay=overlay)))
-        return name
-
-    yield create
-    for id in made:
-        await things.remove_network(id)
-
-
-@pytest.fixture
-async def make_thing(
-    world: World, things: Things, make_network: MakeNetwork
-) -> AsyncIterator[MakeThing]:
-    """Makes things of a backend that are removed after the test."""
-    made: list[str] = []
-
-    async def create(program: Program | None = None, **more: Any) -> str:
-        id = await create_thing(world, things, program, **more)
-        made.append(id)
-        return id
-
-    yield create
-    for id in made:
-        await things.remove(id)
-
-
-@pytest.fixture
-async def make(world: World, engine: Engine, make_network: MakeNetwork) -> AsyncIterator[Make]:
-    """Creates containers that are removed after the test."""
-    made: list[str] = []
-
-    async def create(program: Program | None = None, **more: Any) -> str:
-        id = await world.create(engine, program, **more)
-        made.append(id)
-        return id
-
-    yield create
-    for id in made:
-        await engine.remove_container(id, force=True)
