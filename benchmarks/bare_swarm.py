@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .bare import PORT, BareEngine, RefusedError
 
 LOOK_S = 0.05  # between two looks at tasks that do not run yet
+#: Of services made here: their names, by which their tasks are found when they are removed.
+LABEL = "benchmark.service"
 ENDED = ("failed", "rejected", "shutdown", "orphaned", "complete")
 
 
@@ -31,12 +33,14 @@ class BareSwarm(BareEngine):
         self._starting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._addresses: dict[str, str] = {}
+        self._names: dict[str, str] = {}
 
     async def create(self, name: str, image: str, env: Mapping[str, str]) -> str:
         """Create a service of one task, with an init and its port published at its node; its id."""
         port = {"Protocol": "tcp", "TargetPort": PORT, "PublishMode": "host"}
         spec = {
             "Name": name,
+            "Labels": {LABEL: name},
             "TaskTemplate": {
                 "ContainerSpec": {
                     "Image": image,
@@ -49,7 +53,9 @@ class BareSwarm(BareEngine):
             "Mode": {"Replicated": {"Replicas": 1}},
             "EndpointSpec": {"Mode": "dnsrr", "Ports": [port]},
         }
-        return str((await self.call("POST", "/services/create", spec))["ID"])
+        id = str((await self.call("POST", "/services/create", spec))["ID"])
+        self._names[id] = name
+        return id
 
     async def start(
         self, name: str, image: str, env: Mapping[str, str], path: str = "/"
@@ -75,9 +81,7 @@ class BareSwarm(BareEngine):
 
     async def tasks(self, *services: str) -> list[dict[str, Any]]:
         """All tasks of some services."""
-        filters = json.dumps({"service": services})
-        found: list[dict[str, Any]] = await self.call("GET", "/tasks", filters=filters)
-        return found
+        return await self._tasks(service=services)
 
     async def address(self, node: str) -> str:
         """Of a node, by its id."""
@@ -87,12 +91,22 @@ class BareSwarm(BareEngine):
         return self._addresses[node]
 
     async def stop(self, container: str, grace: int = 10) -> None:
-        """Remove a service; its task ends some time after that."""
+        """Remove a service and wait for the end of its task, which takes seconds.
+
+        Who is measured next would do that work otherwise.
+        """
         await self.remove(container)
+        label = f"{LABEL}={self._names.pop(container)}"
+        while any(task["Status"]["State"] not in ENDED for task in await self._tasks(label=[label])):
+            await asyncio.sleep(LOOK_S)
 
     async def remove(self, container: str) -> None:
         """Remove a service, by its id or name."""
         await self.call("DELETE", f"/services/{container}")
+
+    async def _tasks(self, **filters: Sequence[str]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.call("GET", "/tasks", filters=json.dumps(filters))
+        return found
 
     async def _look(self) -> None:
         while self._starting:

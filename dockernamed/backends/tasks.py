@@ -9,8 +9,8 @@ table stays true:
   run any more, of all services at once: its answer is as long as there are such tasks, and mostly
   empty. A service whose task is among them is looked at.
 - Services that are about to change, as they start or stop, are looked at in turn, all in one
-  request. The longer such a change takes, the less often; and however many they are, at most a
-  share of the time goes into it.
+  request. The longer such a change takes, the less often; and after each look there is a rest, the
+  longer the look took.
 - A node that is lost, drained or back has its services looked at.
 - A request that fails ends all that, as a stream does that ends: nothing is called ended, and
   `Table.connected` is False until a manager answers all of it again.
@@ -48,9 +48,10 @@ AT_ONCE = 200  # services looked at by one request
 NEW_AT_ONCE = 20  # services first heard of by an event that are inspected in a round
 MAX_NEW = 1000  # of those, how many are remembered until then; a list finds the rest
 #: Of the time that a change has taken so far: how much later it may be noticed for that.
-_SHARE = 0.1
-#: How many times as long as it took to look nobody looks after that.
-_REST = 4.0
+_SHARE = 0.02
+#: How many times as long as it took to look nobody looks after that, and for how long at most: a
+#: manager that is slow as it starts many servers is not made slower, and still believed at once.
+_REST, _REST_AT_MOST = 4.0, 0.1
 
 
 @dataclass(slots=True)
@@ -201,11 +202,13 @@ class TaskWatcher(Table):
             if clock() >= ask_at:
                 ask_at = clock() + self._timings.ended_tasks
                 await self._in_time(self._ask_for_ended())
-            due = self._due(clock()) if clock() >= look_from else []
+            # What is due a moment later is looked at along with the rest.
+            soon = clock() + self._timings.changing_tasks
+            due = self._due(soon) if clock() >= look_from else []
             if due:
                 began = clock()
                 await self._in_time(self._look(due))
-                look_from = clock() + _REST * (clock() - began)
+                look_from = clock() + min(_REST * (clock() - began), _REST_AT_MOST)
             next_look = min((self._rows[id].due or 0 for id in self._changing), default=math.inf)
             await self._pause(min(ask_at, max(next_look, look_from)) - clock())
 
