@@ -71,6 +71,8 @@ class Timings:
         empty_volume: that a task may take which deletes a volume's files; another one goes on.
         empty_volume_at_once: likewise, while somebody waits; after that it is done later.
         update_again: before each further try to change a service that somebody else changed.
+        note_node: before it is noted on which node of a Swarm the first task with a volume runs;
+            as long as it is not, the task itself tells.
         prepull_look: between two looks at how far an image is on the nodes of a Swarm.
         new_nodes: between two looks at whether a Swarm has nodes that lack images pulled ahead.
     """
@@ -122,6 +124,7 @@ class Timings:
     empty_volume: float = 60.0
     empty_volume_at_once: float = 10.0
     update_again: tuple[float, ...] = (0.0, 0.01, 0.05, 0.1, 0.3, 1.0)
+    note_node: float = 2.0
     prepull_look: float = 1.0
     new_nodes: float = 30.0
 
