@@ -97,7 +97,9 @@ class BareSwarm(BareEngine):
         """
         await self.remove(container)
         label = f"{LABEL}={self._names.pop(container)}"
-        while any(task["Status"]["State"] not in ENDED for task in await self._tasks(label=[label])):
+        while any(
+            task["Status"]["State"] not in ENDED for task in await self._tasks(label=[label])
+        ):
             await asyncio.sleep(LOOK_S)
 
     async def remove(self, container: str) -> None:
