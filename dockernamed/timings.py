@@ -39,6 +39,8 @@ class Timings:
         cancelled_start: in which a cancelled start is over. JupyterHub gives it one; if it is not
             over by then, the request that interrupts it fails, and the Hub calls the server ready
             for ever.
+        failed_start: that who is to be told why a start failed waits for what it made to be taken
+            back; the rest of that goes on.
         stop_is_over: that the news may take that a stop is over, once the container has ended.
             Signals from outside (``docker kill --signal TERM``) look like a stop's, and bring no
             such news.
@@ -96,6 +98,7 @@ class Timings:
     stop_waits_for_engine: float = 45.0
     news_of_end: float = 5.0
     cancelled_start: float = 0.5
+    failed_start: float = 1.0
     stop_is_over: float = 3.0
     restart_goes_on: float = 0.25
     explain_failure: float = 1.0
