@@ -191,7 +191,7 @@ async def test_a_start_that_is_cancelled_between_two_calls(
     starting.cancel()
     held.release()
     await asyncio.wait({starting})
-    await eventually(lambda: not runtimes()[0].backend.rollback.at_work)
+    await eventually(lambda: not runtimes()[0].backend.rollback.starts)
     assert swarm.secrets == {}
 
 
