@@ -81,7 +81,7 @@ async def scope_of(settings: Any, runtime: Runtime) -> str:
         ConfigError: they contradict each other.
         EngineError: the Engine could not be asked.
     """
-    here = await runtime.hub_container() if runtime.engine_is_local else None
+    here = await runtime.hub_container()
     asked = settings.network_isolation in (None, "hub") and not settings.network_name
     podman = asked and not runtime.swarm and await runtime.podman()
     beside = bool(await hub_overlays(runtime)) if runtime.swarm else here is not None
@@ -124,7 +124,7 @@ async def tell(
         for line in () if checked or runtime.swarm else await faults_now(settings, runtime):
             log.error("No server can be started: %s", line)
         await _tell_of_isolation(settings, runtime, log)
-        here = await runtime.hub_container() if runtime.engine_is_local else None
+        here = await runtime.hub_container()
     except DockerNamedError as error:
         log.warning("It is not known whether servers are kept apart: %s", error)
         return
@@ -151,7 +151,7 @@ async def _tell_of_isolation(settings: Any, runtime: Runtime, log: logging.Logge
         scope = await scope_of(settings, runtime)
     except ConfigError:
         return  # told already
-    here = await runtime.hub_container() if runtime.engine_is_local else None
+    here = await runtime.hub_container()
     if scope == "none" and here is not None and settings.network_isolation is None:
         log.info(
             "The servers of all users share the network %s with the Hub's container, and can reach "

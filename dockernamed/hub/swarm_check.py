@@ -101,7 +101,7 @@ async def _of_api(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
 async def _tell(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
     swarm = Swarm(runtime.engine)
     nodes = await swarm.list_nodes()
-    here = await runtime.hub_container() if runtime.engine_is_local else None
+    here = await runtime.hub_container()
     for problem in of_nodes(nodes, published=here is None):
         log.warning("The Swarm: %s", problem)
     for problem in of_resources(nodes, _resources(settings)):

@@ -115,7 +115,7 @@ class SwarmResolver(SettingsResolver):
         return await hub_overlays(self._runtime)
 
     async def _access(self, network: str, own: OwnNetwork | None) -> Access:
-        hub = await self._hub_container()
+        hub = await self._runtime.hub_container()
         beside = hub is not None and _is_in(hub, network, own)
         if self._settings.use_internal_hostname:
             return Access("name")
@@ -131,17 +131,13 @@ class SwarmResolver(SettingsResolver):
     def _publish_ip(self) -> str:
         return EVERYWHERE
 
-    async def hub_host(self, place: Place) -> str:
-        """At which host servers reach the Hub.
-
-        Args:
-            place: of the server.
+    async def hub_host(self, place: Place, gateway: str | None = None) -> str:
+        """See `SettingsResolver`: known beforehand, since overlays have no gateway to the Hub.
 
         Raises:
-            ConfigError: that is not known; the message has the line to set.
-            EngineError: the Engine could not be asked.
+            ConfigError: it is not known; the message has the line to set.
         """
-        hub = await self._hub_container()
+        hub = await self._runtime.hub_container()
         if hub is not None:
             if not _is_in(hub, place.network, place.own):
                 raise _not_there(place, hub)
@@ -161,7 +157,7 @@ async def hub_overlays(runtime: Runtime) -> list[str]:
         EngineError: the Engine could not be asked.
     """
     found = []
-    hub = await runtime.hub_container() if runtime.engine_is_local else None
+    hub = await runtime.hub_container()
     for name in networks_of(hub):
         info = await runtime.network(name)
         if info.get("Scope") == "swarm" and not info.get("Ingress"):

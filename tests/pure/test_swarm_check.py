@@ -110,7 +110,7 @@ class Stand:
 
     async def hub_container(self) -> dict[str, Any] | None:
         """The Hub's own."""
-        return self._hub
+        return self._hub if self.engine_is_local else None
 
     async def network(self, name: str) -> dict[str, Any]:
         """One of them, as `Runtime` tells it."""

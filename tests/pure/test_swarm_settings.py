@@ -67,7 +67,7 @@ class Manager:
 
     async def hub_container(self) -> dict[str, Any] | None:
         """The Hub's own."""
-        return self._hub
+        return self._hub if self.engine_is_local else None
 
     async def membership(self) -> dict[str, Any]:
         """The node's own part in the Swarm."""
