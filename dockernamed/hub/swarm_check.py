@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .. import naming
 from ..desired.hardening import OFF
 from ..desired.network import ALL_INTERFACES, is_loopback
 from ..desired.services import api_of, left_out
@@ -22,17 +21,14 @@ from ..engine.swarm import Swarm
 from ..errors import ConfigError, DockerNamedError, EngineTimeout, EngineUnavailable
 from ..lifecycle import swarm_settings
 from ..lifecycle.runtime import Runtime
-from ..lifecycle.swarm_resolver import SwarmResolver
 from ..options import overrides
-from . import network_check, swarm_body_check
+from . import network_check, sample, swarm_body_check
 from .config_types import Fault, literal
 
 #: What the kernel's balancer shows once it is there, and where its module would come from.
 IPVS = Path("/proc/net/ip_vs")
 MODULES = Path("/lib/modules")
 VIP = "vip"
-#: A server to see with where any of them would be.
-SAMPLE = naming.Key("hub", "ann", "exp-1")
 
 
 async def tell(
@@ -69,7 +65,7 @@ async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
     found = await network_check.faults_now(settings, runtime)
     if found or any("{" in name for name in (settings.network_name, *settings.networks)):
         return found
-    resolver = SwarmResolver(settings, SAMPLE, _fields(settings), runtime)
+    resolver = sample.resolver_of(settings, runtime)
     try:
         place = await resolver.place()
         told = settings.hub_connect_url or hub.connect_ip or hub.connect_url
@@ -82,16 +78,10 @@ async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
     return []
 
 
-def _fields(settings: Any) -> Mapping[str, str]:
-    return naming.namespace(
-        SAMPLE, prefix=settings.prefix, image=settings.image, extra={"base_url": "/user/ann/exp-1/"}
-    )
-
-
 async def _of_api(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
     """Tell what services of this Engine's version cannot have."""
     api = api_of(await runtime.engine.api_version())
-    for error in swarm_body_check.problems(settings, _fields(settings), api):
+    for error in swarm_body_check.problems(settings, sample.fields_of(settings), api):
         line = network_check.line_of(error.field, error.value, error.hint)
         log.error("No server can be started: %s", line)
     for note in left_out(api) if settings.hardening != OFF else ():

@@ -59,6 +59,9 @@ class SettingsResolver:
         chosen: text in a setting about volumes → the part of the user's choice that put it there.
     """
 
+    #: The networks that are made are on all nodes of a Swarm.
+    overlay = False
+
     def __init__(
         self,
         settings: DockerNamedSettings,
@@ -210,19 +213,50 @@ class SettingsResolver:
             naming.object_name_for_hub(self._key, prefix=prefix, template=template),
         )
 
+    async def scope(self) -> str:
+        """Whose servers share a network with the server: see `isolation`.
+
+        Raises:
+            ConfigError: the settings of networks contradict each other.
+            EngineError: the Engine could not be asked.
+        """
+        scope = await self._isolation()
+        if scope != "none":
+            internal = wants_internal_network(self._settings)
+            check_internal(internal, self._settings.use_internal_ip)
+        return scope
+
+    async def _isolation(self) -> str:
+        setting, name = self._settings.network_isolation, str(self._settings.network_name)
+        beside = await self._runtime.hub_container() is not None
+        asked = not name and setting in (None, "hub")
+        podman = asked and await self._runtime.podman()
+        return isolation(setting, name, beside=beside, podman=podman)
+
     async def _own_network(self) -> OwnNetwork | None:
         """The network that is made for the server, if one is."""
-        settings, runtime = self._settings, self._runtime
-        beside = await self._runtime.hub_container() is not None
-        setting, name = settings.network_isolation, str(settings.network_name)
-        asked = not name and setting in (None, "hub")
-        podman = asked and await runtime.podman()
-        scope = isolation(setting, name, beside=beside, podman=podman)
+        scope = await self.scope()
         if scope == "none":
             return None
-        internal = wants_internal_network(settings)
-        check_internal(internal, settings.use_internal_ip)
-        return OwnNetwork.of(self._key, scope, prefix=settings.prefix, internal=internal)
+        return OwnNetwork.of(
+            self._key,
+            scope,
+            prefix=self._settings.prefix,
+            internal=wants_internal_network(self._settings),
+            overlay=self.overlay,
+        )
+
+    def check_network(self, setting: str, name: str, info: Mapping[str, Any]) -> None:
+        """Refuse a network that is there, but will not do: none, of those of one Engine.
+
+        Args:
+            setting: that names it.
+            name: of the network.
+            info: ``GET /networks/{name}``.
+
+        Raises:
+            ConfigError: servers cannot be in it.
+        """
 
     async def _network(self) -> str:
         if self._settings.network_name:

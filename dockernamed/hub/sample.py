@@ -1,0 +1,35 @@
+"""A server that nobody has, to see at the Hub's start what its settings come to for any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import naming
+from ..lifecycle.resolver import SettingsResolver
+from ..lifecycle.runtime import Runtime
+
+KEY = naming.Key("hub", "ann", "exp-1")
+BASE_URL = "/user/ann/exp-1/"
+
+
+def fields_of(settings: Any) -> dict[str, str]:
+    """The fields of its templates.
+
+    Args:
+        settings: of the Hub's configuration: a spawner without a user.
+    """
+    extra = {"base_url": BASE_URL}
+    return naming.namespace(KEY, prefix=settings.prefix, image=settings.image, extra=extra)
+
+
+def resolver_of(settings: Any, runtime: Runtime) -> SettingsResolver:
+    """What reads the settings for its start.
+
+    Args:
+        settings: as for `fields_of`.
+        runtime: the Engine.
+    """
+    resolver: SettingsResolver = settings.resolver_class(
+        settings, KEY, fields_of(settings), runtime
+    )
+    return resolver
