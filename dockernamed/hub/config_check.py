@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -44,11 +44,9 @@ from .config_types import (
     reason,
     shown,
 )
+from .sample import Check
 
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-
-#: Looks at a spawner's settings, with the fields of templates; raises ConfigError.
-Check = Callable[[Any, Mapping[str, str]], object]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import naming
 from ..lifecycle.resolver import SettingsResolver
 from ..lifecycle.runtime import Runtime
+
+#: Looks at a spawner's settings, with the fields of templates; raises ConfigError.
+Check = Callable[[Any, Mapping[str, str]], object]
 
 KEY = naming.Key("hub", "ann", "exp-1")
 BASE_URL = "/user/ann/exp-1/"

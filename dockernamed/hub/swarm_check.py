@@ -16,12 +16,12 @@ from typing import Any
 from ..desired.hardening import OFF
 from ..desired.network import ALL_INTERFACES, is_loopback
 from ..desired.services import api_of, left_out
-from ..desired.swarm_network import LABEL_SERVICE, LABEL_SERVICE_ID, is_of_service, networks_of
+from ..desired.swarm_network import LABEL_SERVICE_ID, LABEL_SERVICE_NAME, is_of_service, networks_of
 from ..engine.swarm import Swarm
 from ..errors import ConfigError, DockerNamedError, EngineTimeout, EngineUnavailable
 from ..lifecycle import swarm_settings
 from ..lifecycle.runtime import Runtime
-from ..options import overrides
+from ..options.overrides import given_anywhere
 from . import network_check, sample, swarm_body_check
 from .config_types import Fault, literal
 
@@ -217,27 +217,8 @@ def of_resources(nodes: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> I
 
 def _resources(settings: Any) -> list[str]:
     """The generic resources that the settings and all overrides name."""
-    found = {name for value in _values(settings, swarm_settings.RESOURCES) for name in value or ()}
-    return sorted(map(str, found))
-
-
-def _values(settings: Any, name: str) -> list[Any]:
-    """The values of a setting, those of profiles, options and groups included; no callables."""
-    places = (settings.profile_list, settings.common_options, settings.group_overrides)
-    found = [getattr(settings, name), *(one for place in places for one in _in(place, name))]
-    return [one for one in found if not callable(one)]
-
-
-def _in(value: object, name: str) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            if key in (overrides.OVERRIDE, overrides.OVERRIDE_ALIAS) and isinstance(part, Mapping):
-                yield from (part[one] for one in part if one == name)
-            else:
-                yield from _in(part, name)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _in(part, name)
+    values = given_anywhere(settings, swarm_settings.RESOURCES)
+    return sorted({str(name) for value in values for name in value or ()})
 
 
 def _name(node: Mapping[str, Any]) -> str:
@@ -272,7 +253,7 @@ async def _of_balancer(
         return []
     lacks = "the kernel of this node shows no IPVS (/proc/net/ip_vs is missing), without which "
     found = []
-    if VIP in _values(settings, "endpoint_mode"):
+    if VIP in given_anywhere(settings, "endpoint_mode"):
         found.append(
             f"{lacks}virtual addresses do not connect: set c.DockerNamedSpawner.endpoint_mode = "
             '"dnsrr", or run modprobe ip_vs on each node'
@@ -284,7 +265,7 @@ async def _of_balancer(
             found.append(
                 f"{lacks}servers do not connect to the Hub at the virtual address of its service: "
                 "docker service update --endpoint-mode dnsrr "
-                f"{labels[LABEL_SERVICE]} (deploy: endpoint_mode: dnsrr in a stack file)"
+                f"{labels[LABEL_SERVICE_NAME]} (deploy: endpoint_mode: dnsrr in a stack file)"
             )
     return found
 
