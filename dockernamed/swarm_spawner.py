@@ -1,4 +1,4 @@
-"""The same for Docker Swarm: each server is a service, and runs on one of many machines."""
+"""DockerNamedSwarmSpawner: each server is a service of a Docker Swarm, on one of its machines."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from ..timings import DEFAULT, Timings
 from .base import SeenVolume
 from .engine_networks import pairs, seen_volume
 from .nodes import Nodes, Watch, away, looks
-from .service_sight import replicas_of, volumes_of
+from .service_status import replicas_of, volumes_of
 from .task_state import task_from
 from .volume_files import VolumeFiles
 

@@ -1,4 +1,4 @@
-"""The same for a server that is a service of a Swarm: where it runs, and how the Hub gets there."""
+"""From the settings of a server in a Swarm to those of one start: what is read otherwise there."""
 
 from __future__ import annotations
 
