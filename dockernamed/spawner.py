@@ -26,8 +26,6 @@ from .desired.network import (
     Endpoint,
     certified,
     check_reachable,
-    hub_host,
-    hub_host_beside,
 )
 from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
 from .desired.spec import ServerSpec, notes
@@ -430,7 +428,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return
         if place.network != "host":
             check_reachable(hub.ip)
-        host = await self._hub_host(place, gateway) if hub.ip in ALL_INTERFACES else None
+        if hub.ip not in ALL_INTERFACES:
+            return
+        host = await self._resolver.hub_host(place, gateway)
         if host is None:
             return
         if self.internal_ssl:
@@ -439,18 +439,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             host, self._hub_hosts = certified(host, names)
         url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
         self.hub_connect_url = self._hub_url_found = url
-
-    async def _hub_host(self, place: Place, gateway: str | None) -> str | None:
-        """At which host servers reach the Hub; None where that is not known, or not yet."""
-        runtime = self._runtime
-        if not runtime.engine_is_local:
-            return None
-        if place.own is None:
-            info = await runtime.network(place.network)
-            return hub_host(place.network, info, await runtime.hub_container())
-        if gateway is None:
-            return None
-        return hub_host_beside(place.network, gateway, await runtime.hub_container())
 
     # --- start -----------------------------------------------------------------------------
 
