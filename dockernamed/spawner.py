@@ -68,6 +68,9 @@ MAX_LOG_LINES = 50
 #: For who named a registry: what answered there, or that nobody did, may be no business of theirs.
 NO_ANSWER_TOLD = "it could not be pulled; the Hub's log says why"
 
+#: What servers were before → the command that removes one with what is private of it.
+_REMOVAL = {"container": "container rm --force --volumes", "service": "service rm"}
+
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     """Runs each (user, server name) in a container of its own, from an image of its own."""
@@ -181,8 +184,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if self._state.object_id:
             self.log.warning(
                 "%s was started as a %s, %s, and counts as stopped, since servers are %ss now: if "
-                "it still runs, remove it (docker %s rm --force)",
-                *(self._log_name, kind, self._state.object_name, ours, kind),
+                "it still runs, remove it (docker %s)",
+                *(self._log_name, kind, self._state.object_name, ours, _REMOVAL[kind]),
             )
         self._state = self._state.as_kind(ours)
 
@@ -564,12 +567,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return url_of(endpoint, secure=self.internal_ssl)
 
     async def _explain_silence(self, container_id: str) -> None:
-        """Say what a server logged that takes long to answer, if that tells why."""
-        await asyncio.sleep(self._runtime.timings.explain_silence)
-        log = await self._runtime.backend.last_words(container_id, MAX_LOG_LINES)
-        if advice := hub_advice(log, self):
-            self.log.warning("%s: %s", self._log_name, advice)
-            self._progress.tell(76, advice)
+        """Say what a server logged that takes long to answer, as soon as that tells why."""
+        advice = ""
+        while not advice:
+            await asyncio.sleep(self._runtime.timings.explain_silence)
+            log = await self._runtime.backend.last_words(container_id, MAX_LOG_LINES)
+            advice = hub_advice(log, self)
+        self.log.warning("%s: %s", self._log_name, advice)
+        self._progress.tell(76, advice)
 
     def _volumes(
         self, settings: ResolvedSettings, image: Mapping[str, Any]

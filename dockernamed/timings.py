@@ -53,8 +53,8 @@ class Timings:
         first_words: of that, for the beginning of the body once the head has come.
         wrong_answers: that a starting server may go on answering as some other one before it is
             given up; a program may answer before all of it is up.
-        explain_silence: after which a server that has not answered yet is looked at: what it
-            logged may tell why.
+        explain_silence: after which a server that has not answered yet is looked at, and between
+            two such looks: what it logged may tell why.
         connect_to_port: that a port of the Engine's host may stay silent before it counts as free.
         orphans_again: at least between two looks at orphans that could not be dealt with.
         network_facts: for which what the Engine said of a network is used again.
