@@ -250,6 +250,8 @@ PULL_HINTS: tuple[tuple[str, str, str], ...] = (
 
 #: Exit codes of a shell and of the Engine for a command that cannot be run.
 _NO_COMMAND = (126, 127)
+#: That of what was killed by SIGKILL.
+_KILLED = 137
 #: What a server writes that finds another name in the Hub's certificate.
 _NO_TRUST = re.compile(r"CERTIFICATE_VERIFY_FAILED.*(mismatch|not valid for)", re.I)
 #: What a server writes that does not reach the Hub.
@@ -410,7 +412,7 @@ def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[s
     if isinstance(error, errors.ServerFailed):
         found = hub_advice(error.log or "", settings)
         found = found or _advice_on_task(error.words, settings, command)
-    if not found and isinstance(error, errors.ServerDied):
+    if not found and isinstance(error, errors.ServerDied) and not (error.words or error.oom):
         found = _advice_on_end(error.exit_code, settings, command)
     return found
 
@@ -458,6 +460,9 @@ def _advice_on_end(code: int | None, settings: object, command: tuple[str, ...])
         what = f"The image {image!r}{runs}, which ended by itself"
     elif code in _NO_COMMAND:
         what = f"The image {image!r}{runs}, which cannot be run there"
+    elif code == _KILLED and (limit := _value(settings, "mem_limit")):
+        why = "it was killed, as happens to what needs more memory than that; allow it more"
+        return str(errors.ConfigError("mem_limit", limit, why))
     else:
         return ""
     return (
