@@ -23,7 +23,7 @@ class SwarmWorld(ABC):
         worker_url: of another node's.
         prefix: begins the names of all objects made here; no other test has it.
         hostnames: of the nodes.
-        newer: it is of Docker 25 or later, which tells of a stop before the end that it brings.
+        newer: it is of Docker 25 or later, which may tell of a stop before the end that it brings.
     """
 
     newer: bool
