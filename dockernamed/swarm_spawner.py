@@ -1,4 +1,4 @@
-"""The same for Docker Swarm: each server is a service, and runs on one of many machines."""
+"""DockerNamedSwarmSpawner: each server is a service of a Docker Swarm, on one of its machines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from .desired.resolved import Place
 from .images.node_images import NodeImage
 from .images.prepull import prepull_on_nodes
 from .lifecycle.backends import SERVICES
@@ -26,13 +25,6 @@ class DockerNamedSwarmSpawner(DockerNamedSwarmSettings, DockerNamedSpawner):
 
     backend = SERVICES
     resolver_class = SwarmResolver
-
-    async def _hub_host(self, place: Place, gateway: str | None) -> str:
-        resolver = self._resolver
-        assert isinstance(resolver, SwarmResolver), "resolver_class is one"
-        return await resolver.hub_host(place)
-
-    # --- images ----------------------------------------------------------------------------
 
     async def _pull_for_user(self) -> Mapping[str, Any] | None:
         """The image as the manager has it, which nodes get by its digest."""

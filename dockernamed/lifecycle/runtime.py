@@ -198,14 +198,19 @@ class Runtime:
         return await refused_by(host, port, self.timings.connect_to_port)
 
     async def hub_container(self) -> dict[str, Any] | None:
-        """``GET /containers/{id}/json`` of the container that the Hub runs in; None outside."""
+        """``GET /containers/{id}/json`` of the container that the Hub runs in.
+
+        None where it runs in none, or in one of another Engine than the servers'.
+        """
+        if not self.engine_is_local:
+            return None
         if self._hub_container is None or self._failed(self._hub_container):
             self._hub_container = asyncio.ensure_future(self._find_hub_container())
         return await asyncio.shield(self._hub_container)
 
     async def _hub_container_id(self) -> str:
-        """The id of that container; "" outside, or where it cannot be connected to networks."""
-        found = await self.hub_container() if self.engine_is_local else None
+        """The id of that container; "" for none, or for one that cannot join networks."""
+        found = await self.hub_container()
         if found is None or (self.swarm and is_of_service(found)):
             return ""
         return str(found["Id"])
