@@ -105,10 +105,6 @@ class Containers(EngineNetworks):
         async with self._removals:
             await self._engine.remove_container(id, force=True, volumes=True)
 
-    async def rename(self, id: str, name: str) -> None:
-        """See `base.Things.rename`."""
-        await self._engine.rename_container(id, name)
-
     async def inspect(self, id_or_name: str) -> Seen:
         """See `base.Things.inspect`."""
         return seen_from(await self._engine.inspect_container(id_or_name))

@@ -229,10 +229,6 @@ class Services(EngineNetworks):
         self._secrets.note(info)
         self._leaving[id] = _traces(info["Spec"])
 
-    async def rename(self, id: str, name: str) -> None:
-        """See `base.Things.rename`."""
-        raise _cannot(f"rename service {id}")
-
     async def inspect(self, id_or_name: str) -> Seen:
         """See `base.Things.inspect`."""
         return await self._look_at(await self._swarm.inspect_service(id_or_name))
