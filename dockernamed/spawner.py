@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import traitlets
@@ -59,13 +59,18 @@ from .options.chooser import Chooser
 from .options.overrides import hub_wide, restore
 from .options.user_options import Choice
 from .settings import DockerNamedSettings
-from .timeouts import ended
+from .timeouts import ended, within
 from .timings import DEFAULT
+
+T = TypeVar("T")
 
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
 #: For who named a registry: what answered there, or that nobody did, may be no business of theirs.
 NO_ANSWER_TOLD = "it could not be pulled; the Hub's log says why"
+
+#: What servers were before → the command that removes one with what is private of it.
+_REMOVAL = {"container": "container rm --force --volumes", "service": "service rm"}
 
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
@@ -180,8 +185,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if self._state.object_id:
             self.log.warning(
                 "%s was started as a %s, %s, and counts as stopped, since servers are %ss now: if "
-                "it still runs, remove it (docker %s rm --force)",
-                *(self._log_name, kind, self._state.object_name, ours, kind),
+                "it still runs, remove it (docker %s)",
+                *(self._log_name, kind, self._state.object_name, ours, _REMOVAL[kind]),
             )
         self._state = self._state.as_kind(ours)
 
@@ -313,8 +318,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def _prepare(self, attempt: StartAttempt) -> None:
         naming.check_names(self.key)
         resolver = self._resolver
-        place = await resolver.place()
-        await self._find_hub(place)
+        place = await self._in_time(self._find_place(resolver))
         settings = await resolver.resolve(place, self.get_args())
         had = self._kept.gpus if self._kept else ()
         settings = await admit(self, self._runtime, settings, had, partial(self._begins, attempt))
@@ -323,9 +327,24 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         attempt.settings = settings
         # What the server is told of its limits.
         self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
-        await self._look_for_earlier_volumes(settings)
+        await self._in_time(self._look_for_earlier_volumes(settings))
         self._progress.tell(5, f"Looking for image {self.image}")
         attempt.image = (await self._pull_for_user()).info or {}
+
+    async def _in_time(self, work: Awaitable[T]) -> T:
+        """What comes before the start and should take no time has as much as the start itself."""
+        seconds = self.start_timeout
+        try:
+            return await within(seconds, work)
+        except asyncio.TimeoutError:
+            raise errors.EngineTimeout(
+                "prepare the start", f"no answer within {seconds:g} s"
+            ) from None
+
+    async def _find_place(self, resolver: SettingsResolver) -> Place:
+        place = await resolver.place()
+        await self._find_hub(place)
+        return place
 
     def _begins(self, attempt: StartAttempt) -> bool:
         return self._attempt is attempt and self.pending == "spawn"
@@ -563,12 +582,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             await ended(silence)
 
     async def _explain_silence(self, container_id: str) -> None:
-        """Say what a server logged that takes long to answer, if that tells why."""
-        await asyncio.sleep(self._runtime.timings.explain_silence)
-        log = await self._runtime.backend.last_words(container_id, MAX_LOG_LINES)
-        if advice := hub_advice(log, self):
-            self.log.warning("%s: %s", self._log_name, advice)
-            self._progress.tell(76, advice)
+        """Say what a server logged that takes long to answer, as soon as that tells why."""
+        advice = ""
+        while not advice:
+            await asyncio.sleep(self._runtime.timings.explain_silence)
+            log = await self._runtime.backend.last_words(container_id, MAX_LOG_LINES)
+            advice = hub_advice(log, self)
+        self.log.warning("%s: %s", self._log_name, advice)
+        self._progress.tell(76, advice)
 
     def _volumes(
         self, settings: ResolvedSettings, image: Mapping[str, Any]
@@ -649,7 +670,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if self._attempt is not None and self._attempt.under_way:
             return None
         runtime = self._runtime
-        if self._nothing_made():
+        if self._nothing_to_ask():
             return 0
         # At the Hub's start this waits for the Engine rather than call every server dead.
         await runtime.watcher.synced()
@@ -683,13 +704,19 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         except errors.EngineError as error:
             self.log.warning("%s may be out of reach: %s", self._log_name, error)
 
-    def _nothing_made(self) -> bool:
-        """A start of ours came to nothing without an Engine to ask.
+    @property
+    def _came_to_nothing(self) -> bool:
+        """There is nothing of a start of ours but what is taken back without us."""
+        return self._attempt is not None and not self.object_id
 
-        What it may have left all the same is taken back when the Engine is there again.
+    def _nothing_to_ask(self) -> bool:
+        """A start of ours came to nothing, and the Engine is away, or still takes it back.
+
+        Who is to be told why it failed waits for neither.
         """
-        tried = self._attempt is not None and not self.object_id
-        return tried and not self._runtime.watcher.connected
+        runtime = self._runtime
+        away = not runtime.watcher.connected
+        return self._came_to_nothing and (away or runtime.backend.undoes(self.key))
 
     def _watch(self) -> ServerMonitor:
         if self._monitor is None or self._monitor.id != self.object_id:
@@ -747,7 +774,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def stop(self, now: bool = False) -> None:
         """Stop the server, kill it when ``now``; remove its container unless it is kept."""
         self._stop_watching()
-        if self._nothing_made():
+        if self._nothing_to_ask():
             return
         settings = self._kept or self
         await self._runtime.backend.stop(
@@ -755,7 +782,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             grace=0.0 if now else settings.stop_timeout,
             keep=not settings.remove,
         )
-        await self._leave_network()
+        if not self._came_to_nothing:  # the network of such a start goes along with it
+            await self._leave_network()
 
     async def _leave_network(self) -> None:
         """Have the network go that was made for the server, if it was the last one there."""

@@ -239,6 +239,15 @@ class Things(Protocol):
             Conflict: it does not run.
         """
 
+    async def end_run(self, id: str) -> None:
+        """Leave nothing of the run of one that has ended by itself, but what a next run needs.
+
+        Its exit code, and what it wrote, may not be told any more afterwards.
+
+        Raises:
+            NotFound: there is no such thing.
+        """
+
     async def remove(self, id: str) -> None:
         """Remove it, whether it runs or not, with its anonymous volumes; fine when it is gone."""
 

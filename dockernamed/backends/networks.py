@@ -12,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -79,7 +80,8 @@ class Networks:
             self._let_go(wanted)
             undone = self._rollback.spawn(self._after_failure(key, wanted))
             if not isinstance(error, asyncio.CancelledError):  # who cancels has no time
-                await asyncio.wait({undone}, timeout=self._timings.cancelled_start)
+                with suppress(asyncio.CancelledError):  # why it failed is told, as it is
+                    await asyncio.wait({undone}, timeout=self._timings.cancelled_start)
             raise
         self._let_go(wanted)
         return answer

@@ -220,6 +220,9 @@ class ServiceVolumes:
     async def _follow(self, service: str, names: Sequence[str], pin: Pin | None) -> None:
         try:
             node = await self._watch.runs_on(service)
+            if pin is None:
+                # Nothing depends on it soon, and servers that start just now come first.
+                await asyncio.sleep(self._timings.note_node)
             async for _ in looks(self._timings):
                 node, coming = (node, False) if node else await self._node_of(service)
                 if node or not coming:

@@ -188,20 +188,32 @@ class Services(EngineNetworks):
         """See `base.Things.kill`: it is asked to end first, as no manager can do more."""
         info = await self._swarm.inspect_service(id)
         if not (await self._look_at(info)).running:
-            await self._drop(id)
+            await self._scale_down(info)
             raise Conflict(f"kill service {id}", "it does not run")
         await self._end(info, 0)
 
+    async def end_run(self, id: str) -> None:
+        """See `base.Things.end_run`: a task that has failed stays, as long as one is wanted.
+
+        And whoever asks for tasks that have ended is told of each such task.
+        """
+        if id not in self._leaving:  # what we stopped ourselves has none
+            await self._scale_down(await self._swarm.inspect_service(id))
+
     async def _end(self, info: Mapping[str, Any], grace: float) -> None:
-        id, spec = str(info["ID"]), info["Spec"]
-        await self._volumes.settle(id, mounts_of(spec))
-        # What is handed over at each start is of no use until the next one.
+        id = str(info["ID"])
+        await self._scale_down(info)
+        labels, least = _traces(info["Spec"])
+        await self._until_over(f"stop service {id}", id, labels, max(grace, least))
+        self._leaving[id] = labels, least
+
+    async def _scale_down(self, info: Mapping[str, Any]) -> None:
+        """Have no task of a service, and nothing of what is handed over at each start."""
+        id = str(info["ID"])
+        await self._volumes.settle(id, mounts_of(info["Spec"]))
         self._secrets.note(info)
         await self._update(info, lambda now: scaled(_without_secrets(now), 0))
         await self._drop(id)
-        labels, least = _traces(spec)
-        await self._until_over(f"stop service {id}", id, labels, max(grace, least))
-        self._leaving[id] = labels, least
 
     async def _drop(self, id: str) -> None:
         """Nothing that was handed over is needed any more."""

@@ -151,7 +151,7 @@ def _check_alone(extra: Mapping[str, Any], path: tuple[str, ...], why: str) -> N
 
 
 def _laid_over(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    result = copy.deepcopy(dict(base))
+    result = dict(base)  # what is inside is never changed, only replaced
     for key, value in extra.items():
         old = result.get(key)
         if value is None:

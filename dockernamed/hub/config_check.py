@@ -149,7 +149,8 @@ def _fault(error: ConfigError, known: Mapping[str, Configured], settings: Any) -
     if overridden and is_override:
         name, section = overridden[1], OURS
     trait, cause = traits.get(name), error.__cause__
-    if trait is None or "c." in error.hint:
+    # Such a hint has a line already, or there is none that works.
+    if trait is None or "c." in error.hint or "leave it out" in error.hint:
         return Fault(line, value, error.hint)
     wrong_type = isinstance(cause, TraitError)
     why = reason(trait, cause) if isinstance(cause, TraitError) else error.hint

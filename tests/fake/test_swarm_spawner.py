@@ -240,7 +240,8 @@ async def test_the_one_line_to_change(
     assert await spawner.poll() == 0
     kind = "container" if to_swarm else "service"
     assert f"was started as a {kind}, {name}" in caplog.text
-    assert f"docker {kind} rm --force" in caplog.text
+    removal = "container rm --force --volumes" if to_swarm else "service rm"
+    assert f"(docker {removal})" in caplog.text
     await spawner.user.stop("exp-1")
     await hub.spawn("exp-1")
     after = hub.spawner("exp-1").get_state()

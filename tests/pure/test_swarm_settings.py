@@ -288,10 +288,14 @@ def test_all_refused_settings_are_tested() -> None:
 
 @pytest.mark.parametrize("setting", sorted(REFUSED))
 async def test_a_setting_that_swarm_has_not(setting: str) -> None:
-    """At the Hub's start and at a start, with name, value and what to do; not on one Engine."""
+    """At the Hub's start and at a start, with name, value and what to do; not on one Engine.
+
+    A setting that is to be left out is not shown with an example of its use.
+    """
     wrong = {setting: REFUSED[setting]}
     (line,) = lines(**wrong)
     assert line.startswith(f"c.DockerNamedSpawner.{setting} = ")
+    assert "leave it out" not in line or "for example" not in line
     with pytest.raises(ConfigError) as caught:
         await resolved(**wrong)
     assert (caught.value.field, bool(caught.value.hint)) == (setting, True)

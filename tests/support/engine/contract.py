@@ -101,6 +101,19 @@ async def test_an_end_for_want_of_memory(
     assert seen.oom is not world.podman
 
 
+async def test_a_run_that_is_over(things: Things, make_thing: MakeThing) -> None:
+    """Nothing of it need stay, and the thing runs again; who asks twice does no harm."""
+    id = await make_thing(Program(exit_code=7))
+    await things.start(id)
+    await ended(things, id)
+    for _ in range(2):
+        await things.end_run(id)
+        assert not (await things.inspect(id)).running
+    if Can.KEEP in things.can:
+        await things.start(id)
+        await ended(things, id)
+
+
 async def test_kill(things: Things, make_thing: MakeThing) -> None:
     """It ends, at once where that can be; what does not run is a conflict."""
     id = await make_thing()
