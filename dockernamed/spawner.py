@@ -34,6 +34,7 @@ from .desired.spec import ServerSpec, notes
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
+from .hub import app
 from .hub.http_errors import as_http_error, http_error, hub_advice
 from .hub.identity import hub_id_of
 from .hub.internal_ssl import names_in, ssl_context
@@ -820,3 +821,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def move_certs(self, paths: Mapping[str, str]) -> dict[str, str]:
         """Say where the files will be in the container."""
         return {name: f"{CERTS_DIR}/{name}" for name in paths}
+
+
+# Whichever way a Hub's configuration names the class, by an entry point or by its path.
+app.when_hub_runs(DockerNamedSpawner)
