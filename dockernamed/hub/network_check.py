@@ -46,11 +46,11 @@ async def faults_now(settings: Any, runtime: Runtime) -> list[str]:
     found = []
     for setting, name in _named(settings):
         try:
-            info = await runtime.network(name)
+            info = await runtime.network(name, setting)
             if runtime.swarm:
                 check_overlay(setting, name, info)
         except ConfigError as error:
-            if error.field not in ("network_name", setting):
+            if error.field != setting:
                 raise  # the way to the Engine, which its watcher tells of
             found.append(line_of(setting, name, error.hint))
     try:

@@ -16,6 +16,7 @@ from typing import Any
 from .. import naming
 from ..desired.hardening import OFF
 from ..desired.network import ALL_INTERFACES, is_loopback
+from ..desired.service_extra import checked_extra
 from ..desired.services import api_of, left_out
 from ..desired.swarm_network import LABEL_SERVICE, LABEL_SERVICE_ID, is_of_service, networks_of
 from ..engine.swarm import Swarm
@@ -72,6 +73,7 @@ async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
     resolver = SwarmResolver(settings, SAMPLE, _fields(settings), runtime)
     try:
         place = await resolver.place()
+        await resolver.check_extra()
         told = settings.hub_connect_url or hub.connect_ip or hub.connect_url
         if not told and hub.ip in ALL_INTERFACES:
             await resolver.hub_host(place)
@@ -228,7 +230,8 @@ def of_resources(nodes: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> I
 def _resources(settings: Any) -> list[str]:
     """The generic resources that the settings and all overrides name."""
     found = {name for value in _values(settings, swarm_settings.RESOURCES) for name in value or ()}
-    return sorted(map(str, found))
+    # What a user types is not known yet.
+    return sorted(name for name in map(str, found) if "{value}" not in name)
 
 
 def _values(settings: Any, name: str) -> list[Any]:
@@ -282,7 +285,7 @@ async def _of_balancer(
         return []
     lacks = "the kernel of this node shows no IPVS (/proc/net/ip_vs is missing), without which "
     found = []
-    if VIP in _values(settings, "endpoint_mode"):
+    if VIP in _endpoint_modes(settings):
         found.append(
             f"{lacks}virtual addresses do not connect: set c.DockerNamedSpawner.endpoint_mode = "
             '"dnsrr", or run modprobe ip_vs on each node'
@@ -297,6 +300,15 @@ async def _of_balancer(
                 f"{labels[LABEL_SERVICE]} (deploy: endpoint_mode: dnsrr in a stack file)"
             )
     return found
+
+
+def _endpoint_modes(settings: Any) -> set[str]:
+    """How the names of servers are resolved, by the settings and all overrides."""
+    found = _values(settings, "endpoint_mode")
+    for extra in _values(settings, swarm_settings.EXTRA):
+        endpoint = checked_extra(extra or {}).get("EndpointSpec")
+        found.append((endpoint or {}).get("Mode"))
+    return {str(mode).lower() for mode in found}
 
 
 def has_ipvs(
