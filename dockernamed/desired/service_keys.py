@@ -255,9 +255,10 @@ class Translation:
     def _least(self, found: Mapping[str, Any]) -> None:
         """Refuse less than what a Swarm can reserve, or limit servers to."""
         for key in ("Memory", "MemoryReservation"):
-            if (self.host.get(key) or LEAST_MEMORY) < LEAST_MEMORY:
+            value = self.host.get(key)
+            if value and isinstance(value, int) and value < LEAST_MEMORY:
                 hint = "a Swarm takes 4 MiB at least; set that, or None for none"
-                raise self.refused(key, self.host[key], hint)
+                raise self.refused(key, value, hint)
         reserved = ((found.get("TaskTemplate") or {}).get("Resources") or {}).get("Reservations")
         if ((reserved or {}).get("NanoCPUs") or LEAST_CPU) < LEAST_CPU:
             hint = "a Swarm reserves 0.001 CPUs at least; set that, or None for none"

@@ -131,6 +131,9 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
 
     def overriding(name: str, value: object) -> None:
         rest = {"allow_unsafe": allowed, "connection": settings.connection}
+        if name in AMOUNTS:
+            # As the setting will have it: bytes for "2G".
+            value = settings.traits()[name]._validate(settings, value)
         changed = SimpleNamespace(**{**rest, name: value})
         for by_name in (_BY_NAME, hardening_check.BY_NAME, of_swarm):
             if name in by_name:

@@ -261,6 +261,10 @@ VALUES: list[tuple[dict[str, Any], str]] = [
         {"profile_list": [{"display_name": "A", "spawner_override": {"cpu_limit": 0.001}}]},
         "profile_list[0]['cpu_limit'] = 0.001: set at least 0.01",
     ),
+    (
+        {"profile_list": [{"display_name": "A", "spawner_override": {"mem_limit": "9999999999T"}}]},
+        "the Engine knows no such number",
+    ),
     ({"mounts": [{"target": "/x", "type": "tmpfs", "tmpfs_size": "1m"}]}, "a number of bytes"),
     ({"profile_form_template": "{% for"}, "Jinja cannot read it: line 1"),
     ({"client_kwargs": {"base_uri": "unix:///x"}}, "'base_uri'"),
