@@ -13,27 +13,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .. import naming
 from ..desired.hardening import OFF
 from ..desired.network import ALL_INTERFACES, is_loopback
 from ..desired.service_extra import checked_extra
 from ..desired.services import api_of, left_out
-from ..desired.swarm_network import LABEL_SERVICE, LABEL_SERVICE_ID, is_of_service, networks_of
+from ..desired.swarm_network import LABEL_SERVICE_ID, LABEL_SERVICE_NAME, is_of_service, networks_of
 from ..engine.swarm import Swarm
 from ..errors import ConfigError, DockerNamedError, EngineTimeout, EngineUnavailable
 from ..lifecycle import swarm_settings
 from ..lifecycle.runtime import Runtime
 from ..lifecycle.swarm_resolver import SwarmResolver
-from ..options import overrides
-from . import network_check, swarm_body_check
+from ..options.overrides import given_anywhere
+from . import network_check, sample, swarm_body_check
 from .config_types import Fault, literal
 
 #: What the kernel's balancer shows once it is there, and where its module would come from.
 IPVS = Path("/proc/net/ip_vs")
 MODULES = Path("/lib/modules")
 VIP = "vip"
-#: A server to see with where any of them would be.
-SAMPLE = naming.Key("hub", "ann", "exp-1")
 
 
 async def tell(
@@ -70,7 +67,8 @@ async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
     found = await network_check.faults_now(settings, runtime)
     if found or any("{" in name for name in (settings.network_name, *settings.networks)):
         return found
-    resolver = SwarmResolver(settings, SAMPLE, _fields(settings), runtime)
+    resolver = sample.resolver_of(settings, runtime)
+    assert isinstance(resolver, SwarmResolver), "resolver_class of a spawner in a Swarm is one"
     try:
         place = await resolver.place()
         await resolver.check_extra()
@@ -84,16 +82,10 @@ async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
     return []
 
 
-def _fields(settings: Any) -> Mapping[str, str]:
-    return naming.namespace(
-        SAMPLE, prefix=settings.prefix, image=settings.image, extra={"base_url": "/user/ann/exp-1/"}
-    )
-
-
 async def _of_api(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
     """Tell what services of this Engine's version cannot have."""
     api = api_of(await runtime.engine.api_version())
-    for error in swarm_body_check.problems(settings, _fields(settings), api):
+    for error in swarm_body_check.problems(settings, sample.fields_of(settings), api):
         line = network_check.line_of(error.field, error.value, error.hint)
         log.error("No server can be started: %s", line)
     for note in left_out(api) if settings.hardening != OFF else ():
@@ -103,7 +95,7 @@ async def _of_api(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
 async def _tell(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
     swarm = Swarm(runtime.engine)
     nodes = await swarm.list_nodes()
-    here = await runtime.hub_container() if runtime.engine_is_local else None
+    here = await runtime.hub_container()
     for problem in of_nodes(nodes, published=here is None):
         log.warning("The Swarm: %s", problem)
     for problem in of_resources(nodes, _resources(settings)):
@@ -229,28 +221,10 @@ def of_resources(nodes: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> I
 
 def _resources(settings: Any) -> list[str]:
     """The generic resources that the settings and all overrides name."""
-    found = {name for value in _values(settings, swarm_settings.RESOURCES) for name in value or ()}
+    values = given_anywhere(settings, swarm_settings.RESOURCES)
+    found = {str(name) for value in values for name in value or ()}
     # What a user types is not known yet.
-    return sorted(name for name in map(str, found) if "{value}" not in name)
-
-
-def _values(settings: Any, name: str) -> list[Any]:
-    """The values of a setting, those of profiles, options and groups included; no callables."""
-    places = (settings.profile_list, settings.common_options, settings.group_overrides)
-    found = [getattr(settings, name), *(one for place in places for one in _in(place, name))]
-    return [one for one in found if not callable(one)]
-
-
-def _in(value: object, name: str) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            if key in (overrides.OVERRIDE, overrides.OVERRIDE_ALIAS) and isinstance(part, Mapping):
-                yield from (part[one] for one in part if one == name)
-            else:
-                yield from _in(part, name)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _in(part, name)
+    return sorted(name for name in found if "{value}" not in name)
 
 
 def _name(node: Mapping[str, Any]) -> str:
@@ -297,15 +271,15 @@ async def _of_balancer(
             found.append(
                 f"{lacks}servers do not connect to the Hub at the virtual address of its service: "
                 "docker service update --endpoint-mode dnsrr "
-                f"{labels[LABEL_SERVICE]} (deploy: endpoint_mode: dnsrr in a stack file)"
+                f"{labels[LABEL_SERVICE_NAME]} (deploy: endpoint_mode: dnsrr in a stack file)"
             )
     return found
 
 
 def _endpoint_modes(settings: Any) -> set[str]:
     """How the names of servers are resolved, by the settings and all overrides."""
-    found = _values(settings, "endpoint_mode")
-    for extra in _values(settings, swarm_settings.EXTRA):
+    found = given_anywhere(settings, "endpoint_mode")
+    for extra in given_anywhere(settings, swarm_settings.EXTRA):
         endpoint = checked_extra(extra or {}).get("EndpointSpec")
         found.append((endpoint or {}).get("Mode"))
     return {str(mode).lower() for mode in found}
