@@ -19,24 +19,17 @@ __version__ = version("dockernamed")
 
 
 def __getattr__(name: str) -> object:
-    """Load what faces JupyterHub when it is asked for: the pure modules need no JupyterHub.
-
-    A Hub asks for the spawner while it reads its configuration, whichever way the class is named
-    there. JupyterHub has no hook for a spawner at the Hub's start, so this is where that start is
-    noticed.
-    """
+    """Load what faces JupyterHub when it is asked for: the pure modules need no JupyterHub."""
     if name == "template_paths":
         from .hub.handlers import template_paths
 
         return template_paths
-    if name not in ("DockerNamedSpawner", "DockerNamedSwarmSpawner"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .hub import app
-    from .spawner import DockerNamedSpawner
-
-    app.when_hub_runs(DockerNamedSpawner)
     if name == "DockerNamedSpawner":
-        return DockerNamedSpawner
-    from .swarm_spawner import DockerNamedSwarmSpawner
+        from .spawner import DockerNamedSpawner
 
-    return DockerNamedSwarmSpawner
+        return DockerNamedSpawner
+    if name == "DockerNamedSwarmSpawner":
+        from .swarm_spawner import DockerNamedSwarmSpawner
+
+        return DockerNamedSwarmSpawner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,6 +32,8 @@ from .desired.spec import ServerSpec, notes
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
+from .hub import app
+from .hub.config_types import refused
 from .hub.http_errors import as_http_error, http_error, hub_advice
 from .hub.identity import hub_id_of
 from .hub.internal_ssl import names_in, ssl_context
@@ -304,10 +306,16 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     @contextmanager
     def _hub_wide_settings_kept(self, hook: str) -> Iterator[None]:
-        """Refuse a hook that changes what cannot differ between the servers of one Hub."""
+        """Refuse a hook that changes what cannot differ between the servers of one Hub.
+
+        A setting that does not take what a hook gives it is named, with the value.
+        """
         before = hub_wide(self)
         try:
             yield
+        except traitlets.TraitError as wrong:
+            found = refused(wrong, self, hook)
+            raise http_error(found, self) if found else wrong from wrong
         finally:
             error = restore(self, before, hook)
         if error is not None:
@@ -845,3 +853,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def move_certs(self, paths: Mapping[str, str]) -> dict[str, str]:
         """Say where the files will be in the container."""
         return {name: f"{CERTS_DIR}/{name}" for name in paths}
+
+
+# Whichever way a Hub's configuration names the class, by an entry point or by its path.
+app.when_hub_runs(DockerNamedSpawner)

@@ -26,6 +26,7 @@ from ..desired.volume_records import (
     is_shared,
     local_volumes,
     record_name,
+    shared_volumes,
 )
 from ..engine.client import Engine
 from ..engine.swarm import Swarm
@@ -79,6 +80,8 @@ class ServiceVolumes:
         self._told: dict[str, SeenVolume] = {}
         # Of which it is known that their records say where they are, or that it does not matter.
         self._placed: set[str] = set()
+        # Of which it is known that no node has one of its own.
+        self._shared: set[str] = set()
         # Held from a look at a volume's record to the start of a service that is made from it.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._following: dict[str, asyncio.Task[None]] = {}
@@ -105,6 +108,8 @@ class ServiceVolumes:
         while record is None:
             kept = await self._find(name)
             record = await self._make(wanted) if kept is None else kept.record
+        if record.shared:
+            self._shared.add(name)
         told = self._told[name] = _seen(record)
         return told
 
@@ -128,6 +133,7 @@ class ServiceVolumes:
     async def remove(self, name: str) -> bool:
         """See `base.Things.remove_volume`."""
         self._told.pop(name, None)
+        self._shared.discard(name)
         while True:
             kept = await self._find(name)
             if kept is None:
@@ -176,8 +182,10 @@ class ServiceVolumes:
             image: of that.
 
         Raises:
-            VolumeOutOfReach: they are on a node that takes no tasks, or on several.
+            VolumeOutOfReach: they are on a node that takes no tasks, or on several, or on shared
+                storage that the mounts do not name.
         """
+        mounts = list(mounts)
         volumes = sorted(local_volumes(mounts).items())
         async with AsyncExitStack() as stack:
             # All in one order, so that no two services wait for each other.
@@ -187,7 +195,8 @@ class ServiceVolumes:
             records = [
                 await self._claimed(name, labels, service, image) for name, labels in volumes
             ]
-            yield await self._constraints([record for record in records if not record.shared])
+            local = [record for record in records if not record.shared]
+            yield [*await self._constraints(local), *await self._but_where_local(mounts)]
 
     def follow(self, service: str, mounts: Iterable[Mapping[str, Any]], pin: Pin | None) -> None:
         """Note where the volumes come to be of a service that was just started, if that is open.
@@ -277,6 +286,11 @@ class ServiceVolumes:
             if told is not None and naming.key_of(told.labels) != naming.key_of(record.labels):
                 del self._told[name]
                 raise Conflict(f"use volume {name}", "somebody else has just made it anew")
+            if record.shared and not record.found:
+                # Nodes without it yet would make one of their own.
+                where, way_out = "on shared storage, which its mount does not name", "give the "
+                way_out += "mount the driver and options with which it was made, or another volume"
+                raise VolumeOutOfReach(name, where, way_out, kept.record.config_name)
             if record.shared:
                 return record
             if record.going:
@@ -308,6 +322,15 @@ class ServiceVolumes:
         left = (await self._files.left()).values() if new else ()
         avoided = {removal.node for removal in left if removal.volume in new}
         return [*(f"node.id=={node}" for node in nodes), *(f"node.id!={node}" for node in avoided)]
+
+    async def _but_where_local(self, mounts: Iterable[Mapping[str, Any]]) -> Sequence[str]:
+        """Away from nodes where volumes on shared storage would be those of the node instead."""
+        found = []
+        for name in shared_volumes(mounts):
+            kept = None if name in self._shared else await self._find(name)
+            if kept is not None and kept.record.node and not kept.record.shared:
+                found.append(f"node.id!={kept.record.node}")
+        return found
 
     async def _on_node(self, record: VolumeRecord, id: str) -> VolumeRecord:
         node = await self._nodes.get(id)
@@ -357,7 +380,7 @@ class ServiceVolumes:
             return wanted
         driver, labels = str(info.get("Driver") or "local"), info.get("Labels") or {}
         shared = is_shared(driver, info.get("Options") or {})
-        record = VolumeRecord(wanted.name, labels, driver, shared)
+        record = VolumeRecord(wanted.name, labels, driver, shared, found=not wanted.shared)
         own = str((await self._swarm.membership()).get("NodeID") or "")
         return record if shared or not own else await self._on_node(record, own)
 

@@ -11,7 +11,8 @@ import asyncio
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from .. import naming
 from ..desired.accounts import Account, Directory
 from ..desired.environment import Environment
 from ..desired.private import PrivateFile
+from ..desired.service_extra import blamed, checked_extra
 from ..desired.services import Api, api_of, scaled, service_body
 from ..desired.spec import LABEL_START, ServerSpec
 from ..engine.client import Engine
@@ -53,11 +55,13 @@ class _NextStart:
     Attributes:
         body: the ServiceSpec, but for the numbers of tasks and of starts.
         auth: as of `Swarm.update_service`.
+        extra: what an admin added to it.
         secrets: names of those that it is given.
     """
 
     body: Spec
     auth: Mapping[str, str] | None
+    extra: Mapping[str, Any]
     secrets: frozenset[str] = frozenset()
 
 
@@ -102,8 +106,9 @@ class Services(EngineNetworks):
     async def create(self, name: str, spec: ServerSpec, env: Environment, start_id: str) -> str:
         """See `base.Things.create`."""
         body = service_body(spec, env, name=name, start_id=start_id, api=await self._api())
-        id = await self._swarm.create_service(body, auth=spec.service.auth)
-        self._next[id] = _NextStart(body, spec.service.auth)
+        with _blaming(spec.service.extra):
+            id = await self._swarm.create_service(body, auth=spec.service.auth)
+        self._next[id] = _NextStart(body, spec.service.auth, spec.service.extra)
         return id
 
     async def connect(self, id: str, networks: Sequence[str]) -> None:
@@ -141,7 +146,8 @@ class Services(EngineNetworks):
             files=made,
             api=await self._api(),
         )
-        self._next[id] = _NextStart(body, spec.service.auth, frozenset(one.name for one in made))
+        names = frozenset(one.name for one in made)
+        self._next[id] = _NextStart(body, spec.service.auth, spec.service.extra, names)
 
     async def start(self, id: str) -> None:
         """See `base.Things.start`: it returns as soon as a task is wanted."""
@@ -168,7 +174,8 @@ class Services(EngineNetworks):
             spec = _renewed(known.body, now) if known else now
             return scaled(_constrained(spec, constraints), 1)
 
-        await self._update(info, started, auth=known.auth if known else None)
+        with _blaming(known.extra if known else {}):
+            await self._update(info, started, auth=known.auth if known else None)
         self._leaving.pop(id, None)
         self._next.pop(id, None)
         self._secrets.given(id)
@@ -402,6 +409,16 @@ class Services(EngineNetworks):
         """See `base.Things.tidy`."""
         await self._secrets.tidy(hub)
         await self._volumes.tidy(hub)
+
+
+@contextmanager
+def _blaming(extra: Mapping[str, Any]) -> Iterator[None]:
+    """Name the setting where the Engine refuses a service for what an admin added to it."""
+    try:
+        yield
+    except BadRequest as error:
+        found = blamed(checked_extra(extra), error.message)
+        raise found or error from error
 
 
 def _constrained(spec: Spec, constraints: Iterable[str]) -> Spec:

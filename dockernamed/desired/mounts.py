@@ -156,6 +156,10 @@ def mount_from(setting: str, value: Mapping[str, Any]) -> Mount:
         extra["BindOptions"] = {}
     if kind == "tmpfs":
         sizes = {"SizeBytes": value.get("tmpfs_size"), "Mode": value.get("tmpfs_mode")}
+        for number in filter(None, sizes.values()):
+            if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+                hint = "tmpfs_size is a number of bytes, and tmpfs_mode a number such as 0o1777"
+                raise ConfigError(setting, dict(value), hint)
         extra["TmpfsOptions"] = {name: number for name, number in sizes.items() if number}
     return Mount(
         kind=kind,

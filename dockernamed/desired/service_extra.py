@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,11 @@ _NAMES = (
 _SPELLED = {name.lower(): name for name in _NAMES}
 #: Whose keys are the admin's own words.
 _FREE = frozenset({"Labels", "Options", "Sysctls", "DriverOpts"})
+#: What the Engine says of a value of another type than its API has.
+_WRONG_TYPE = re.compile(
+    r"cannot unmarshal (?P<given>\w+).* into Go struct field \w+\.(?P<path>[\w.]+) of type "
+    r"(?P<wanted>\S+)"
+)
 _FIND = "the Hub would not find the server: set"
 #: Path → what to do instead of changing it; lists and labels may be added to.
 _OURS: Mapping[tuple[str, ...], str] = {
@@ -106,6 +112,7 @@ def checked_extra(value: object) -> dict[str, Any]:
             raise ConfigError(_field(path), _at(found, path), why)
     for path, why in _OURS.items():
         _check_alone(found, path, why)
+    _check_networks(_at(found, (_TASK, "Networks")))
     return found
 
 
@@ -124,6 +131,48 @@ def with_extra(service: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str
         if not _is_kept(path, _at(service, path), _at(result, path)):
             raise ConfigError(_field(path), _at(extra, path), f"it may not change that: {why}")
     return result
+
+
+def blamed(extra: Mapping[str, Any], words: str) -> ConfigError | None:
+    """The error of the setting, where the Engine does not take a service because of it.
+
+    Args:
+        extra: as from `checked_extra`.
+        words: the Engine's, of a service that it refuses.
+
+    Returns:
+        None: the Engine minds something else.
+    """
+    typed = _WRONG_TYPE.search(words)
+    if typed is None:
+        return ConfigError(SETTING, extra, f"the Engine refuses it: {words}") if extra else None
+    path = tuple(typed["path"].split("."))
+    while path and _at(extra, path) is None:
+        path = path[:-1]  # what is in a list has no path
+    value = _at(extra, path)
+    if isinstance(value, Mapping):
+        return None
+    hint = f"the Engine takes no {typed['given']} there, but what its API calls {typed['wanted']}"
+    return ConfigError(_field(path), value, hint)
+
+
+def networks_in(extra: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The networks that the setting has servers be in: setting → name or id.
+
+    Args:
+        extra: as from `checked_extra`.
+    """
+    networks = _at(extra, (_TASK, "Networks")) or ()
+    return [(SETTING, str(one["Target"])) for one in networks]
+
+
+def _check_networks(networks: Any) -> None:
+    path = (_TASK, "Networks")
+    for one in networks or ():
+        target = one.get("Target") if isinstance(one, Mapping) else None
+        if not isinstance(target, str) or not target:
+            hint = 'name each network as in {"Target": "lab"}'
+            raise ConfigError(_field(path), one, hint)
 
 
 def _require_known(value: Any, keys: Sequence[str]) -> None:

@@ -21,6 +21,9 @@ from .service_mounts import Api, literal, service_mounts, version
 from .spec import CPU_SHARES_PER_CPU, ServerSpec
 
 NS = 1_000_000_000
+#: The least that a Swarm can be told of: bytes, and billionths of a CPU.
+LEAST_MEMORY = 4 << 20
+LEAST_CPU = NS // 1000
 #: What the API of Docker 20.10 has, the oldest that is supported.
 OLDEST: Api = (1, 41)
 #: Since which version of the API services have these.
@@ -166,6 +169,8 @@ _SETTINGS: Mapping[str, str] = {
     "CpuShares": "cpu_guarantee",
     "DeviceRequests": "gpus",
     "Devices": "devices",
+    "Memory": "mem_limit",
+    "MemoryReservation": "mem_guarantee",
     "MemorySwap": "memswap_limit",
     "Mounts": "mounts",
     "NetworkMode": "network_name",
@@ -210,6 +215,7 @@ class Translation:
         self._plain(found, self.config, CONFIG, _TOGETHER_IN_CONFIG)
         self._plain(found, self.host, HOST, _TOGETHER_IN_HOST)
         self._cpus(found)
+        self._least(found)
         self._swap(found)
         self._privileges(found)
         self._networks(found)
@@ -245,6 +251,18 @@ class Translation:
         if guarantee is None or shares != max(2, round(guarantee * CPU_SHARES_PER_CPU)):
             raise self.refused("CpuShares", shares, "a Swarm reserves CPUs: set cpu_guarantee")
         put(found, (*_RESERVED, "NanoCPUs"), round(guarantee * NS))
+
+    def _least(self, found: Mapping[str, Any]) -> None:
+        """Refuse less than what a Swarm can reserve, or limit servers to."""
+        for key in ("Memory", "MemoryReservation"):
+            value = self.host.get(key)
+            if value and isinstance(value, int) and value < LEAST_MEMORY:
+                hint = "a Swarm takes 4 MiB at least; set that, or None for none"
+                raise self.refused(key, value, hint)
+        reserved = ((found.get("TaskTemplate") or {}).get("Resources") or {}).get("Reservations")
+        if ((reserved or {}).get("NanoCPUs") or LEAST_CPU) < LEAST_CPU:
+            hint = "a Swarm reserves 0.001 CPUs at least; set that, or None for none"
+            raise self.refused("CpuShares", self.spec.cpu_guarantee, hint)
 
     def _swap(self, found: dict[str, Any]) -> None:
         swap, memory = self.host.get("MemorySwap") or 0, self.host.get("Memory") or 0

@@ -11,11 +11,17 @@ from typing import Any
 
 from ..errors import ConfigError
 from .isolation import OwnNetwork
+from .mounts import spelled
 from .network import Access
+from .resolved import ResolvedSettings
+from .service_extra import networks_in
 
 #: Labels of a container that belongs to a service of a Swarm: the name of that, and its id.
 LABEL_SERVICE_NAME = "com.docker.swarm.service.name"
 LABEL_SERVICE_ID = "com.docker.swarm.service.id"
+
+#: Values of NetworkMode that name no network.
+_NO_NETWORK = ("default", "bridge", "none", "private", "slirp4netns", "pasta")
 
 
 def networks_of(container: Mapping[str, Any] | None) -> list[str]:
@@ -47,6 +53,19 @@ def is_of_service(container: Mapping[str, Any]) -> bool:
         container: ``GET /containers/{id}/json``.
     """
     return LABEL_SERVICE_NAME in ((container.get("Config") or {}).get("Labels") or {})
+
+
+def further_networks(resolved: ResolvedSettings) -> list[tuple[str, str]]:
+    """The networks that servers are in by settings for further keys: setting → name or id.
+
+    Args:
+        resolved: the settings of one start.
+    """
+    mode = str(spelled(resolved.host_config, ("NetworkMode",)).get("NetworkMode") or "")
+    # Those that name another container, or no network, are refused where a service is made.
+    named = bool(mode) and ":" not in mode and mode not in _NO_NETWORK
+    found = [("extra_host_config", mode)] if named else []
+    return found + networks_in(resolved.service.extra)
 
 
 def check_overlay(setting: str, name: str, info: Mapping[str, Any]) -> None:

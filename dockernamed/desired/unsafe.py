@@ -153,11 +153,19 @@ class Judge:
             if isinstance(mount, Mapping):
                 self._api_mount(setting, mount)
         for network in (*(_at(task, "networks") or ()), *(_at(spec, "networks") or ())):
-            self._mode(setting, "networks", str(_at(network, "target") or ""))
+            self.network(setting, str(_at(network, "target") or ""))
         for key, value in _UNCONFINED_SERVICE:
             found = _at(container, "privileges", *key)
             if str(found or "").lower() == value:
                 self._refuse("unconfined", setting, {key[0]: found})
+
+    def network(self, setting: str, name: str) -> None:
+        """Look at a network that a server is to be in.
+
+        Raises:
+            ConfigError: likewise.
+        """
+        self._mode(setting, "networks", name)
 
     def _key(self, setting: str, name: str, value: Any) -> None:
         if name in _WHATEVER and value:

@@ -27,6 +27,7 @@ _HOSTNAME = f"{LABEL_VOLUME}.hostname"
 _FIRST = f"{LABEL_VOLUME}.first"
 _IMAGE = f"{LABEL_VOLUME}.image"
 _GOING = f"{LABEL_VOLUME}.going"
+_FOUND = "found"
 _DIGITS = 40
 #: All that is in the directory goes, whatever its name begins with.
 _EMPTY = ["/bin/sh", "-c", "cd /volume && rm -rf -- ..?* .[!.]* *"]
@@ -41,6 +42,7 @@ class VolumeRecord:
         labels: of the volume.
         driver: of the volume, ``local`` for the Engine's own.
         shared: its files are the same on all nodes.
+        found: so it was before there was a record: whoever made it did so on the nodes themselves.
         node: id of the node where its files are; "" as long as nothing has used it, and where it
             is shared.
         hostname: of that node, for people.
@@ -53,6 +55,7 @@ class VolumeRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     driver: str = "local"
     shared: bool = False
+    found: bool = False
     node: str = ""
     hostname: str = ""
     first: str = ""
@@ -69,6 +72,7 @@ class VolumeRecord:
             {label: value for label, value in labels.items() if not _of_records(label)},
             labels.get(_DRIVER) or "local",
             _SHARED in labels,
+            labels.get(_SHARED) == _FOUND,
             labels.get(_NODE, ""),
             labels.get(_HOSTNAME, ""),
             labels.get(_FIRST, ""),
@@ -81,7 +85,7 @@ class VolumeRecord:
         """Those of the config."""
         own = {
             _DRIVER: self.driver,
-            _SHARED: "yes" if self.shared else "",
+            _SHARED: (_FOUND if self.found else "yes") if self.shared else "",
             _NODE: self.node,
             _HOSTNAME: self.hostname,
             _FIRST: self.first,
@@ -150,12 +154,27 @@ def local_volumes(mounts: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, st
     Args:
         mounts: of the API's ContainerSpec.
     """
+    return _named_volumes(mounts, shared=False)
+
+
+def shared_volumes(mounts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of those that these mounts have on all nodes.
+
+    Args:
+        mounts: as for `local_volumes`.
+    """
+    return list(_named_volumes(mounts, shared=True))
+
+
+def _named_volumes(
+    mounts: Iterable[Mapping[str, Any]], *, shared: bool
+) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for mount in mounts:
         options = mount.get("VolumeOptions") or {}
         driver = options.get("DriverConfig") or {}
         named = mount.get("Type") == "volume" and mount.get("Source")
-        if named and not is_shared(driver.get("Name"), driver.get("Options") or {}):
+        if named and is_shared(driver.get("Name"), driver.get("Options") or {}) == shared:
             found[str(mount["Source"])] = dict(options.get("Labels") or {})
     return found
 

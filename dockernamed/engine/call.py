@@ -36,6 +36,7 @@ _NO_NETWORK = re.compile(r"(^|NotFound desc = )network \S+ not found$")
 _CHANGED_SINCE = re.compile(r"update out of sequence")
 _USED_BY_SERVICE = re.compile(r"is in use by (the following )?(service|task)")
 _NO_MANAGER = re.compile(r"not a swarm manager(?!\. Manager is being prepared)")
+_WORKER = re.compile(r"network from a worker node")
 _MANAGER_HINT = (
     "Set DOCKER_HOST, or base_url in client_kwargs, to a manager's address; without a Swarm, make "
     "this Engine its manager: docker swarm init"
@@ -212,7 +213,9 @@ def refusal(call: Call, status: int, body: bytes) -> EngineError:
         kind: type[EngineError] = NotFound
     elif _is_name_taken(call, status, message):
         kind = NameTaken
-    elif status == 503 and _NO_MANAGER.search(message):
+    elif (status == 503 and _NO_MANAGER.search(message)) or (
+        status == 403 and _WORKER.search(message)
+    ):
         kind, message = NotAManager, f"{message.rstrip('. ')}. {_MANAGER_HINT}"
     elif (
         status == 409

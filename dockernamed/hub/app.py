@@ -1,8 +1,8 @@
 """What is done once for a whole Hub, when it starts, rather than for one server.
 
 JupyterHub makes a spawner only when it needs one for a user's server, and has no hook for a spawner
-class at its start. So when a Hub that reads its configuration asks the package for the class, the
-package schedules this work for the moment when that Hub runs.
+class at its start. So one method of JupyterHub's, which every Hub calls once it has read its
+configuration, schedules this work where that names a spawner of ours.
 """
 
 from __future__ import annotations
@@ -34,34 +34,33 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 def when_hub_runs(spawner_class: type[DockerNamedSpawner]) -> None:
-    """Look after the Engine once the Hub that is starting in this process runs.
+    """Look after the Engine of each Hub that starts in this process with a spawner of ours.
 
-    Does nothing outside of a starting Hub: on import in a test or a script.
+    It does not matter how the Hub's configuration names the class, nor that an admin's own class is
+    made from it. This has to be called before a Hub reads its configuration, and is: a JupyterHub
+    loads the spawners of all entry points first.
     """
-    if not JupyterHub.initialized() or _tasks:
-        return
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    app = JupyterHub.instance()
-    app.observe(lambda _change: _add_handlers(app, spawner_class), "spawner_class")
-    internal_ssl.name_hub(app)
-    _background(loop.create_task(_look_after(app, spawner_class)))
+    init = JupyterHub.init_internal_ssl
 
+    def begin(app: JupyterHub) -> None:
+        # The first thing that JupyterHub does with its configuration and that servers depend on.
+        if not issubclass(app.spawner_class, spawner_class):
+            init(app)
+            return
+        for handler in handlers.default_handlers:
+            if handler not in app.extra_handlers:
+                app.extra_handlers.append(handler)
+        with internal_ssl.hub_named(app):
+            init(app)
+        looking = asyncio.get_running_loop().create_task(_look_after(app, spawner_class))
+        _background(looking)
 
-def _add_handlers(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
-    """Add our REST handlers to those that the Hub's configuration names."""
-    if not issubclass(app.spawner_class, ours):
-        return
-    for handler in handlers.default_handlers:
-        if handler not in app.extra_handlers:
-            app.extra_handlers.append(handler)
+    JupyterHub.init_internal_ssl = begin
 
 
 async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
-    # This runs when the Hub's start first awaits something: by then its configuration is read.
-    if not issubclass(app.spawner_class, ours) or app.show_config or app.show_config_json:
+    # This runs when the Hub's start first awaits something.
+    if app.show_config or app.show_config_json:
         return
     limit_bodies()
     write_plain_text(app.log)

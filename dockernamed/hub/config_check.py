@@ -27,7 +27,7 @@ from ..engine.connection import route_to
 from ..engine.trust import ENVIRONMENT
 from ..errors import ConfigError, TemplateError
 from ..lifecycle.further import AT_CREATE, FOR_HOST, further
-from ..lifecycle.hardened import wants_internal_network
+from ..lifecycle.hardened import AMOUNTS, amount, wants_internal_network
 from ..lifecycle.resolver import words_of
 from ..lifecycle.secrets import problem_of
 from ..options import chooser
@@ -124,6 +124,9 @@ def _errors(settings: Any, fields: Mapping[str, str], hub: Any) -> Iterator[Conf
 
     def overriding(name: str, value: object) -> None:
         rest = {"allow_unsafe": allowed, "connection": settings.connection}
+        if name in AMOUNTS:
+            # As the setting will have it: bytes for "2G".
+            value = settings.traits()[name]._validate(settings, value)
         changed = SimpleNamespace(**{**rest, name: value})
         for by_name in (_BY_NAME, hardening_check.BY_NAME, of_swarm):
             if name in by_name:
@@ -229,6 +232,12 @@ def _post_start(settings: Any, fields: Mapping[str, str]) -> None:
         words_of(value)
 
 
+def _amount(name: str, settings: Any, fields: Mapping[str, str]) -> None:
+    value = getattr(settings, name)
+    if not callable(value):
+        amount(name, value)
+
+
 def _memory(settings: Any, fields: Mapping[str, str]) -> None:
     limit, guarantee = settings.mem_limit, settings.mem_guarantee
     if guarantee and limit and not callable(limit) and guarantee > limit:
@@ -293,6 +302,7 @@ _PLAIN = sorted(chooser.TEMPLATED - {"name_template", *_FILES})
 #: Checks that look at one setting, by its name: they count for overrides of it, too.
 _BY_NAME: Mapping[str, Check] = {
     **{name: partial(_template, name) for name in _PLAIN},
+    **{name: partial(_amount, name) for name in AMOUNTS},
     **{name: partial(_arguments, name) for name in (AT_CREATE, FOR_HOST)},
     **{name: partial(_files, name) for name in _FILES},
     **{name: partial(_secrets, name) for name in ("secret_environment", "secret_files")},

@@ -10,15 +10,18 @@ import contextlib
 import difflib
 import re
 import shlex
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 from jupyterhub.traitlets import ByteSpecification
-from traitlets import Dict, Enum, HasTraits, List, TraitType, Union
+from traitlets import Dict, Enum, HasTraits, List, TraitError, TraitType, Union
 from traitlets.config import Config
 from traitlets.config.loader import DeferredConfig, LazyConfigValue
+
+from ..errors import ConfigError
 
 #: Settings whose values may be secrets, so that no message shows them.
 SECRET = frozenset({"environment", "registry_credentials", "secret_environment", "secret_files"})
@@ -148,6 +151,26 @@ def reason(trait: TraitType[Any, Any], error: Exception) -> str:
     if any(isinstance(one, ByteSpecification) for one in _kinds(trait)):
         return _BYTES
     return _AROUND.sub("", str(error)).rstrip(".").replace("unicode string", "string")
+
+
+def refused(error: TraitError, settings: HasTraits, who: str) -> ConfigError | None:
+    """The error of a setting that did not take what somebody else's code gave it.
+
+    Args:
+        error: that the setting raised.
+        settings: the spawner.
+        who: whose code, such as ``pre_spawn_hook``.
+
+    Returns:
+        None: it is about no setting of this spawner.
+    """
+    # The error itself has only words, and not always the name.
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        found = frame.f_locals
+        trait = found.get("self")
+        if isinstance(trait, TraitType) and found.get("obj") is settings and "value" in found:
+            return ConfigError(f"{trait.name} (by {who})", found["value"], reason(trait, error))
+    return None
 
 
 def _kinds(trait: TraitType[Any, Any]) -> list[TraitType[Any, Any]]:

@@ -152,6 +152,16 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         '["jupyterhub-singleuser"], or None for the image\'s own',
     ),
     (
+        r"desc = (constraint expected|key '|value ')",
+        "extra_service_spec",
+        "its constraints are written as in placement_constraints, such as node.role==worker",
+    ),
+    (
+        r"Range of CPUs is from",
+        "cpu_limit",
+        "set at most as many as a node has, or None for no limit",
+    ),
+    (
         r"no (whole )?answer within",
         "",
         "An Engine that takes requests and answers nothing may be deadlocked, as Docker before 23 "

@@ -8,6 +8,8 @@ that listens on all addresses gives its proxy the name of its host, which Jupyte
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,24 +19,20 @@ from jupyterhub.utils import make_ssl_context
 from ..desired.network import HUB_NAME
 
 
-def name_hub(app: Any) -> None:
+@contextmanager
+def hub_named(app: Any) -> Iterator[None]:
     """Have the certificate that a Hub makes be made out to `HUB_NAME` and its host's name too.
 
     Args:
         app: the JupyterHub that is starting; one that has a certificate already keeps that.
     """
-    init = app.init_internal_ssl
-
-    def init_named() -> None:
-        # Of the Hub alone: servers' certificates are made out to the names in this setting as well.
-        names = app.trusted_alt_names
-        app.trusted_alt_names = [*names, f"DNS:{HUB_NAME}", f"DNS:{socket.gethostname()}"]
-        try:
-            init()
-        finally:
-            app.trusted_alt_names = names
-
-    app.init_internal_ssl = init_named
+    # Of the Hub alone: servers' certificates are made out to the names in this setting as well.
+    names = app.trusted_alt_names
+    app.trusted_alt_names = [*names, f"DNS:{HUB_NAME}", f"DNS:{socket.gethostname()}"]
+    try:
+        yield
+    finally:
+        app.trusted_alt_names = names
 
 
 @lru_cache(maxsize=4)

@@ -44,9 +44,10 @@ async def faults_now(settings: Any, runtime: Runtime) -> list[str]:
     resolver = sample.resolver_of(settings, runtime)
     for setting, name in _named(settings):
         try:
-            resolver.check_network(setting, name, await runtime.network(name))
+            info = await runtime.network(name, setting)
+            resolver.check_network(setting, name, info)
         except ConfigError as error:
-            if error.field not in ("network_name", setting):
+            if error.field != setting:
                 raise  # the way to the Engine, which its watcher tells of
             found.append(line_of(setting, name, error.hint))
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..desired.environment import Environment
 from ..desired.hardening import Hardening
+from ..desired.service_keys import LEAST_MEMORY
 from ..desired.services import Api, service_body
 from ..desired.spec import ServerSpec
 from ..desired.volumes import requested_volumes
@@ -25,7 +26,7 @@ NEWEST: Api = (2, 0)
 FILES = ("volumes", "read_only_volumes", "mounts")
 HARDENING = ("tmpfs", "log_config", "memswap_limit", "allow_privilege_escalation")
 #: Settings that are judged here.
-NAMES = (AT_CREATE, FOR_HOST, *FILES, *HARDENING, "ulimits", "shm_size")
+NAMES = (AT_CREATE, FOR_HOST, *FILES, *HARDENING, *hardened.AMOUNTS, "ulimits", "shm_size")
 _SPEC = ServerSpec(sample.KEY, ("jupyter-ann--exp-1",), "lab")
 
 
@@ -73,11 +74,13 @@ def _spec_of(name: str, value: Any, fields: Mapping[str, str]) -> ServerSpec:
         mounts = tuple(one.mount for one in files.all)
         spec = replace(_SPEC, config=found.config, host_config=found.host_config)
         return replace(spec, mounts=mounts)
+    if name in hardened.AMOUNTS:
+        return replace(_SPEC, **{name: value})
     if name in FILES:
         files = requested_volumes(fields, **{name: value})
         return replace(_SPEC, mounts=tuple(one.mount for one in files.all))
     if name in HARDENING:
         read = {"tmpfs": hardened.tmpfs, "log_config": hardened.log_config}.get(name)
         given: Any = {name: read(value) if read else value}
-        return replace(_SPEC, mem_limit=1, hardening=Hardening(**given))
+        return replace(_SPEC, mem_limit=LEAST_MEMORY, hardening=Hardening(**given))
     return replace(_SPEC, hardening=Hardening(limits=hardened.limit(name, value)))

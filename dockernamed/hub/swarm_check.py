@@ -15,12 +15,14 @@ from typing import Any
 
 from ..desired.hardening import OFF
 from ..desired.network import ALL_INTERFACES, is_loopback
+from ..desired.service_extra import checked_extra
 from ..desired.services import api_of, left_out
 from ..desired.swarm_network import LABEL_SERVICE_ID, LABEL_SERVICE_NAME, is_of_service, networks_of
 from ..engine.swarm import Swarm
 from ..errors import ConfigError, DockerNamedError, EngineTimeout, EngineUnavailable
 from ..lifecycle import swarm_settings
 from ..lifecycle.runtime import Runtime
+from ..lifecycle.swarm_resolver import SwarmResolver
 from ..options.overrides import given_anywhere
 from . import network_check, sample, swarm_body_check
 from .config_types import Fault, literal
@@ -66,8 +68,10 @@ async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
     if found or any("{" in name for name in (settings.network_name, *settings.networks)):
         return found
     resolver = sample.resolver_of(settings, runtime)
+    assert isinstance(resolver, SwarmResolver), "resolver_class of a spawner in a Swarm is one"
     try:
         place = await resolver.place()
+        await resolver.check_extra()
         told = settings.hub_connect_url or hub.connect_ip or hub.connect_url
         if not told and hub.ip in ALL_INTERFACES:
             await resolver.hub_host(place)
@@ -218,7 +222,9 @@ def of_resources(nodes: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> I
 def _resources(settings: Any) -> list[str]:
     """The generic resources that the settings and all overrides name."""
     values = given_anywhere(settings, swarm_settings.RESOURCES)
-    return sorted({str(name) for value in values for name in value or ()})
+    found = {str(name) for value in values for name in value or ()}
+    # What a user types is not known yet.
+    return sorted(name for name in found if "{value}" not in name)
 
 
 def _name(node: Mapping[str, Any]) -> str:
@@ -253,7 +259,7 @@ async def _of_balancer(
         return []
     lacks = "the kernel of this node shows no IPVS (/proc/net/ip_vs is missing), without which "
     found = []
-    if VIP in given_anywhere(settings, "endpoint_mode"):
+    if VIP in _endpoint_modes(settings):
         found.append(
             f"{lacks}virtual addresses do not connect: set c.DockerNamedSpawner.endpoint_mode = "
             '"dnsrr", or run modprobe ip_vs on each node'
@@ -268,6 +274,15 @@ async def _of_balancer(
                 f"{labels[LABEL_SERVICE_NAME]} (deploy: endpoint_mode: dnsrr in a stack file)"
             )
     return found
+
+
+def _endpoint_modes(settings: Any) -> set[str]:
+    """How the names of servers are resolved, by the settings and all overrides."""
+    found = given_anywhere(settings, "endpoint_mode")
+    for extra in given_anywhere(settings, swarm_settings.EXTRA):
+        endpoint = checked_extra(extra or {}).get("EndpointSpec")
+        found.append((endpoint or {}).get("Mode"))
+    return {str(mode).lower() for mode in found}
 
 
 def has_ipvs(

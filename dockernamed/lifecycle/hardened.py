@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,6 +25,13 @@ CAPABILITIES = frozenset(
         "SYS_TIME", "SYS_TTY_CONFIG", "WAKE_ALARM",
     }
 )  # fmt: skip
+#: Settings with an amount of memory or CPUs.
+AMOUNTS = ("mem_limit", "mem_guarantee", "cpu_limit", "cpu_guarantee")
+#: The least part of a CPU that the Engine can limit a container to.
+LEAST_CPU = 0.01
+#: Beyond all that the Engine's API can say: bytes, and billionths of a CPU.
+_TOO_MANY = 2**63
+_NS = 1_000_000_000
 #: Settings that become keys of HostConfig as they are.
 LIMITS = ("shm_size", "ulimits", "devices", "storage_opt")
 #: Settings of `Hardening` that need no reading.
@@ -97,6 +105,21 @@ def limit(name: str, value: Any) -> dict[str, Any]:
     if name == "devices" and not all(one.startswith("/") for one in value):
         raise ConfigError(name, value, "the devices of the Engine's host are absolute paths")
     return host_config({name: value}, name)
+
+
+def amount(name: str, value: float | None) -> None:
+    """Look at one of `AMOUNTS`.
+
+    Raises:
+        ConfigError: the Engine cannot be told of it, or would take it for no limit at all.
+    """
+    if value is None:
+        return
+    cpus = name.startswith("cpu")
+    if not math.isfinite(value) or value * (_NS if cpus else 1) >= _TOO_MANY:
+        raise ConfigError(name, value, "the Engine knows no such number; set None for none")
+    if name == "cpu_limit" and 0 < value < LEAST_CPU:
+        raise ConfigError(name, value, f"set at least {LEAST_CPU}, or None for no limit")
 
 
 def capabilities(name: str, value: Iterable[object] | None) -> tuple[str, ...] | None:

@@ -38,7 +38,7 @@ from ..options.chooser import TEMPLATES
 from ..options.overrides import with_names_shielded
 from ..settings import DockerNamedSettings
 from .further import AT_CREATE, FOR_HOST, Further, further
-from .hardened import hardening_of, refuse_unsafe, wants_internal_network
+from .hardened import amount, hardening_of, refuse_unsafe, wants_internal_network
 from .runtime import Runtime
 from .secrets import secrets_of
 
@@ -98,9 +98,9 @@ class SettingsResolver:
             notebook_dir=self._expanded("notebook_dir", settings.notebook_dir or ""),
             volumes=self._volumes(arguments),
             mem_limit=await self._limit("mem_limit"),
-            mem_guarantee=settings.mem_guarantee,
+            mem_guarantee=_amount("mem_guarantee", settings.mem_guarantee),
             cpu_limit=await self._limit("cpu_limit"),
-            cpu_guarantee=settings.cpu_guarantee,
+            cpu_guarantee=_amount("cpu_guarantee", settings.cpu_guarantee),
             uid=await self._number("uid"),
             gid=await self._number("gid"),
             groups=await self._groups(),
@@ -143,14 +143,10 @@ class SettingsResolver:
         if mode or place.own is None:  # else it is made without a way out
             names.append(("network_name", str(mode or place.network)))
         for setting, name in names:
-            if name in UNPLUGGED or not (await self._runtime.network(name)).get("Internal"):
-                hint = (
-                    'servers would have a way out, which hardening = "strict" and internal_network '
-                    "do not let them have; name a network that was made with docker network create "
-                    '--internal, or set network_isolation = "user" instead of network_name, or set '
-                    "c.DockerNamedSpawner.internal_network = False"
-                )
-                raise ConfigError(setting, name, hint)
+            if name in UNPLUGGED or not (await self._runtime.network(name, setting)).get(
+                "Internal"
+            ):
+                raise way_out(setting, name)
 
     async def place(self) -> Place:
         """The server's network, and how the Hub gets there.
@@ -348,7 +344,7 @@ class SettingsResolver:
             raise ConfigError(setting, value, hint) from error
         if callable(number):
             raise ConfigError(setting, value, hint)
-        return number
+        return _amount(setting, number)
 
     async def _gpu_count(self, extra: Mapping[str, Any]) -> int:
         """How many GPUs the server gets; ``extra`` are the admin's own keys of HostConfig."""
@@ -374,6 +370,22 @@ class SettingsResolver:
         return templates.expand_all(value, self._namespace, field=setting)
 
 
+def way_out(setting: str, name: str) -> ConfigError:
+    """The error for a network that leads somewhere, where servers are to have no way out.
+
+    Args:
+        setting: that names it.
+        name: of the network.
+    """
+    hint = (
+        'servers would have a way out, which hardening = "strict" and internal_network do not let '
+        "them have; name a network that was made with docker network create --internal, or set "
+        'network_isolation = "user" instead of network_name, or set '
+        "c.DockerNamedSpawner.internal_network = False"
+    )
+    return ConfigError(setting, name, hint)
+
+
 def words_of(value: object) -> tuple[str, ...]:
     """The setting ``post_start_cmd`` as program and arguments.
 
@@ -392,6 +404,12 @@ def words_of(value: object) -> tuple[str, ...]:
         hint = 'use a list of words, such as ["/opt/setup", "--quick"]'
         raise ConfigError(setting, value, hint)
     return tuple(value)
+
+
+def _amount(setting: str, value: Any) -> Any:
+    """The same amount of memory or CPUs, if the Engine can be told of it."""
+    amount(setting, value)
+    return value
 
 
 def _id(setting: str, value: object) -> int:

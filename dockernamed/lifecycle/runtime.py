@@ -128,8 +128,12 @@ class Runtime:
         """What ``GET /info`` says of the Engine's part in a Swarm; empty where it does not tell."""
         return (await self._info()).get("Swarm") or {}
 
-    async def network(self, name: str) -> dict[str, Any]:
+    async def network(self, name: str, setting: str = "network_name") -> dict[str, Any]:
         """``GET /networks/{name}``, up to half a minute old.
+
+        Args:
+            name: of the network, or its id.
+            setting: that names it.
 
         Raises:
             ConfigError: there is no such network.
@@ -141,7 +145,7 @@ class Runtime:
             except NotFound:
                 hint = "the Engine has no such network; make it: docker network create "
                 hint += f"{'--driver overlay --attachable ' if self.swarm else ''}{name}"
-                raise ConfigError("network_name", name, hint) from None
+                raise ConfigError(setting, name, hint) from None
             # Networks change rarely; a burst of starts asks for theirs once.
             known = self._networks[name] = (time.monotonic() + self.timings.network_facts, info)
         return known[1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,11 @@ from ..desired.isolation import OwnNetwork, isolation
 from ..desired.network import ALL_INTERFACES, Access, is_loopback
 from ..desired.placement import ServiceSettings
 from ..desired.resolved import Place, PostStart, ResolvedSettings
+from ..desired.service_extra import networks_in
 from ..desired.swarm_network import (
     certified_in_swarm,
     check_overlay,
+    further_networks,
     is_of_service,
     name_in_swarm,
     networks_of,
@@ -21,7 +24,8 @@ from ..desired.swarm_network import (
 )
 from ..errors import ConfigError
 from . import swarm_settings
-from .resolver import SettingsResolver
+from .hardened import wants_internal_network
+from .resolver import SettingsResolver, way_out
 from .swarm_settings import CONSTRAINTS, PREFERENCES, RESOURCES
 
 #: Where a task's port is published: at all addresses of its node.
@@ -46,7 +50,7 @@ class SwarmResolver(SettingsResolver):
         place = await super().place()
         swarm_settings.refuse("network_name", place.network)
         for setting, name in self._named(place):
-            self.check_network(setting, name, await self._runtime.network(name))
+            self.check_network(setting, name, await self._runtime.network(name, setting))
         return place
 
     @staticmethod
@@ -57,13 +61,51 @@ class SwarmResolver(SettingsResolver):
     async def resolve(self, place: Place, args: Sequence[str]) -> ResolvedSettings:
         """See `SettingsResolver`."""
         resolved = await super().resolve(place, args)
-        return replace(resolved, service=await self._service())
+        resolved = replace(resolved, service=await self._service())
+        internal = resolved.hardening.wants_internal_network
+        await self._check_networks(further_networks(resolved), internal=internal)
+        return resolved
+
+    async def check_extra(self) -> None:
+        """Look at the networks that ``extra_service_spec`` names, where it is no callable.
+
+        Raises:
+            ConfigError: servers cannot be in one of them.
+        """
+        given = getattr(self._settings, swarm_settings.EXTRA)
+        if callable(given):
+            return
+        named = networks_in(swarm_settings.service_spec(given))
+        internal = wants_internal_network(self._settings)
+        # Which network a template names depends on whose server it is.
+        await self._check_networks([one for one in named if "{" not in one[1]], internal=internal)
+
+    async def _check_networks(self, named: Iterable[tuple[str, str]], *, internal: bool) -> None:
+        """Look at networks that a server is in besides that of its place.
+
+        Whichever name or id they are called by: one Engine's networks, the host's among them, let
+        a server reach what the networks of the Swarm keep it from.
+        """
+        for setting, name in named:
+            info = await self._runtime.network(name, setting)
+            if info.get("Driver") == "host":
+                (await self.judge()).network(setting, "host")
+                continue
+            check_overlay(setting, name, info)
+            if internal and not info.get("Internal"):
+                raise way_out(setting, name)
+
+    def _extra(self, given: object) -> dict[str, Any]:
+        read = swarm_settings.service_spec(given)
+        return templates.expand_all(
+            read, self._namespace, field=swarm_settings.EXTRA, in_passing=True
+        )
 
     async def _service(self) -> ServiceSettings:
-        setting = swarm_settings.EXTRA
-        given = swarm_settings.service_spec(await self._evaluated(setting))
-        extra = templates.expand_all(given, self._namespace, field=setting, in_passing=True)
-        (await self.judge()).service(swarm_settings.EXTRA, extra)
+        extra = self._extra(await self._evaluated(swarm_settings.EXTRA))
+        judge = await self.judge()
+        # In a thread: to follow links is to read a file system, perhaps a remote one.
+        await asyncio.to_thread(judge.service, swarm_settings.EXTRA, extra)
         return ServiceSettings(
             constraints=swarm_settings.constraints(await self._evaluated(CONSTRAINTS)),
             preferences=swarm_settings.preferences(await self._evaluated(PREFERENCES)),

@@ -142,7 +142,7 @@ def generic_resources(value: object) -> dict[str, int]:
     if not isinstance(value, Mapping):
         raise ConfigError(RESOURCES, value, hint)
     for name, count in value.items():
-        whole = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+        whole = isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**63
         if not isinstance(name, str) or not re.fullmatch(r"[^\s=,]+", name) or not whole:
             raise ConfigError(RESOURCES, {name: count}, hint)
     return {name: count for name, count in value.items() if count}

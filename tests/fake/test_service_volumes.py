@@ -291,6 +291,36 @@ async def test_shared_volumes_bind_to_no_node(services: Services, swarm: FakeSwa
     assert not is_placed(swarm)
 
 
+NFS = {"type": "nfs", "o": "addr=10.0.0.1", "device": ":/srv"}
+
+
+async def test_a_volume_that_is_to_be_on_shared_storage(
+    services: Services, swarm: FakeSwarm
+) -> None:
+    """The node that has one of its own under that name is left out: there, its files would be
+    others than on all other nodes.
+    """
+    await services.remove(await at_node_2(services, swarm))
+    for number in range(3):
+        id = await started(services, f"s{number}", mount(options=NFS))
+        assert where(swarm, id) != "node-2"
+    assert is_placed(swarm)
+
+
+async def test_a_volume_that_was_on_shared_storage(services: Services, swarm: FakeSwarm) -> None:
+    """Without its options each node would make one of its own: the start is refused, with what to
+    do. Where somebody made it on the nodes by hand, mounts need no options.
+    """
+    await started(services, "first", mount(options=NFS))
+    id = await made(services, "second")
+    with pytest.raises(VolumeOutOfReach, match="give the mount the driver and options") as caught:
+        await services.start(id)
+    assert VOLUME not in caught.value.public
+    await services._engine.create_volume("by-hand", driver="local", options=NFS)
+    await started(services, "third", mount("by-hand"))
+    assert not is_placed(swarm, "by-hand")
+
+
 async def test_a_volume_of_the_manager_from_before_there_was_a_swarm(
     fake: FakeEngine, services: Services, swarm: FakeSwarm
 ) -> None:

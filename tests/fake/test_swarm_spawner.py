@@ -182,6 +182,48 @@ async def test_what_a_swarm_cannot_fulfil(
     await eventually(lambda: not own_networks(fake))
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("placement_constraints", "node.role==worker", "placement_constraints"),
+        ("placement_preferences", [None], "placement_preferences"),
+        ("generic_resources", {"GPU": "1"}, "generic_resources"),
+        ("endpoint_mode", "anycast", "endpoint_mode (by pre_spawn_hook) = 'anycast': expected any"),
+        ("restart_policy", None, "restart_policy"),
+        ("mem_guarantee", "lots", "mem_guarantee (by pre_spawn_hook) = 'lots': expected a number"),
+        ("cpu_limit", float("nan"), "cpu_limit = nan"),
+        ("networks", [5], "networks (by pre_spawn_hook): "),
+        ("networks", ["nowhere"], "networks: the Engine has no such network"),
+        ("extra_service_spec", [], "the setting extra_service_spec cannot work as it is"),
+        ("environment", ["SECRET=x"], "the setting environment cannot work as it is"),
+    ],
+)
+async def test_what_a_hook_gets_wrong(
+    make: Callable[..., Hub], swarm: FakeSwarm, setting: str, value: Any, told: str
+) -> None:
+    """The setting is named, with the value where that is no secret; no error is without words."""
+
+    def hook(spawner: Any) -> None:
+        setattr(spawner, setting, value)
+
+    error = await refused(make(pre_spawn_hook=hook))
+    assert (error.status_code, told in message(error)) == (500, True), message(error)
+    assert "SECRET" not in message(error)
+    assert swarm.services == {}
+
+
+async def test_an_addition_that_the_engine_refuses(
+    make: Callable[..., Hub], swarm: FakeSwarm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The user learns which setting it is, and the log what the Engine says; nothing stays."""
+    wrong = {"TaskTemplate": {"RestartPolicy": {"Condition": "bogus"}}}
+    error = await refused(make(extra_service_spec=wrong))
+    assert "the setting extra_service_spec cannot work as it is" in message(error)
+    assert "extra_service_spec" in caplog.text
+    assert "bogus" in caplog.text
+    assert swarm.services == {}
+
+
 async def test_an_address_that_nodes_do_not_reach(make: Callable[..., Hub]) -> None:
     """Servers are never told one: those of the fake Swarm are this machine's own."""
     error = await refused(make(hub_connect_url=None))

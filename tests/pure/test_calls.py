@@ -129,6 +129,14 @@ def test_who_refuses(status: int, body: bytes, kind: type[Exception]) -> None:
             "This node is not a swarm manager. Worker nodes can't be used to view or modify it.",
             NotAManager,
         ),
+        (
+            "POST",
+            "/networks/create",
+            403,
+            "Cannot create a multi-host network from a worker node. Please create the network from "
+            "a manager node.",
+            NotAManager,
+        ),
     ],
 )
 def test_what_a_manager_refuses(

@@ -28,6 +28,8 @@ VALUES = {
     "extra_host_config": {"port_bindings": {8888: 80}},
     "gpu_devices": ["7"],
     "network_name": "lab",
+    "cpu_limit": 16,
+    "extra_service_spec": {},
     "mem_limit": 4194304,
     "mem_guarantee": 1024,
     "mounts": [{"target": "/data"}],
@@ -123,6 +125,14 @@ SAID = [
     (
         "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that",
         "So many managers of the Swarm are away",
+    ),
+    (
+        "rpc error: code = Unknown desc = constraint expected one operator from ==, !=",
+        "The setting extra_service_spec: its constraints are written as in placement_constraints",
+    ),
+    (
+        "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available",
+        "cpu_limit = 16: set at most as many",
     ),
     (
         "unknown log opt 'foo' for json-file log driver",

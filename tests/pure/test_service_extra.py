@@ -10,7 +10,7 @@ import pytest
 from dockernamed import naming
 from dockernamed.desired.environment import Environment
 from dockernamed.desired.placement import ServiceSettings
-from dockernamed.desired.service_extra import checked_extra
+from dockernamed.desired.service_extra import blamed, checked_extra
 from dockernamed.desired.services import ServiceFile, service_body
 from dockernamed.desired.spec import ServerSpec
 from dockernamed.errors import ConfigError
@@ -131,3 +131,55 @@ def test_what_it_says_is_nobody_elses_business() -> None:
     with pytest.raises(ConfigError) as raised:
         checked_extra({"Name": "secret"})
     assert "secret" not in raised.value.public
+
+
+NO_INT = "json: cannot unmarshal string into Go struct field {} of type int64"
+
+
+@pytest.mark.parametrize(
+    ("extra", "words", "told"),
+    [
+        (
+            {"TaskTemplate": {"Resources": {"Limits": {"MemoryBytes": "1G"}}}},
+            NO_INT.format("Limit.TaskTemplate.Resources.Limits.MemoryBytes"),
+            "extra_service_spec['TaskTemplate']['Resources']['Limits']['MemoryBytes'] = '1G': the "
+            "Engine takes no string there, but what its API calls int64",
+        ),
+        (
+            {"EndpointSpec": {"Ports": [{"TargetPort": "x"}]}},
+            NO_INT.format("PortConfig.EndpointSpec.Ports.TargetPort"),
+            "extra_service_spec['EndpointSpec']['Ports'] = [{'TargetPort': 'x'}]: the Engine takes",
+        ),
+        (
+            {"TaskTemplate": {"ContainerSpec": {"StopGracePeriod": 10**30}}},
+            "json: cannot unmarshal number 1000 into Go struct field "
+            "ContainerSpec.TaskTemplate.ContainerSpec.StopGracePeriod of type time.Duration",
+            "takes no number there, but what its API calls time.Duration",
+        ),
+        (
+            {"EndpointSpec": {"Mode": "zzz"}},
+            'invalid resolution mode: "zzz"',
+            'the Engine refuses it: invalid resolution mode: "zzz"',
+        ),
+    ],
+)
+def test_what_the_engine_refuses(extra: dict[str, Any], words: str, told: str) -> None:
+    """The setting is named, and where the Engine says so, the key in it."""
+    error = blamed(extra, words)
+    assert error is not None
+    assert told in str(error)
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({}, "invalid mount config"),
+        (
+            {"TaskTemplate": {"ContainerSpec": {"Init": True}}},
+            NO_INT.format("Limit.TaskTemplate.Resources.Limits.MemoryBytes"),
+        ),
+    ],
+)
+def test_what_the_engine_refuses_elsewhere(extra: dict[str, Any], words: str) -> None:
+    """It is not blamed for what another setting asks for."""
+    assert blamed(extra, words) is None

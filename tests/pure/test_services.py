@@ -292,8 +292,9 @@ def test_privileges_of_newer_versions(
 
 def test_what_only_the_newest_have() -> None:
     """Swap, swappiness and the score for out-of-memory come with their versions."""
-    spec = with_host(Memory=100, MemorySwap=150, MemorySwappiness=0, OomScoreAdj=5)
-    assert task_of(spec, NEWEST)["Resources"]["SwapBytes"] == 50
+    memory, swap = 2**28, 50
+    spec = with_host(Memory=memory, MemorySwap=memory + swap, MemorySwappiness=0, OomScoreAdj=5)
+    assert task_of(spec, NEWEST)["Resources"]["SwapBytes"] == swap
     assert task_of(spec, NEWEST)["Resources"]["MemorySwappiness"] == 0
     assert container_of(with_host(OomScoreAdj=5), (1, 46))["OomScoreAdj"] == 5
     for keys in ({"OomScoreAdj": 5}, {"MemorySwap": 150}, {"MemorySwappiness": 0}):
@@ -475,8 +476,8 @@ def test_guarantees_are_reservations() -> None:
         "Limits": {"NanoCPUs": 1_500_000_000},
         "Reservations": {"NanoCPUs": 250_000_000, "MemoryBytes": 2**28},
     }
-    assert task_of(replace(SPEC, cpu_guarantee=0.0001))["Resources"]["Reservations"] == {
-        "NanoCPUs": 100_000
+    assert task_of(replace(SPEC, cpu_guarantee=0.001))["Resources"]["Reservations"] == {
+        "NanoCPUs": 1_000_000
     }
 
 

@@ -112,12 +112,12 @@ class Stand:
         """The Hub's own."""
         return self._hub if self.engine_is_local else None
 
-    async def network(self, name: str) -> dict[str, Any]:
+    async def network(self, name: str, setting: str = "network_name") -> dict[str, Any]:
         """One of them, as `Runtime` tells it."""
         stand: Any = SimpleNamespace(
             _networks={}, engine=self, swarm=True, timings=SimpleNamespace(network_facts=0)
         )
-        return await Runtime.network(stand, name)
+        return await Runtime.network(stand, name, setting)
 
     async def inspect_network(self, name: str) -> dict[str, Any]:
         """As the Engine tells it."""
@@ -284,6 +284,18 @@ async def test_resources_of_profiles_are_looked_for(
     assert [line.split("'")[1] for line in told] == ["gpu-a", "gpu-b", "gpu-c"]
 
 
+async def test_what_users_type_is_not_looked_for(
+    told: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of a resource that a user will type says nothing as yet."""
+    typed = {"enabled": True, "spawner_override": {"generic_resources": {"{value}": 1}}}
+    option = {"display_name": "Kind", "unlisted_choice": typed}
+    profile = {"display_name": "A", "profile_options": {"kind": option}}
+    stand = Stand(nodes=[node("a", resources=GPU)])
+    await tell(stand, told, caplog, monkeypatch, profile_list=[profile])
+    assert told == []
+
+
 async def test_images_are_pulled_by_each_node(
     told: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,6 +398,11 @@ async def test_a_network_that_will_not_do(
             {"network_name": "lab"},
             'c.DockerNamedSpawner.network_name = "lab": the Hub\'s own container is not on that',
         ),
+        (
+            {"networks": {**ON_THE_HUBS, "far": {"Scope": "local"}}},
+            {"extra_service_spec": {"TaskTemplate": {"Networks": [{"Target": "far"}]}}},
+            'c.DockerNamedSpawner.extra_service_spec = "far": this network is one Engine\'s',
+        ),
         ({"local": False}, {"hub_connect_url": "http://10.0.0.1:8081"}, ""),
         ({"hub": ("lab", "hub")}, {}, ""),
     ],
@@ -450,15 +467,18 @@ async def test_nothing_to_tell_of_a_version(
 
 @pytest.mark.parametrize("ipvs", [True, False])
 @pytest.mark.parametrize("by_profile", [True, False])
+@pytest.mark.parametrize(
+    "vip", [{"endpoint_mode": "Vip"}, {"extra_service_spec": {"endpointspec": {"mode": "vip"}}}]
+)
 async def test_virtual_addresses_without_ipvs(
     ipvs: bool,
     by_profile: bool,
+    vip: dict[str, Any],
     told: list[str],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They do not connect, which nothing else would say."""
-    vip = {"endpoint_mode": "vip"}
     settings: dict[str, Any] = vip
     if by_profile:
         settings = {"profile_list": [{"display_name": "A", "spawner_override": vip}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from dockernamed.desired.isolation import OwnNetwork
 from dockernamed.desired.network import Access
 from dockernamed.desired.placement import ServiceSettings
 from dockernamed.desired.resolved import Place, ResolvedSettings, ServerState
+from dockernamed.desired.services import service_body
 from dockernamed.desired.swarm_network import LABEL_SERVICE_NAME
 from dockernamed.desired.unsafe import Judge
 from dockernamed.desired.volumes import VolumePlan
@@ -34,7 +36,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "inner": {"Scope": "swarm", "Internal": True},
     "local": {"Scope": "local"},
     "ingress": {"Scope": "swarm", "Ingress": True},
-    "host": {"Scope": "local"},
+    "host": {"Scope": "local", "Driver": "host"},
+    "fe1a": {"Name": "host", "Scope": "local", "Driver": "host"},
+    "b12d": {"Name": "bridge", "Scope": "local", "Driver": "bridge"},
 }
 
 
@@ -73,8 +77,10 @@ class Manager:
         """The node's own part in the Swarm."""
         return {"NodeAddr": self.address}
 
-    async def network(self, name: str) -> dict[str, Any]:
+    async def network(self, name: str, setting: str = "network_name") -> dict[str, Any]:
         """One of `NETWORKS`."""
+        if name not in NETWORKS:
+            raise ConfigError(setting, name, "the Engine has no such network")
         return NETWORKS[name]
 
     async def log_driver(self) -> str:
@@ -180,6 +186,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("generic_resources", {"NVIDIA-GPU": -1}, "whole number"),
     ("generic_resources", {"NVIDIA-GPU": True}, "whole number"),
     ("generic_resources", {"a=b": 1}, "whole number"),
+    ("generic_resources", {"GPU": 2**63}, "whole number"),
+    ("extra_service_spec", {"TaskTemplate": {"Networks": ["lab"]}}, '{"Target": "lab"}'),
+    ("extra_service_spec", {"TaskTemplate": {"Networks": [{"Target": 5}]}}, '{"Target": "lab"}'),
     ("extra_service_spec", {"TaskTemplat": {}}, "did you mean 'TaskTemplate'?"),
     ("extra_service_spec", {"TaskTemplate": {"Placment": {}}}, "did you mean 'Placement'?"),
     ("extra_service_spec", {"TaskTemplate": []}, "it may not change that"),
@@ -255,6 +264,55 @@ def test_the_hosts_network_by_hand_is_refused(place: str) -> None:
     with pytest.raises(ConfigError, match="host-namespaces"):
         Judge().service("extra_service_spec", value)
     Judge(frozenset({"host-namespaces"})).service("extra_service_spec", value)
+
+
+def by_extra(name: str) -> dict[str, Any]:
+    """A network by the service's own key."""
+    return {"extra_service_spec": {"TaskTemplate": {"networks": [{"target": name}]}}}
+
+
+def by_mode(name: str) -> dict[str, Any]:
+    """A network as docker-py's argument."""
+    return {"extra_host_config": {"network_mode": name}}
+
+
+def by_key(name: str) -> dict[str, Any]:
+    """A network as a key of the container's body."""
+    return {"extra_create_kwargs": {"host_config": {"networkmode": name}}}
+
+
+@pytest.mark.parametrize("named", [by_extra, by_mode, by_key])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("fe1a", r'allow_unsafe = \["host-namespaces"\]'),
+        ("b12d", "this network is one Engine's"),
+        ("local", "this network is one Engine's"),
+        ("ingress", "published ports alone"),
+        ("nowhere", "no such network"),
+    ],
+)
+async def test_networks_by_further_keys(named: Any, name: str, told: str) -> None:
+    """A node's own networks, by name or id, let a server around what keeps it in: the host's only
+    by allow_unsafe, and others not at all. The error is about the setting, not network_name.
+    """
+    given = named(name)
+    with pytest.raises(ConfigError, match=told) as caught:
+        await resolved(**given)
+    assert caught.value.field in (*given, "extra_host_config")
+    with pytest.raises(ConfigError, match=told):
+        await resolved(**{key: lambda spawner: value for key, value in given.items()})  # noqa: B023
+    await resolved(**named("course"))
+    await resolved(**named("fe1a"), allow_unsafe=["host-namespaces"])
+
+
+async def test_further_keys_and_no_way_out() -> None:
+    """With internal_network a server gets no way out by them either."""
+    inside = Manager(["inner"])
+    with pytest.raises(ConfigError, match="a way out") as caught:
+        await resolved(inside, hardening="strict", **by_extra("course"))
+    assert caught.value.field == "extra_service_spec"
+    await resolved(inside, hardening="strict", **by_extra("inner"))
 
 
 def test_unknown_fields_of_templates() -> None:
@@ -368,6 +426,28 @@ def test_what_no_service_can_have_of_a_container(wrong: dict[str, Any], told: st
     if told != "allow_unsafe":
         config = Config(DockerNamedSpawner=wrong)
         assert check_config(DockerNamedSpawner, config, HUB).faults == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("mem_limit", 10, "4 MiB"),
+        ("mem_guarantee", 10, "4 MiB"),
+        ("cpu_guarantee", 0.0001, "0.001 CPUs"),
+    ],
+)
+async def test_less_than_a_swarm_can_be_told_of(setting: str, value: float, told: str) -> None:
+    """It is told at the Hub's start, by setting and by profile, and at a start at the latest."""
+    told = f"{setting} = {value}: servers are Swarm services here: a Swarm [a-z]+ {told}"
+    (line,) = lines(**{setting: value})
+    assert re.search(told, line)
+    override = {"display_name": "A", "spawner_override": {setting: value}}
+    (line,) = lines(profile_list=[override])
+    assert "profile_list[0]" in line
+    found = await resolved(**{setting: value})
+    spec = found.spec({}, VolumePlan((), {}, {}), Environment())
+    with pytest.raises(ConfigError, match=told):
+        service_body(spec, Environment(), name="n", start_id="s")
 
 
 # --- where the server is, and how the Hub gets there -------------------------------------------
