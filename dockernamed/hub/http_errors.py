@@ -273,7 +273,7 @@ class _Told:
     @property
     def jupyterhub_message(self) -> str:
         """As plain text."""
-        return f"{self._text}{self._output}"
+        return errors.followed(self._text, self._output)
 
     @property
     def jupyterhub_html_message(self) -> str:
@@ -290,8 +290,7 @@ class _Told:
         if not self._said.output or may_read_output(*self._server):
             return self._said.quoted
         user, _ = self._server
-        end = "" if self._text.endswith(("?", ".")) else "."
-        return f"{end} What it said is shown to {user or 'its owner'}, and to who may access it"
+        return f"What it said is shown to {user or 'its owner'}, and to who may access it"
 
     def __str__(self) -> str:
         # JupyterHub 5 puts this on the page with the form, JupyterHub 6 into its log alone.
@@ -343,7 +342,7 @@ def http_error(
     if wait:
         text += f", or try again in {wait} seconds"
     if advice:
-        text += f"{'' if text.endswith('?') else '.'} {advice}"
+        text = errors.followed(text, advice)
     elif isinstance(error, errors.EngineError) and str(error) != text:
         text += f"; {errors.IN_THE_LOG}"
     text = masked(without(text, hidden))

@@ -191,7 +191,7 @@ async def test_a_start_that_is_cancelled_between_two_calls(
     starting.cancel()
     held.release()
     await asyncio.wait({starting})
-    await eventually(lambda: not runtimes()[0].backend.rollback.at_work)
+    await eventually(lambda: not runtimes()[0].backend.rollback.starts)
     assert swarm.secrets == {}
 
 
@@ -226,7 +226,7 @@ async def test_managers_that_do_not_answer(
     await asyncio.wait_for(starting, 30)
     ids = [one["ID"] for one in swarm.services.values()]
     assert ids == [hub.spawner("exp-1").object_id]
-    await eventually(lambda: not runtimes()[0].backend.rollback.at_work)
+    await eventually(lambda: not runtimes()[0].backend.rollback.starts)
     assert len(swarm.secrets) == 1
 
 
@@ -324,7 +324,7 @@ async def test_a_kept_server_that_ends_by_itself(
         fake.behave(Behaviour(exit_code=7))
         assert "with exit code 7" in message(await refused(hub))
         fake.behave(Behaviour())
-        await eventually(lambda: not runtimes()[0].backend.rollback.at_work)
+        await eventually(lambda: not runtimes()[0].backend.rollback.starts)
     else:
         told = Told(spawner)
         swarm.end(id, 7)
