@@ -98,7 +98,7 @@ class Timings:
     stop_waits_for_engine: float = 45.0
     news_of_end: float = 5.0
     cancelled_start: float = 0.5
-    failed_start: float = 1.0
+    failed_start: float = 0.5
     stop_is_over: float = 3.0
     restart_goes_on: float = 0.25
     explain_failure: float = 1.0
