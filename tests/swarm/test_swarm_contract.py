@@ -710,7 +710,7 @@ async def test_container_events(
         await seen(destroyed)
         for one in reading:
             one.cancel()
-    *begins, one, another, last = [one for one in told if one != "kill"]
+    *begins, end, next_end, last = [action for action in told if action != "kill"]
     assert (begins, last) == (["create", "start"], "destroy")
-    ends = [one, another]
+    ends = [end, next_end]
     assert (sorted(ends) if world.newer else ends) == ["die", "stop"]
