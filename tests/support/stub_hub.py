@@ -227,7 +227,7 @@ def runtime() -> Runtime:
 def session(connection: sqlite3.Connection) -> Session:
     """A session as JupyterHub has one."""
     like = _engine()
-    pool = StaticPool(lambda: connection, dialect=like.dialect)
+    pool = StaticPool(lambda: connection, dialect=like.dialect)  # type: ignore[arg-type]
     engine = Engine(pool, like.dialect, like.url)
     engine.update_execution_options(compiled_cache=_compiled)
     return sessionmaker(bind=engine, expire_on_commit=False)()
