@@ -36,7 +36,7 @@ from support.watchdog import EXIT_CODE, RUN, EngineWatchdog
 from dockernamed.engine.calls import CALLS
 
 # Tests that more than one suite collects.
-pytest.register_assert_rewrite("support.engine.contract")
+pytest.register_assert_rewrite("support.engine.contract", "support.hub.races")
 
 # A busy machine is no reason to fail: time is measured in benchmarks/. And the same code passes or
 # fails again: who looks for new examples says so.

@@ -89,11 +89,6 @@ class Rollback:
         """All starts that are under way or not taken back yet, oldest first."""
         return list(self._open.values())
 
-    @property
-    def at_work(self) -> bool:
-        """Whether something is done that nobody waits for."""
-        return bool(self._background)
-
     def begin(self, key: naming.Key) -> StartResources:
         """A new start of a server, which from now on answers for the containers of earlier ones."""
         for other in self.starts:
@@ -243,6 +238,8 @@ async def force_remove(things: Things, watcher: Table, container_id: str) -> boo
             return False
         if seen is not None:
             raise
+        # It is gone, but not all that goes with it need be.
+        await things.remove(container_id)
     watcher.note_removed(container_id)
     return True
 

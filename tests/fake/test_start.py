@@ -347,7 +347,7 @@ async def test_cancelled_while_a_call_is_to_fail(stage: Stage) -> None:
     fails = FailsLate("fails late", *VOLUME_CREATE)
     stage.fake.gate.faults.append(fails)
     await cancelled(stage.start(), fails)
-    await eventually(lambda: not stage.backend.rollback.at_work)
+    await eventually(lambda: not stage.backend.rollback.starts)
     gc.collect()
     assert lost == []
     assert (stage.fake.containers, stage.fake.volumes) == ([], {})
@@ -397,7 +397,7 @@ async def test_a_later_start_takes_over_what_was_left(stage: Stage) -> None:
     removed = stage.fake.containers[0].id
     new = await stage.start()
     stalled.release()
-    await eventually(lambda: not stage.backend.rollback.at_work)
+    await eventually(lambda: not stage.backend.rollback.starts)
     assert [one.id for one in stage.fake.containers] == [new] != [removed]
     await stage.stop()
     assert stage.fake.volumes[VOLUME]["Labels"][LABEL_START] == label
@@ -428,7 +428,8 @@ async def test_a_late_container_does_not_harm_a_later_start(
     lists = stage.fake.count(*LIST)
     new = await stage.start()
     await eventually(lambda: stage.fake.count(*LIST) > lists)
-    await eventually(lambda: not stage.backend.rollback.at_work)
+    (doubtful,) = stage.backend.rollback.starts
+    await eventually(lambda: not doubtful.busy.locked())
     assert [one.id for one in running(stage.fake)] == [new]
 
 
@@ -459,7 +460,7 @@ async def test_a_removal_that_is_refused(
     stage.fake.fault(500, *REMOVE, times=times, message="device busy")
     with pytest.raises(ServerDied):
         await stage.start(until_ready=failing(ServerDied(1, False, "")))
-    await eventually(lambda: not stage.backend.rollback.at_work)
+    await eventually(lambda: not stage.backend.rollback.starts)
     assert len(stage.fake.containers) == (times > 1)
     assert "left for now" in caplog.text
     assert ("failed start is left:" in caplog.text) is (times > 1)

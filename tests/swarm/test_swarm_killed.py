@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 
 import pytest
 import requests
@@ -13,6 +12,7 @@ from support.hub.client import server_path
 from support.hub.dockerview import BUSYBOX
 from support.hub.engineproxy import EngineFault, EngineProxy
 from support.hub.hubproc import Hub
+from support.hub.killing import DONE, LATE, Moment, started_again
 from support.hub.waiting import eventually
 from support.swarm import Swarm
 from support.swarm.faults import forgotten, view_of
@@ -29,33 +29,15 @@ CALLS = {
     "scale": ("POST", "/services/{0}/update/1"),
     "look": ("GET", "/services/{0}"),
 }
-#: What comes of the call in the middle of which the Hub is killed: it was done, and not answered;
-#: or it is done when the next Hub runs.
-DONE, LATE = "done", "late"
 
 
-@dataclass(frozen=True)
-class Moment:
-    """When a Hub is killed.
-
-    Attributes:
-        call: which call to the manager was under way.
-        fate: what comes of that.
-    """
-
-    call: str
-    fate: str
-
-    @property
-    def server(self) -> str:
-        """The server with which it was done: another one for each moment."""
-        return f"{self.call}-{self.fate}"
+class OfStart(Moment):
+    """A moment of a server's start."""
 
     def fault(self, proxy: EngineProxy, service: str) -> EngineFault:
         """What holds the call of a server with this service."""
         method, path = CALLS[self.call]
-        kind = "stall after" if self.fate == DONE else "stall"
-        return proxy.fault(kind, method, path.format(service, self.server))
+        return self.hold(proxy, method, path.format(service, self.server))
 
     def ask(self, user: str, hub: Hub) -> None:
         """Begin a start; who asks may be answered, or learn that the Hub was killed."""
@@ -64,7 +46,7 @@ class Moment:
 
 
 MOMENTS = [
-    Moment(call, fate)
+    OfStart(call, fate)
     for call, (method, _) in CALLS.items()
     # A call that changes nothing may as well not be made.
     for fate in ([DONE, LATE] if method != "GET" else [DONE])
@@ -124,7 +106,7 @@ def test_kill_9_at_every_call(hub: Hub, proxy: EngineProxy, swarm: Swarm, user: 
     agreed(hub, user)
     names = sorted(moment.server for moment in MOMENTS)
     with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(lambda name: started(hub, user, name), names))
+        list(pool.map(lambda name: started_again(user, name, hub), names))
     agreed(hub, user)
     assert sorted(hub.servers(user)) == names
     with ThreadPoolExecutor(len(names)) as pool:
@@ -140,15 +122,6 @@ def agreed(hub: Hub, user: str) -> None:
         lambda left: not left,
         what="the Hub's servers are what there is",
     )
-
-
-def started(hub: Hub, user: str, server: str) -> None:
-    """The server can be started, or runs already."""
-    answer = hub.api("POST", server_path(user, server))
-    assert answer.status in (201, 202, 400), answer
-    if answer.status == 400:
-        assert "already running" in answer.message
-    hub.ready(user, server)
 
 
 class Strangers:

@@ -13,12 +13,10 @@ from support.hub.client import server_path
 from support.hub.dockerview import BUSYBOX
 from support.hub.engineproxy import EngineFault, EngineProxy
 from support.hub.hubproc import Hub, Hubs
+from support.hub.killing import DONE, LATE, MEANWHILE, Moment, started_again
 from support.hub.manyservers import HUB_ID, ManyServers
 from support.hub.waiting import eventually
 
-#: What comes of the call in the middle of which the Hub is killed: it has been done, and was not
-#: answered; or the Engine does it while there is no Hub, or when the next Hub runs.
-DONE, MEANWHILE, LATE = "done", "meanwhile", "late"
 CREATE, CONTAINER = "/containers/create/{0}", "/containers/{0}"
 VOLUME = "{0}." + HUB_ID
 #: Operation → the calls that it makes: {0} is the name of the server's container.
@@ -36,29 +34,19 @@ CALLS = {
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When a Hub is killed.
+class OfOperation(Moment):
+    """A moment of one operation.
 
     Attributes:
-        operation: what it was doing with a server.
-        call: which call to its Engine was under way.
-        fate: what comes of that.
+        operation: what the Hub was doing with a server.
     """
 
     operation: str
-    call: str
-    fate: str
-
-    @property
-    def server(self) -> str:
-        """The server with which it was done: another one for each moment."""
-        return f"{self.call}-{self.fate}"
 
     def fault(self, proxy: EngineProxy, container: str) -> EngineFault:
         """What holds the call of a server with this container."""
         method, path = CALLS[self.operation][self.call]
-        kind = "stall after" if self.fate == DONE else "stall"
-        return proxy.fault(kind, method, path.format(container))
+        return self.hold(proxy, method, path.format(container))
 
     def ask(self, user: str, hub: Hub) -> None:
         """Begin it; who asks may be answered, or learn that the Hub was killed."""
@@ -71,7 +59,7 @@ class Moment:
 
 
 MOMENTS = [
-    Moment(operation, call, fate)
+    OfOperation(call, fate, operation)
     for operation, calls in CALLS.items()
     for call, (method, _) in calls.items()
     # A call that changes nothing may as well not be made.
@@ -110,7 +98,7 @@ def test_kill_9_at_every_call(hub: Hub, proxy: EngineProxy, user: str) -> None:
         many.make_files(server)
     many.each({one.server for one in MOMENTS if one.operation != "start"}, hub.spawn)
     files = many.files()
-    faults: dict[Moment, EngineFault] = {}
+    faults: dict[OfOperation, EngineFault] = {}
     with ThreadPoolExecutor(len(MOMENTS)) as pool:
         for moment in MOMENTS:
             if moment.call == "list":
@@ -135,7 +123,7 @@ def test_kill_9_at_every_call(hub: Hub, proxy: EngineProxy, user: str) -> None:
     many.agreed()
     kept = {server: files[server] for server in lasting}
     assert {server: many.files()[server] for server in lasting} == kept
-    many.each(servers, started_again, hub)
+    many.each(servers, started_again, hub, {"image": "web"})
     assert many.agreed() == sorted(servers)
     assert {server: many.files()[server] for server in lasting} == kept
     many.remove()
@@ -156,12 +144,3 @@ def test_the_engine_is_away_when_the_hub_starts(hub: Hub, proxy: EngineProxy, us
     assert many.agreed() == servers
     assert {hub.docker.one(user, server)["Id"] for server in servers} == before
     many.remove()
-
-
-def started_again(user: str, server: str, hub: Hub) -> None:
-    """The server can be started, or runs already."""
-    answer = hub.api("POST", server_path(user, server), {"image": "web"})
-    assert answer.status in (201, 202, 400), answer
-    if answer.status == 400:
-        assert "already running" in answer.message
-    hub.ready(user, server)
