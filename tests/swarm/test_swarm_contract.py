@@ -708,8 +708,8 @@ async def test_container_events(
             return "destroy" in told
 
         await seen(destroyed)
-        for one in reading:
-            one.cancel()
+        for reader in reading:
+            reader.cancel()
     *begins, one, another, last = [one for one in told if one != "kill"]
     assert (begins, last) == (["create", "start"], "destroy")
     ends = [one, another]
