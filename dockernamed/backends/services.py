@@ -192,10 +192,13 @@ class Services(EngineNetworks):
     async def kill(self, id: str) -> None:
         """See `base.Things.kill`: it is asked to end first, as no manager can do more."""
         info = await self._swarm.inspect_service(id)
-        if not (await self._look_at(info)).running:
+        running = (await self._look_at(info)).running
+        if running or replicas_of(info["Spec"]):
+            await self._end(info, 0)
+        else:
             await self._drop(id)
+        if not running:
             raise Conflict(f"kill service {id}", "it does not run")
-        await self._end(info, 0)
 
     async def _end(self, info: Mapping[str, Any], grace: float) -> None:
         id, spec = str(info["ID"]), info["Spec"]
