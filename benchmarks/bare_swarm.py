@@ -96,8 +96,11 @@ class BareSwarm(BareEngine):
         Who is measured next would do that work otherwise.
         """
         await self.remove(container)
-        label = f"{LABEL}={self._names.pop(container)}"
-        while any(task["Status"]["State"] not in ENDED for task in await self._tasks(label=[label])):
+        labels = [f"{LABEL}={self._names.pop(container)}"]
+        while True:
+            tasks = await self._tasks(label=labels)
+            if all(task["Status"]["State"] in ENDED for task in tasks):
+                return
             await asyncio.sleep(LOOK_S)
 
     async def remove(self, container: str) -> None:

@@ -69,7 +69,8 @@ _HARMLESS = re.compile(
     r"address already in use|No such image|no (whole )?answer within [\d.]+ s|Connection refused|"
     r"No such file or directory$|executable file not found in \$PATH|"
     r"bind source path does not exist|no suitable node( \([^()]*\))?|"
-    r"the node that it ran on (is down|was drained|has left the Swarm)"
+    r"the node that it ran on (is down|was drained|has left the Swarm)|"
+    r"its (container|service) was removed by somebody else|it was stopped from outside"
 )
 IN_THE_LOG = "the Hub's log has the whole story"
 
@@ -307,6 +308,13 @@ class VolumeOutOfReach(DockerNamedError):
         return f"files of the server are {self.where}: {self.way_out}"
 
 
+def followed(text: str, more: str) -> str:
+    """A text with a further sentence after it, if there is one."""
+    if not more:
+        return text
+    return f"{text}{'' if text.endswith(('?', '.')) else '.'} {more}"
+
+
 class ServerFailed(DockerNamedError):
     """A server that failed, and what it said.
 
@@ -323,7 +331,7 @@ class ServerFailed(DockerNamedError):
         self.log, self.words = log, words
         self.summary = f"{summary}: {words}" if words else summary
         self._public = f"{summary}: {shown(words)}" if words else summary
-        super().__init__(f"{self.summary}{self.quoted}")
+        super().__init__(followed(self.summary, self.quoted))
 
     @property
     def public(self) -> str:
@@ -337,11 +345,10 @@ class ServerFailed(DockerNamedError):
 
     @property
     def quoted(self) -> str:
-        """What the server said, as it follows the summary, or advice; "" if nobody looked."""
+        """What the server said, after the summary or advice; "" if nobody looked."""
         if self.log is None:
             return ""
-        end = "" if self.summary.endswith(("?", ".")) else "."
-        return f"{end} Its last log lines:\n{self.log}" if self.log else f"{end} Its log is empty"
+        return f"Its last log lines:\n{self.log}" if self.log else "Its log is empty"
 
 
 class ServerDied(ServerFailed):
@@ -376,7 +383,7 @@ class CommandFailed(ServerFailed):
     @property
     def quoted(self) -> str:
         """What the command said."""
-        return f". Its last lines:\n{self.log}" if self.log else ""
+        return f"Its last lines:\n{self.log}" if self.log else ""
 
 
 class WrongServer(ServerFailed):
@@ -416,7 +423,7 @@ class WrongServer(ServerFailed):
     @property
     def quoted(self) -> str:
         """The answer: it may be a file of the user's, as any output."""
-        return f". The answer is: {self.answer}"
+        return f"The answer is: {self.answer}"
 
 
 class NeverRan(ServerFailed):

@@ -1,10 +1,10 @@
-"""The conductor: JupyterHub's contract in, the modules around it out."""
+"""DockerNamedSpawner: what JupyterHub asks of a Spawner, done by the modules around it."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -26,8 +26,6 @@ from .desired.network import (
     Endpoint,
     certified,
     check_reachable,
-    hub_host,
-    hub_host_beside,
 )
 from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
 from .desired.spec import ServerSpec, notes
@@ -45,10 +43,11 @@ from .hub.sent_options import ask_for_defaults, were_sent
 from .hub.whereabouts import Whereabouts, proof_of
 from .images.prepull import prepull
 from .images.pull_queue import NOBODY, PullLimits
-from .images.puller import Progress
+from .images.puller import Progress, Pulled
 from .lifecycle import earlier_volumes
 from .lifecycle.attempt import StartAttempt
 from .lifecycle.backends import CONTAINERS
+from .lifecycle.credentials import credentials_for
 from .lifecycle.hooks import AfterStart, modified
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
@@ -60,13 +59,16 @@ from .options.chooser import Chooser
 from .options.overrides import hub_wide, restore
 from .options.user_options import Choice
 from .settings import DockerNamedSettings
-from .timeouts import ended
+from .timeouts import ended, within
 from .timings import DEFAULT
 
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
 #: For who named a registry: what answered there, or that nobody did, may be no business of theirs.
 NO_ANSWER_TOLD = "it could not be pulled; the Hub's log says why"
+
+#: What servers were before → the command that removes one with what is private of it.
+_REMOVAL = {"container": "container rm --force --volumes", "service": "service rm"}
 
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
@@ -181,8 +183,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if self._state.object_id:
             self.log.warning(
                 "%s was started as a %s, %s, and counts as stopped, since servers are %ss now: if "
-                "it still runs, remove it (docker %s rm --force)",
-                *(self._log_name, kind, self._state.object_name, ours, kind),
+                "it still runs, remove it (docker %s)",
+                *(self._log_name, kind, self._state.object_name, ours, _REMOVAL[kind]),
             )
         self._state = self._state.as_kind(ours)
 
@@ -313,6 +315,20 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def _prepare(self, attempt: StartAttempt) -> None:
         naming.check_names(self.key)
+        seconds = self.start_timeout
+        try:
+            settings = await within(seconds, self._resolved(attempt))
+        except asyncio.TimeoutError:
+            words = f"no answer within {seconds:g} s"  # nobody else minds the time before start()
+            raise errors.EngineTimeout("prepare the start", words) from None
+        attempt.settings = settings
+        # What the server is told of its limits.
+        self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
+        self._progress.tell(5, f"Looking for image {self.image}")
+        attempt.image = (await self._pull_for_user()).info or {}
+
+    async def _resolved(self, attempt: StartAttempt) -> ResolvedSettings:
+        """The settings of a start, of which nothing is made yet."""
         resolver = self._resolver
         place = await resolver.place()
         await self._find_hub(place)
@@ -321,12 +337,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         settings = await admit(self, self._runtime, settings, had, partial(self._begins, attempt))
         if settings.on_host:
             settings = settings.at_host_port(await self._host_port())
-        attempt.settings = settings
-        # What the server is told of its limits.
-        self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
         await self._look_for_earlier_volumes(settings)
-        self._progress.tell(5, f"Looking for image {self.image}")
-        attempt.image = await self._pull_for_user() or {}
+        return settings
 
     def _begins(self, attempt: StartAttempt) -> bool:
         return self._attempt is attempt and self.pending == "spawn"
@@ -368,9 +380,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         image: str,
         on_progress: Callable[[Progress], None] | None = None,
         user: str = NOBODY,
-    ) -> Mapping[str, Any] | None:
-        credentials = await runtime.credentials_for(image, self.registry_credentials, self)
-        return await runtime.puller.ensure(
+    ) -> Pulled:
+        credentials = await credentials_for(image, self.registry_credentials, self)
+        info = await runtime.puller.ensure(
             image,
             self.pull_policy,
             timeout=self.pull_timeout,
@@ -378,8 +390,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             on_progress=on_progress,
             user=user,
         )
+        return Pulled(info, credentials)
 
-    async def _pull_for_user(self) -> Mapping[str, Any] | None:
+    async def _pull_for_user(self) -> Pulled:
         """The image of this server; of a registry that only its user knows, no answer is told."""
         try:
             return await self._pull(self._runtime, self.image, self._pulling, self.user.name)
@@ -414,7 +427,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return
         if place.network != "host":
             check_reachable(hub.ip)
-        host = await self._hub_host(place, gateway) if hub.ip in ALL_INTERFACES else None
+        if hub.ip not in ALL_INTERFACES:
+            return
+        host = await self._resolver.hub_host(place, gateway)
         if host is None:
             return
         if self.internal_ssl:
@@ -423,18 +438,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             host, self._hub_hosts = certified(host, names)
         url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
         self.hub_connect_url = self._hub_url_found = url
-
-    async def _hub_host(self, place: Place, gateway: str | None) -> str | None:
-        """At which host servers reach the Hub; None where that is not known, or not yet."""
-        runtime = self._runtime
-        if not runtime.engine_is_local:
-            return None
-        if place.own is None:
-            info = await runtime.network(place.network)
-            return hub_host(place.network, info, await runtime.hub_container())
-        if gateway is None:
-            return None
-        return hub_host_beside(place.network, gateway, await runtime.hub_container())
 
     # --- start -----------------------------------------------------------------------------
 
@@ -496,49 +499,23 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env = split(await self._env(), settings.secrets.environment)
         probe.env, probe.secrets = env.all, settings.secrets.words
         volumes, others = self._volumes(settings, attempt.image)
-
-        def made(settings: ResolvedSettings, env: Environment) -> ServerSpec:
-            spec = settings.spec(attempt.image, volumes, env, attempt.files)
-            return replace(spec, hosts=self._hub_hosts)
-
-        hook, judge = self.modify_container_hook, self._resolver.judge
-        spec, env = await modified(hook, self, settings, env, made, judge)
+        spec, env = await self._wanted(attempt, settings, volumes, env)
         probe.env = env.all
-        homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
-        for note in volumes.notes:
-            self.log.info("%s: %s", self._log_name, note)
-        for note in notes(spec, env.all, attempt.image):
-            self.log.warning("%s: %s", self._log_name, note)
-            self._progress.tell(0, note)
+        self._tell_notes(volumes.notes, notes(spec, env.all, attempt.image))
         self._note_before_start(settings, volumes.remembered)
-        proof = proof_of(self, settings.kept)
-
-        tell = partial(self._progress.tell, 70)
-        after = AfterStart(self._runtime, probe, self.log, self._log_name, tell)
-
-        async def until_ready(container_id: str) -> Endpoint:
-            await probe.until_it_runs(container_id, tell)
-            await after.command(container_id, settings.post_start)
-            await after.hook(container_id, self.post_start_hook, self)
-            self._progress.tell(75, "Waiting for the server to answer")
-            silence = asyncio.ensure_future(self._explain_silence(container_id))
-            try:
-                return await probe.first_answer(settings, proof, container_id)
-            finally:
-                await ended(silence)
-
+        request = StartRequest(
+            server=ServerRef(settings.key, others=others.containers, made=self._state.made),
+            spec=spec,
+            env=env,
+            files=attempt.files,
+            volume_owners=volumes.owners,
+            keep_failed=settings.kept.keep_failed,
+            homes=settings.homes(attempt.image, volumes.mounts, self._state.volumes.values()),
+        )
         try:
             endpoint = await self._runtime.backend.start(
-                StartRequest(
-                    server=ServerRef(settings.key, others=others.containers, made=self._state.made),
-                    spec=spec,
-                    env=env,
-                    files=attempt.files,
-                    volume_owners=volumes.owners,
-                    keep_failed=settings.kept.keep_failed,
-                    homes=homes,
-                ),
-                until_ready=until_ready,
+                request,
+                until_ready=partial(self._until_ready, settings, probe),
                 on_step=partial(self._progress.step, noun=self._runtime.kind),
                 on_note=partial(self._progress.tell, 75),
             )
@@ -546,26 +523,67 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             attempt.container_kept = settings.kept.keep_failed
             raise
         self._state = ServerState(
-            endpoint.id,
-            endpoint.name,
-            {**self._state.volumes, **volumes.remembered},
-            settings.image,
-            settings.kept,
-            self._made(endpoint.id),
-            settings.promise,
-            self.backend.kind,
+            object_id=endpoint.id,
+            object_name=endpoint.name,
+            volumes={**self._state.volumes, **volumes.remembered},
+            image=settings.image,
+            settings=settings.kept,
+            made=self._made(endpoint.id),
+            promise=settings.promise,
+            kind=self.backend.kind,
         )
         self._watch()
         self._progress.tell(90, "The server is ready")
         return url_of(endpoint, secure=self.internal_ssl)
 
+    async def _wanted(
+        self,
+        attempt: StartAttempt,
+        settings: ResolvedSettings,
+        volumes: VolumePlan,
+        env: Environment,
+    ) -> tuple[ServerSpec, Environment]:
+        """The server's container, and its environment, as the admin's hook has them."""
+
+        def made(settings: ResolvedSettings, env: Environment) -> ServerSpec:
+            spec = settings.spec(attempt.image, volumes, env, attempt.files)
+            return replace(spec, hosts=self._hub_hosts)
+
+        hook, judge = self.modify_container_hook, self._resolver.judge
+        return await modified(hook, self, settings, env, made, judge)
+
+    def _tell_notes(self, of_volumes: Iterable[str], of_hardening: Iterable[str]) -> None:
+        for note in of_volumes:
+            self.log.info("%s: %s", self._log_name, note)
+        for note in of_hardening:
+            self.log.warning("%s: %s", self._log_name, note)
+            self._progress.tell(0, note)
+
+    async def _until_ready(
+        self, settings: ResolvedSettings, probe: ReadinessProbe, container_id: str
+    ) -> Endpoint:
+        """From its container's start to its first answer, with the admin's hooks in between."""
+        tell = partial(self._progress.tell, 70)
+        after = AfterStart(self._runtime, probe, self.log, self._log_name, tell)
+        await probe.until_it_runs(container_id, tell)
+        await after.command(container_id, settings.post_start)
+        await after.hook(container_id, self.post_start_hook, self)
+        self._progress.tell(75, "Waiting for the server to answer")
+        silence = asyncio.ensure_future(self._explain_silence(container_id))
+        try:
+            return await probe.first_answer(settings, proof_of(self, settings.kept), container_id)
+        finally:
+            await ended(silence)
+
     async def _explain_silence(self, container_id: str) -> None:
-        """Say what a server logged that takes long to answer, if that tells why."""
-        await asyncio.sleep(self._runtime.timings.explain_silence)
-        log = await self._runtime.backend.last_words(container_id, MAX_LOG_LINES)
-        if advice := hub_advice(log, self):
-            self.log.warning("%s: %s", self._log_name, advice)
-            self._progress.tell(76, advice)
+        """Say what a server logged that takes long to answer, as soon as that tells why."""
+        advice = ""
+        while not advice:
+            await asyncio.sleep(self._runtime.timings.explain_silence)
+            log = await self._runtime.backend.last_words(container_id, MAX_LOG_LINES)
+            advice = hub_advice(log, self)
+        self.log.warning("%s: %s", self._log_name, advice)
+        self._progress.tell(76, advice)
 
     def _volumes(
         self, settings: ResolvedSettings, image: Mapping[str, Any]
@@ -646,7 +664,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if self._attempt is not None and self._attempt.under_way:
             return None
         runtime = self._runtime
-        if self._nothing_made():
+        if self._nothing_to_ask():
             return 0
         # At the Hub's start this waits for the Engine rather than call every server dead.
         await runtime.watcher.synced()
@@ -680,13 +698,19 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         except errors.EngineError as error:
             self.log.warning("%s may be out of reach: %s", self._log_name, error)
 
-    def _nothing_made(self) -> bool:
-        """A start of ours came to nothing without an Engine to ask.
+    @property
+    def _came_to_nothing(self) -> bool:
+        """There is nothing of a start of ours but what is taken back without us."""
+        return self._attempt is not None and not self.object_id
 
-        What it may have left all the same is taken back when the Engine is there again.
+    def _nothing_to_ask(self) -> bool:
+        """A start of ours came to nothing, and the Engine is away, or still takes it back.
+
+        Who is to be told why it failed waits for neither.
         """
-        tried = self._attempt is not None and not self.object_id
-        return tried and not self._runtime.watcher.connected
+        runtime = self._runtime
+        away = not runtime.watcher.connected
+        return self._came_to_nothing and (away or runtime.backend.undoes(self.key))
 
     def _watch(self) -> ServerMonitor:
         if self._monitor is None or self._monitor.id != self.object_id:
@@ -744,7 +768,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def stop(self, now: bool = False) -> None:
         """Stop the server, kill it when ``now``; remove its container unless it is kept."""
         self._stop_watching()
-        if self._nothing_made():
+        if self._nothing_to_ask():
             return
         settings = self._kept or self
         await self._runtime.backend.stop(
@@ -752,7 +776,8 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             grace=0.0 if now else settings.stop_timeout,
             keep=not settings.remove,
         )
-        await self._leave_network()
+        if not self._came_to_nothing:  # the network of such a start goes along with it
+            await self._leave_network()
 
     async def _leave_network(self) -> None:
         """Have the network go that was made for the server, if it was the last one there."""

@@ -39,6 +39,8 @@ class Timings:
         cancelled_start: in which a cancelled start is over. JupyterHub gives it one; if it is not
             over by then, the request that interrupts it fails, and the Hub calls the server ready
             for ever.
+        failed_start: that who is to be told why a start failed waits for what it made to be taken
+            back; the rest of that goes on.
         stop_is_over: that the news may take that a stop is over, once the container has ended.
             Signals from outside (``docker kill --signal TERM``) look like a stop's, and bring no
             such news.
@@ -51,8 +53,8 @@ class Timings:
         first_words: of that, for the beginning of the body once the head has come.
         wrong_answers: that a starting server may go on answering as some other one before it is
             given up; a program may answer before all of it is up.
-        explain_silence: after which a server that has not answered yet is looked at: what it
-            logged may tell why.
+        explain_silence: after which a server that has not answered yet is looked at, and between
+            two such looks: what it logged may tell why.
         connect_to_port: that a port of the Engine's host may stay silent before it counts as free.
         orphans_again: at least between two looks at orphans that could not be dealt with.
         network_facts: for which what the Engine said of a network is used again.
@@ -71,6 +73,8 @@ class Timings:
         empty_volume: that a task may take which deletes a volume's files; another one goes on.
         empty_volume_at_once: likewise, while somebody waits; after that it is done later.
         update_again: before each further try to change a service that somebody else changed.
+        note_node: before it is noted on which node of a Swarm the first task with a volume runs;
+            as long as it is not, the task itself tells.
         prepull_look: between two looks at how far an image is on the nodes of a Swarm.
         new_nodes: between two looks at whether a Swarm has nodes that lack images pulled ahead.
     """
@@ -94,6 +98,7 @@ class Timings:
     stop_waits_for_engine: float = 45.0
     news_of_end: float = 5.0
     cancelled_start: float = 0.5
+    failed_start: float = 1.0
     stop_is_over: float = 3.0
     restart_goes_on: float = 0.25
     explain_failure: float = 1.0
@@ -122,6 +127,7 @@ class Timings:
     empty_volume: float = 60.0
     empty_volume_at_once: float = 10.0
     update_again: tuple[float, ...] = (0.0, 0.01, 0.05, 0.1, 0.3, 1.0)
+    note_node: float = 2.0
     prepull_look: float = 1.0
     new_nodes: float = 30.0
 

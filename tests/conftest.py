@@ -52,13 +52,17 @@ settings.load_profile("dockernamed")
 #: Begun first, in this order: a worker that comes to the longest files last keeps all the others
 #: waiting. It counts with pytest-xdist's ``--no-loadscope-reorder`` only.
 LONGEST = (
+    "test_swarm_managers.py",
     "test_docs_pasted.py",
     "test_examples.py",
     "test_lab.py",
+    "test_swarm_faults.py",
     "test_restart.py",
+    "test_swarm_contract.py",
     "test_identity.py",
     "test_engine_faults.py",
     "test_killed.py",
+    "test_swarm_killed.py",
     "test_culler.py",
     "test_profiles_browser.py",
     "test_faults_matrix.py",

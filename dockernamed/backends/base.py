@@ -53,8 +53,6 @@ class Can(str, Enum):
     FILES = "files"
     #: Tell whom a thing runs as and whose its directories are, and give them to others.
     OWNERS = "owners"
-    #: Give a thing another name.
-    RENAME = "rename"
     #: Run a command in a thing that runs: `Things.execute`.
     EXECUTE = "execute"
     #: Give a thing that was made another environment, also where its image has no shell.
@@ -241,15 +239,17 @@ class Things(Protocol):
             Conflict: it does not run.
         """
 
-    async def remove(self, id: str) -> None:
-        """Remove it, whether it runs or not, with its anonymous volumes; fine when it is gone."""
+    async def end_run(self, id: str) -> None:
+        """Leave nothing of the run of one that has ended by itself, but what a next run needs.
 
-    async def rename(self, id: str, name: str) -> None:
-        """Give it another name.
+        Its exit code, and what it wrote, may not be told any more afterwards.
 
         Raises:
-            Conflict: another thing has the name.
+            NotFound: there is no such thing.
         """
+
+    async def remove(self, id: str) -> None:
+        """Remove it, whether it runs or not, with its anonymous volumes; fine when it is gone."""
 
     async def inspect(self, id_or_name: str) -> Seen:
         """Look at one."""

@@ -1,4 +1,4 @@
-"""The first things: plain containers of one Docker Engine."""
+"""The backend of one machine: each server is a plain container of one Docker Engine."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..desired.accounts import Account, Directory, account_of, needs_group, needs_passwd
-from ..desired.entrypoint import SHELL, variables
+from ..desired.entrypoint import SHELL
 from ..desired.environment import Environment
 from ..desired.network import Location
-from ..desired.private import ENV_FILE, PRIVATE_DIR, PrivateFile, link_places, stored_at
+from ..desired.private import PRIVATE_DIR, PrivateFile, link_places, stored_at
 from ..desired.spec import ServerSpec, container_config, host_config
 from ..engine.archive import File, Folder, Link, pack, pack_directories, text_of
 from ..engine.client import Engine
 from ..errors import NotFound
 from .base import Can, Executed, Seen, SeenVolume
-from .engine_networks import EngineNetworks, pairs
-from .observed import name_in
+from .engine_networks import EngineNetworks, pairs, seen_volume
+from .observed import State, is_dead, name_in, state_named
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
 #: version 23 may deadlock for good when many are removed while networks are listed.
@@ -64,10 +64,7 @@ class Containers(EngineNetworks):
         reader: Account | None,
     ) -> None:
         """See `base.Things.hand_over`: into the private volume, and links elsewhere lead there."""
-        files = dict(files)
-        if spec.process:
-            fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
-            files[ENV_FILE] = PrivateFile(variables(env.delivered, fixed))
+        files = spec.handed_over(env, files)
         if not files:
             return
         await self._engine.put_archive(id, PRIVATE_DIR, pack(_private(files, reader), PRIVATE_DIR))
@@ -103,14 +100,13 @@ class Containers(EngineNetworks):
         """See `base.Things.kill`."""
         await self._engine.kill_container(id)
 
+    async def end_run(self, id: str) -> None:
+        """See `base.Things.end_run`: a container is its only run."""
+
     async def remove(self, id: str) -> None:
         """See `base.Things.remove`."""
         async with self._removals:
             await self._engine.remove_container(id, force=True, volumes=True)
-
-    async def rename(self, id: str, name: str) -> None:
-        """See `base.Things.rename`."""
-        await self._engine.rename_container(id, name)
 
     async def inspect(self, id_or_name: str) -> Seen:
         """See `base.Things.inspect`."""
@@ -159,13 +155,13 @@ class Containers(EngineNetworks):
         self, name: str, driver: str | None, options: Mapping[str, str], labels: Mapping[str, str]
     ) -> SeenVolume:
         """See `base.Things.create_volume`."""
-        return _volume(
+        return seen_volume(
             await self._engine.create_volume(name, driver=driver, options=options, labels=labels)
         )
 
     async def inspect_volume(self, name: str) -> SeenVolume:
         """See `base.Things.inspect_volume`."""
-        return _volume(await self._engine.inspect_volume(name))
+        return seen_volume(await self._engine.inspect_volume(name))
 
     async def remove_volume(self, name: str) -> bool:
         """See `base.Things.remove_volume`."""
@@ -174,7 +170,7 @@ class Containers(EngineNetworks):
 
     async def list_volumes(self, labels: Mapping[str, str]) -> Sequence[SeenVolume]:
         """See `base.Things.list_volumes`."""
-        return [_volume(one) for one in await self._engine.list_volumes(pairs(labels))]
+        return [seen_volume(one) for one in await self._engine.list_volumes(pairs(labels))]
 
     async def members(self, network: str) -> Sequence[str]:
         """See `base.Things.members`."""
@@ -197,12 +193,7 @@ def _private(
             around.append(inner)
             inner = posixpath.dirname(inner)
         entries.update({folder: Folder() for folder in reversed(around)})
-        owner = reader or Account(0, 0)
-        uid = owner.uid if file.uid is None else file.uid
-        gid = owner.gid if file.gid is None else file.gid
-        # Of a user whom nobody knows it is not known either what that one could read.
-        mode = file.mode if reader is not None or file.uid is not None else file.mode | 0o444
-        entries[where] = File(file.content, mode, uid, gid)
+        entries[where] = File(file.content, *file.readable_by(reader))
     return entries
 
 
@@ -218,26 +209,22 @@ def seen_from(info: Mapping[str, Any]) -> Seen:
         oom=bool(state.get("OOMKilled")),
         # Engines say "0001-01-01T00:00:00Z" where it never was.
         has_run=not str(state.get("StartedAt") or "0001").startswith("0001"),
-        dead=state.get("Status") in _DEAD,
+        dead=is_dead(state.get("Status")),
         place=_place(info),
         volumes=tuple(str(one["Name"]) for one in info.get("Mounts") or () if one.get("Name")),
     )
 
 
-_DEAD = ("dead", "removing")
-_NEVER_RAN = ("created", "configured", "initialized")
-_ENDED = ("exited", "stopped", *_DEAD)
-
-
 def _seen_in_list(item: Mapping[str, Any]) -> Seen:
-    state = str(item.get("State", "")).lower()
+    word = item.get("State")
+    state = state_named(word)
     return Seen(
         id=str(item["Id"]),
         name=name_in(item),
         labels=item.get("Labels") or {},
-        running=state not in (*_NEVER_RAN, *_ENDED),
-        has_run=state not in _NEVER_RAN,
-        dead=state in _DEAD,
+        running=state is State.RUNNING,
+        has_run=state is not State.CREATED,
+        dead=is_dead(word),
     )
 
 
@@ -265,9 +252,3 @@ def _published(ports: Mapping[str, Any]) -> Iterator[tuple[int, tuple[str, int]]
         if protocol == "tcp" and bindings and bindings[0].get("HostPort"):
             host = str(bindings[0].get("HostIp") or "")
             yield int(number), (host, int(bindings[0]["HostPort"]))
-
-
-def _volume(info: Mapping[str, Any]) -> SeenVolume:
-    return SeenVolume(
-        str(info["Name"]), info.get("Labels") or {}, str(info.get("Driver") or "local")
-    )

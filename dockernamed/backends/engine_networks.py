@@ -1,4 +1,4 @@
-"""Networks as an Engine has them: a machine's own, or those of the Swarm that it manages."""
+"""What the backends over an Engine have in common: its networks, and how its answers are read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..desired.isolation import OwnNetwork
 from ..desired.network import gateway_of
 from ..engine.client import Engine
 from ..errors import NotFound
-from .base import SeenNetwork
+from .base import SeenNetwork, SeenVolume
 
 
 class EngineNetworks:
@@ -67,6 +67,12 @@ def seen_network(info: Mapping[str, Any]) -> SeenNetwork:
         gateway_of(info),
         frozenset(info.get("Containers") or ()),
     )
+
+
+def seen_volume(info: Mapping[str, Any]) -> SeenVolume:
+    """What ``GET /volumes/{name}`` says."""
+    driver = str(info.get("Driver") or "local")
+    return SeenVolume(str(info["Name"]), info.get("Labels") or {}, driver)
 
 
 def pairs(labels: Mapping[str, str]) -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -179,8 +179,8 @@ class Executor:
             ConfigError: files are to be put into what cannot be given any.
             EngineError: a step failed. Whatever is raised, nothing of this start is left: neither
                 a container nor a volume that it made. What the Engine cannot be asked to remove
-                now is removed as soon as it can. A kept container is stopped again. Who cancels
-                does not wait for that long; the next call for this server does.
+                now is removed as soon as it can. A kept container is stopped again. Nobody waits
+                for that long; the next call for this server does. See `undoes`.
         """
         if request.files and Can.FILES not in self._things.can:
             hint = "servers of this backend cannot be given certificates"
@@ -208,8 +208,12 @@ class Executor:
             else:
                 cancelled = isinstance(error, asyncio.CancelledError)
                 undo = self._undo(start, request.server.key)
-                timeout = self._timings.cancelled_start if cancelled else None
-                await asyncio.wait({undo}, timeout=timeout)
+                timings = self._timings
+                timeout = timings.cancelled_start if cancelled else timings.failed_start
+                with suppress(
+                    asyncio.CancelledError
+                ):  # why it failed is told, not that it took long
+                    await asyncio.wait({undo}, timeout=timeout)
             raise
         start.keep()
         return answer
@@ -250,6 +254,10 @@ class Executor:
         await self._table_filled(patience)
         await self.undone(server.key)
 
+    def undoes(self, key: naming.Key) -> bool:
+        """Whether what a failed start of a server made is being taken back just now."""
+        return key in self._undoing
+
     async def undone(self, key: naming.Key) -> None:
         """Wait until what failed starts of a server made is taken back, as far as that goes now."""
         while undo := self._undoing.get(key):
@@ -275,7 +283,8 @@ class Executor:
         server = await self._without_other_hubs(server)
 
         async def stop() -> None:
-            for step in plan_stop(instances_of(self._watcher, server), keep=keep):
+            found = instances_of(self._watcher, server)
+            for step in plan_stop(found, keep=keep):
                 say(self._log, server.key, step, step.target, self._things.noun)
                 if step.op is Op.STOP:
                     await self._stop(step.target, grace)
@@ -283,6 +292,9 @@ class Executor:
                         await self._news_of_the_end(step.target)
                 else:
                     await self._remove(step.target)
+            for one in found:
+                if keep and not one.running:
+                    await self._end_run(one.id)
 
         await self.rollback.retry(stop, self._timings.stop_waits_for_engine)
 
@@ -351,10 +363,12 @@ class Executor:
         try:
             seen = await self._things.inspect(container_id)
         except NotFound:
-            gone = f"(its {self._things.noun} was removed by somebody else)"
-            return ServerDied(-1 if code is None else code, oom, gone)
+            gone = f"its {self._things.noun} was removed by somebody else"
+            return ServerDied(code, oom, None, words or gone)
         if code is None and words:
             return ServerDied(None, oom, None, words)  # there is nobody to ask what it wrote
+        if end is not None and end.stop_requested:
+            words = words or "it was stopped from outside"
         log = (await self.last_words(container_id, lines)).strip() if lines > 0 else None
         code = seen.exit_code if code is None else code
         return ServerDied(code, oom or seen.oom, log, words or seen.words)
@@ -442,6 +456,12 @@ class Executor:
         except Conflict:
             # Docker's answer to killing what has ended by itself just now.
             self._log.debug("%s %s had ended already", self._things.noun, container_id[:12])
+
+    async def _end_run(self, container_id: str) -> None:
+        try:
+            await self._things.end_run(container_id)
+        except NotFound:
+            self._watcher.note_removed(container_id)
 
     async def _news_of_the_end(self, container_id: str) -> None:
         """A start right after would otherwise find a kept container running, and replace it."""

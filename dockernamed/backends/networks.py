@@ -12,11 +12,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from ..desired.isolation import NetworkSeen, OwnNetwork, plan_network, plan_unused
+from ..desired.isolation import NetworkFacts, OwnNetwork, plan_network, plan_unused
 from ..desired.plan import Op, Step
 from ..errors import BadRequest, Conflict, DockerNamedError, EngineError, EngineFailed, NotFound
 from ..naming import Key
@@ -79,7 +80,8 @@ class Networks:
             self._let_go(wanted)
             undone = self._rollback.spawn(self._after_failure(key, wanted))
             if not isinstance(error, asyncio.CancelledError):  # who cancels has no time
-                await asyncio.wait({undone}, timeout=self._timings.cancelled_start)
+                with suppress(asyncio.CancelledError):  # why it failed is told, as it is
+                    await asyncio.wait({undone}, timeout=self._timings.cancelled_start)
             raise
         self._let_go(wanted)
         return answer
@@ -262,9 +264,8 @@ class Networks:
             seen = await self._things.inspect_network(name)
             members = await self._things.members(name)
             hub_container = await self._hub_container()
-            plan = plan_unused(
-                name, network, NetworkSeen(seen.labels, seen.containers), members, hub_container
-            )
+            facts = NetworkFacts(seen.labels, seen.containers)
+            plan = plan_unused(name, network, facts, members, hub_container)
             for step in plan:
                 self._log.info("%s", step)
                 if step.op is Op.LEAVE_NETWORK:
@@ -282,8 +283,8 @@ class Networks:
         return self._locks.setdefault(network, asyncio.Lock())
 
 
-def _facts(seen: SeenNetwork | None) -> NetworkSeen | None:
-    return None if seen is None else NetworkSeen(seen.labels, seen.containers)
+def _facts(seen: SeenNetwork | None) -> NetworkFacts | None:
+    return None if seen is None else NetworkFacts(seen.labels, seen.containers)
 
 
 def _is(seen: SeenNetwork | None, wanted: OwnNetwork) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a Swarm's node takes tasks, and looks at what changes there sooner or later."""
+"""A Swarm's nodes: whether they take tasks, and how long is waited for what tasks do there."""
 
 from __future__ import annotations
 

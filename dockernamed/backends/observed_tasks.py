@@ -41,7 +41,7 @@ class ServiceSeen:
     changed: bool
 
 
-def service(item: Mapping[str, Any]) -> ServiceSeen | None:
+def service_from(item: Mapping[str, Any]) -> ServiceSeen | None:
     """Of an item of ``GET /services``, unless it is no server."""
     spec = item.get("Spec") or {}
     labels, id = spec.get("Labels") or {}, item.get("ID")
@@ -56,7 +56,7 @@ def service(item: Mapping[str, Any]) -> ServiceSeen | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ServiceStatus:
     """What the tasks of a service say of it.
 
     Attributes:
@@ -79,9 +79,9 @@ class Sight:
     restarts: int = 0
 
 
-def sight(
+def status_of(
     tasks: Iterable[TaskSeen], nodes: Mapping[str, NodeSeen], *, earlier: Collection[str] = ()
-) -> Sight | None:
+) -> ServiceStatus | None:
     """How a service is; None where it has no task of its last start.
 
     Args:
@@ -100,7 +100,7 @@ def sight(
         return _alive(alive, failed, nodes, again=len(found) > len(alive))
     last = found[-1]
     if last.over and last.wanted and last.has_successor:
-        return Sight(
+        return ServiceStatus(
             None, False, last, exit_code=last.exit_code, words=last.words, restarts=len(failed)
         )
     return _not_alive(last, nodes.get(last.node))
@@ -112,14 +112,14 @@ def _alive(
     nodes: Mapping[str, NodeSeen],
     *,
     again: bool,
-) -> Sight:
+) -> ServiceStatus:
     """By the wanted task that runs, or the one that was made last."""
     running = [one for one in alive if one.running]
     now = (running or alive)[-1]
     where = nodes.get(now.node)
     if running:
         address = where.address if where is not None else ""
-        return Sight(
+        return ServiceStatus(
             State.RUNNING,
             len(alive) == 1 and not (where is None or where.down),
             now,
@@ -127,7 +127,7 @@ def _alive(
             restarts=len(failed),
         )
     code, words = (failed[-1].exit_code, failed[-1].words) if failed else (None, "")
-    return Sight(
+    return ServiceStatus(
         State.RUNNING if again else State.CREATED,
         False,
         now,
@@ -138,19 +138,21 @@ def _alive(
     )
 
 
-def _not_alive(last: TaskSeen, node: NodeSeen | None) -> Sight:
+def _not_alive(last: TaskSeen, node: NodeSeen | None) -> ServiceStatus:
     """By the task that was made last, where none is to run."""
     if not has_ended(last, node is None or node.down):
-        return Sight(None, False, last, stopping=True)
+        return ServiceStatus(None, False, last, stopping=True)
     words, asked = last.words, last.state == "shutdown"
     if not last.over and last.node:
         words = LEFT if node is None else lost_words(node)
     elif asked and node is not None and node.availability == "drain":
         words = drained_words(node)
-    return Sight(State.EXITED, True, last, stopping=asked, exit_code=last.exit_code, words=words)
+    return ServiceStatus(
+        State.EXITED, True, last, stopping=asked, exit_code=last.exit_code, words=words
+    )
 
 
-def updated(before: ObservedContainer, now: Sight) -> ObservedContainer:
+def updated(before: ObservedContainer, now: ServiceStatus) -> ObservedContainer:
     """What is known of a service, put right by what its tasks say.
 
     What has ended rises by a wanted task alone, and what runs goes on while such a task prepares.
@@ -171,7 +173,7 @@ def updated(before: ObservedContainer, now: Sight) -> ObservedContainer:
     )
 
 
-def _towards_end(before: ObservedContainer, now: Sight) -> ObservedContainer:
+def _towards_end(before: ObservedContainer, now: ServiceStatus) -> ObservedContainer:
     record = replace(before, stop_requested=before.stop_requested or now.stopping)
     if now.state is None and now.stopping:
         return record

@@ -110,17 +110,7 @@ class ServiceSecrets:
         labels: Mapping[str, str],
     ) -> ServiceFile:
         id = await self._swarm.create_secret(name, file.content, labels)
-        owner = reader or Account(0, 0)
-        # Of a user whom nobody knows it is not known either what that one could read.
-        known = reader is not None or file.uid is not None
-        return ServiceFile(
-            id,
-            name,
-            path,
-            file.mode if known else file.mode | 0o444,
-            owner.uid if file.uid is None else file.uid,
-            owner.gid if file.gid is None else file.gid,
-        )
+        return ServiceFile(id, name, path, *file.readable_by(reader))
 
     async def remove(self, service: str, but: Collection[str] = ()) -> None:
         """Remove the secrets of a service, whether it has them or not, as far as they are known.

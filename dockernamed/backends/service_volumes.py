@@ -33,8 +33,9 @@ from ..errors import Conflict, DockerNamedError, NameTaken, NotFound, VolumeOutO
 from ..timeouts import ended
 from ..timings import DEFAULT, Timings
 from .base import SeenVolume
+from .engine_networks import pairs, seen_volume
 from .nodes import Nodes, Watch, away, looks
-from .service_sight import replicas_of, volumes_of
+from .service_status import replicas_of, volumes_of
 from .task_state import task_from
 from .volume_files import VolumeFiles
 
@@ -111,16 +112,15 @@ class ServiceVolumes:
         """See `base.Things.inspect_volume`."""
         kept = await self._find(name)
         if kept is None:
-            return _of_engine(await self._engine.inspect_volume(name))
+            return seen_volume(await self._engine.inspect_volume(name))
         return _seen(kept.record)
 
     async def list(self, labels: Mapping[str, str]) -> Sequence[SeenVolume]:
         """See `base.Things.list_volumes`: also those of the manager that have no record yet."""
-        pairs = [f"{label}={value}" for label, value in labels.items()]
-        configs = await self._swarm.list_configs([LABEL_VOLUME, *pairs])
+        configs = await self._swarm.list_configs([LABEL_VOLUME, *pairs(labels)])
         records = (VolumeRecord.read(config["Spec"].get("Labels") or {}) for config in configs)
         found = {record.name: _seen(record) for record in records if record is not None}
-        for volume in map(_of_engine, await self._engine.list_volumes(pairs)):
+        for volume in map(seen_volume, await self._engine.list_volumes(pairs(labels))):
             if volume.name not in found and await self._find(volume.name) is None:
                 found[volume.name] = volume
         return list(found.values())
@@ -220,6 +220,9 @@ class ServiceVolumes:
     async def _follow(self, service: str, names: Sequence[str], pin: Pin | None) -> None:
         try:
             node = await self._watch.runs_on(service)
+            if pin is None:
+                # Nothing depends on it soon, and servers that start just now come first.
+                await asyncio.sleep(self._timings.note_node)
             async for _ in looks(self._timings):
                 node, coming = (node, False) if node else await self._node_of(service)
                 if node or not coming:
@@ -373,8 +376,3 @@ class ServiceVolumes:
 
 def _seen(record: VolumeRecord) -> SeenVolume:
     return SeenVolume(record.name, record.labels, record.driver)
-
-
-def _of_engine(info: Mapping[str, Any]) -> SeenVolume:
-    name, driver = str(info["Name"]), str(info.get("Driver") or "local")
-    return SeenVolume(name, info.get("Labels") or {}, driver)

@@ -18,9 +18,8 @@ from typing import Any
 
 from .. import naming
 from ..desired.accounts import Account, Directory
-from ..desired.entrypoint import variables
 from ..desired.environment import Environment
-from ..desired.private import ENV_FILE, PrivateFile
+from ..desired.private import PrivateFile
 from ..desired.services import Api, api_of, scaled, service_body
 from ..desired.spec import LABEL_START, ServerSpec
 from ..engine.client import Engine
@@ -32,7 +31,7 @@ from .base import Can, Executed, Seen, SeenNetwork, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_network
 from .nodes import Nobody, Nodes, Watch, until_over
 from .service_secrets import ServiceSecrets, is_ours
-from .service_sight import mounts_of, replicas_of, seen, start_of
+from .service_status import mounts_of, replicas_of, seen, start_of
 from .service_volumes import ServiceVolumes
 from .task_state import TaskSeen, node_from, task_from
 
@@ -126,10 +125,6 @@ class Services(EngineNetworks):
 
         The service itself is told by `start`, along with all else that changes.
         """
-        files = dict(files)
-        if spec.process:
-            fixed = {str(entry).partition("=")[0] for entry in spec.config.get("Env") or ()}
-            files[ENV_FILE] = PrivateFile(variables(env.delivered, fixed))
         if (known := self._next.get(id)) is not None:
             before = known.body
         else:
@@ -137,7 +132,7 @@ class Services(EngineNetworks):
             self._secrets.note(info)
             before = info["Spec"]
         labels = before.get("Labels") or {}
-        made = await self._secrets.make(id, labels, files, reader)
+        made = await self._secrets.make(id, labels, spec.handed_over(env, files), reader)
         body = service_body(
             spec,
             env,
@@ -192,24 +187,33 @@ class Services(EngineNetworks):
     async def kill(self, id: str) -> None:
         """See `base.Things.kill`: it is asked to end first, as no manager can do more."""
         info = await self._swarm.inspect_service(id)
-        running = (await self._look_at(info)).running
-        if running or replicas_of(info["Spec"]):
-            await self._end(info, 0)
-        else:
-            await self._drop(id)
-        if not running:
+        if not (await self._look_at(info)).running:
+            await self._scale_down(info)
             raise Conflict(f"kill service {id}", "it does not run")
+        await self._end(info, 0)
+
+    async def end_run(self, id: str) -> None:
+        """See `base.Things.end_run`: a task that has failed stays, as long as one is wanted.
+
+        And whoever asks for tasks that have ended is told of each such task.
+        """
+        if id not in self._leaving:  # what we stopped ourselves has none
+            await self._scale_down(await self._swarm.inspect_service(id))
 
     async def _end(self, info: Mapping[str, Any], grace: float) -> None:
-        id, spec = str(info["ID"]), info["Spec"]
-        await self._volumes.settle(id, mounts_of(spec))
-        # What is handed over at each start is of no use until the next one.
+        id = str(info["ID"])
+        await self._scale_down(info)
+        labels, least = _traces(info["Spec"])
+        await self._until_over(f"stop service {id}", id, labels, max(grace, least))
+        self._leaving[id] = labels, least
+
+    async def _scale_down(self, info: Mapping[str, Any]) -> None:
+        """Have no task of a service, and nothing of what is handed over at each start."""
+        id = str(info["ID"])
+        await self._volumes.settle(id, mounts_of(info["Spec"]))
         self._secrets.note(info)
         await self._update(info, lambda now: scaled(_without_secrets(now), 0))
         await self._drop(id)
-        labels, least = _traces(spec)
-        await self._until_over(f"stop service {id}", id, labels, max(grace, least))
-        self._leaving[id] = labels, least
 
     async def _drop(self, id: str) -> None:
         """Nothing that was handed over is needed any more."""
@@ -220,14 +224,14 @@ class Services(EngineNetworks):
     async def remove(self, id: str) -> None:
         """See `base.Things.remove`: it is asked to end first, and waited for."""
         if id not in self._leaving:
-            await self._say_where_it_leaves(id)
+            await self._note_before_removal(id)
         await self._swarm.remove_service(id)
         await self._drop(id)
         if (leaving := self._leaving.get(id)) is not None:
             await self._until_over(f"remove service {id}", id, *leaving)
             self._leaving.pop(id, None)
 
-    async def _say_where_it_leaves(self, id: str) -> None:
+    async def _note_before_removal(self, id: str) -> None:
         """Note what is known of a service that is not stopped yet, before it goes."""
         try:
             info = await self._swarm.inspect_service(id)
@@ -236,10 +240,6 @@ class Services(EngineNetworks):
         await self._volumes.settle(id, mounts_of(info["Spec"]))
         self._secrets.note(info)
         self._leaving[id] = _traces(info["Spec"])
-
-    async def rename(self, id: str, name: str) -> None:
-        """See `base.Things.rename`."""
-        raise _cannot(f"rename service {id}")
 
     async def inspect(self, id_or_name: str) -> Seen:
         """See `base.Things.inspect`."""

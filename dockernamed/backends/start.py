@@ -358,7 +358,7 @@ def containers_of(watcher: Table, server: ServerRef) -> list[ObservedContainer]:
 def instances_of(watcher: Table, server: ServerRef) -> list[Instance]:
     """The same, as a plan needs it."""
     return [
-        Instance(record.id, record.running, record.spec, watcher.is_wanted(record.id))
+        Instance(record.id, record.running, record.spec)
         for record in containers_of(watcher, server)
     ]
 

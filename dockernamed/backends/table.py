@@ -1,8 +1,8 @@
 """The table of this Hub's things on one backend, and who is told when it changes.
 
 Who looks up what there is, or waits for it, makes no request. How the table is kept true is each
-backend's own: `watcher` has that of containers. While the backend is out of sight the table says
-what was last known, and `Table.connected` is False.
+backend's own: `watcher` has that of containers, and `tasks` that of services. While the backend is
+out of sight the table says what was last known, and `Table.connected` is False.
 
 Memory is bounded by the number of things.
 """
@@ -15,7 +15,7 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -337,13 +337,34 @@ class Table(ABC):
     def _on_event(self, event: Mapping[str, Any]) -> None:
         """Take over one event."""
 
-    @abstractmethod
     async def _read_all(self, forgettable: set[str]) -> None:
         """Ask for all there is, and put the table right.
 
         Args:
             forgettable: ids of removed things that the stream cannot speak of any more.
         """
+        heard = self._heard = set()
+        try:
+            await self._list(heard)
+        finally:
+            self._heard = None
+        for id in forgettable - heard:
+            self._gone.pop(id, None)
+
+    @abstractmethod
+    async def _list(self, heard: set[str]) -> None:
+        """The same where nothing newer was heard since this was asked, also while it is taken over.
+
+        Args:
+            heard: ids of what was heard of since; it grows meanwhile.
+        """
+
+    def _not_listed(self, ids: Iterable[str]) -> None:
+        """A list tells nothing any more of things that the table has."""
+        for id in ids:
+            self._remove(id)
+        for id in [id for id in self._deaths if id not in self._table]:
+            self._announce(observed.unknown(id))
 
     @abstractmethod
     async def _until_anew(self, following: asyncio.Task[None]) -> None:

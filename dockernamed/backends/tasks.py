@@ -35,10 +35,8 @@ from ..errors import EngineTimeout, NotFound
 from ..naming import LABEL_HUB, key_of
 from ..timeouts import during, ended, within
 from ..timings import DEFAULT, Timings
-from . import observed
-from . import observed_tasks as seen
 from .observed import State
-from .observed_tasks import ServiceSeen
+from .observed_tasks import ServiceSeen, node_after, service_from, status_of, updated
 from .table import CHUNK, Table
 from .task_state import NodeSeen, TaskSeen, location, node_from, task_from
 
@@ -112,7 +110,7 @@ class TaskWatcher(Table):
         if id in self._table and self.connected:
             await self._look([id])
 
-    # --- what need not be asked for ----------------------------------------------------------
+    # --- what is known without a request -----------------------------------------------------
 
     def node(self, id: str) -> NodeSeen | None:
         """See `nodes.Watch.node`."""
@@ -165,16 +163,13 @@ class TaskWatcher(Table):
 
     async def _read_all(self, forgettable: set[str]) -> None:
         async with self._looking:
-            heard = self._heard = set()
-            try:
-                await self._read_nodes()
-                services = await self._swarm.list_services(self._ours, seen.service)
-                tasks = await self._swarm.list_tasks(labels=self._ours, convert=task_from)
-                await self._apply(services, _by_service(tasks), heard)
-            finally:
-                self._heard = None
-        for id in forgettable - heard:
-            self._gone.pop(id, None)
+            await super()._read_all(forgettable)
+
+    async def _list(self, heard: set[str]) -> None:
+        await self._read_nodes()
+        services = await self._swarm.list_services(self._ours, service_from)
+        tasks = await self._swarm.list_tasks(labels=self._ours, convert=task_from)
+        await self._apply(services, _by_service(tasks), heard)
 
     async def _apply(
         self,
@@ -191,10 +186,7 @@ class TaskWatcher(Table):
                 if id not in heard and id not in self._gone and not self._is_starting(id):
                     self._take_service(service, tasks.get(id, ()))
             await asyncio.sleep(0)
-        for id in missing.difference(heard):
-            self._remove(id)
-        for id in [id for id in self._deaths if id not in self._table]:
-            self._announce(observed.unknown(id))
+        self._not_listed(missing.difference(heard))
 
     # --- rounds ----------------------------------------------------------------------------
 
@@ -272,7 +264,7 @@ class TaskWatcher(Table):
         if id not in self._new:
             return  # something newer was heard meanwhile
         del self._new[id]
-        service = seen.service(info)
+        service = service_from(info)
         key = key_of((info.get("Spec") or {}).get("Labels"))
         ours = key is not None and key.hub == self._hub
         if service is not None and ours and id not in self._table:
@@ -323,7 +315,7 @@ class TaskWatcher(Table):
         if action == "remove":
             self._nodes.pop(id, None)
         elif id in self._nodes:
-            self._nodes[id] = seen.node_after(self._nodes[id], attributes)
+            self._nodes[id] = node_after(self._nodes[id], attributes)
         if action == "create" or attributes.get("state.new") == "ready" or self._heard is not None:
             self._nodes_outdated = True  # its address is not told
         self._nodes_changed({id})
@@ -368,7 +360,7 @@ class TaskWatcher(Table):
         row.started = row.started or bool(tasks or service.replicas or (met and service.changed))
         if met:
             # Of one that is asked to end, or to run again, no task says that it has run.
-            now = seen.sight(tasks, self._nodes)
+            now = status_of(tasks, self._nodes)
             runs = now is not None and now.state is None
             self._put(replace(service.record, state=State.RUNNING) if runs else service.record)
         self._take_tasks(id, tasks)
@@ -378,7 +370,7 @@ class TaskWatcher(Table):
         row, before = self._row(id), self._table[id]
         row.tasks = tuple(task.id for task in tasks)
         row.earlier = tuple(id for id in row.earlier if id in row.tasks)
-        now = seen.sight(tasks, self._nodes, earlier=row.earlier)
+        now = status_of(tasks, self._nodes, earlier=row.earlier)
         stage = (row.task, row.stage)
         if now is None:
             settled = not row.replicas and not self._is_starting(id)
@@ -393,7 +385,7 @@ class TaskWatcher(Table):
             node = self._nodes.get(now.task.node)
             gone = not now.task.running or node is None or node.down
             row.place = None if gone else location(now.task, node)
-            settled, record = now.settled, seen.updated(before, now)
+            settled, record = now.settled, updated(before, now)
         if record != before:
             self._put(record)
         self._pace(id, settled=settled or record.ended, moved_on=stage != (row.task, row.stage))

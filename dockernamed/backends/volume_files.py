@@ -22,7 +22,7 @@ from ..errors import Conflict, NameTaken, NotFound
 from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .nodes import Nodes, away, looks, until_over
-from .service_sight import mounts_of
+from .service_status import mounts_of
 from .task_state import task_from
 
 

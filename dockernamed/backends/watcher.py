@@ -85,19 +85,13 @@ class Watcher(Table):
         await during(following, self._read_all(set()))
         await during(following, asyncio.sleep(self._timings.resync))
 
-    async def _read_all(self, forgettable: set[str]) -> None:
-        heard = self._heard = set()
-        try:
-            label = f"{LABEL_HUB}={self._hub}"
-            listed = await self._engine.list_containers([label], observed.from_list)
-            for id in await self._apply(listed, heard):
-                found = await self._ask(id)
-                if found is not None and id not in heard:
-                    self._change(id, **found)
-        finally:
-            self._heard = None
-        for id in forgettable - heard:
-            self._gone.pop(id, None)
+    async def _list(self, heard: set[str]) -> None:
+        label = f"{LABEL_HUB}={self._hub}"
+        listed = await self._engine.list_containers([label], observed.from_list)
+        for id in await self._apply(listed, heard):
+            found = await self._ask(id)
+            if found is not None and id not in heard:
+                self._change(id, **found)
 
     async def _apply(self, listed: Sequence[ObservedContainer], heard: set[str]) -> list[str]:
         """Take a list over, where nothing newer was heard, also while we do.
@@ -117,10 +111,7 @@ class Watcher(Table):
                 else:
                     self._put(record if old is None else observed.updated(old, record))
             await asyncio.sleep(0)
-        for id in missing - heard:
-            self._remove(id)
-        for id in [id for id in self._deaths if id not in self._table]:
-            self._announce(observed.unknown(id))
+        self._not_listed(missing - heard)
         return risen
 
     async def _ask(self, id: str, *, anew: bool = False) -> dict[str, Any] | None:

@@ -215,7 +215,7 @@ def check_further(network: str, further: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class NetworkSeen:
+class NetworkFacts:
     """What a plan needs to know of a network that has a name.
 
     Attributes:
@@ -228,7 +228,7 @@ class NetworkSeen:
 
 
 def plan_network(
-    wanted: OwnNetwork, seen: Mapping[str, NetworkSeen | None], hub_container: str = ""
+    wanted: OwnNetwork, seen: Mapping[str, NetworkFacts | None], hub_container: str = ""
 ) -> Plan:
     """Steps to the network of a server, as far as is known by now.
 
@@ -265,7 +265,7 @@ def plan_network(
 def plan_unused(
     name: str,
     network: OwnNetwork,
-    seen: NetworkSeen,
+    seen: NetworkFacts,
     members: Collection[str],
     hub_container: str = "",
 ) -> Plan:

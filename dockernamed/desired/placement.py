@@ -1,4 +1,4 @@
-"""Where in a cluster a server runs, and how it is kept running there. Pure."""
+"""What only a service of a Swarm has: where it runs, and how it is kept running there. Pure."""
 
 from __future__ import annotations
 

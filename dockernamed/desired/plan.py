@@ -56,13 +56,11 @@ class Instance:
         id: the Engine's id.
         running: True also while paused or restarting: a process may be alive.
         spec: the hash in its label; "" where it has none.
-        wanted: the backend is to have it run, whether it does or has ended.
     """
 
     id: str
     running: bool
     spec: str
-    wanted: bool = False
 
 
 @dataclass(frozen=True)
@@ -325,16 +323,11 @@ def no_shell(image: str) -> str:
 
 
 def plan_stop(instances: Sequence[Instance], *, keep: bool) -> Plan:
-    """Steps to no running container, and to none at all unless they are kept.
-
-    One that is kept and has ended is not wanted any more either.
-    """
+    """Steps to no running container, and to none at all unless they are kept."""
     steps: list[Step] = []
     for one in instances:
         if one.running:
             steps.append(Step(Op.STOP, one.id, "requested"))
-        elif keep and one.wanted:
-            steps.append(Step(Op.STOP, one.id, "it has ended"))
         if not keep:
             steps.append(Step(Op.REMOVE, one.id, "it is not kept"))
     return Plan(tuple(steps))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
+from .accounts import Account
 from .environment import PERSONAL, TOKENS
 
 #: Where the volume is mounted.
@@ -47,6 +48,19 @@ class PrivateFile:
     mode: int = FILE_MODE
     uid: int | None = None
     gid: int | None = None
+
+    def readable_by(self, reader: Account | None) -> tuple[int, int, int]:
+        """Mode, uid and gid with which whom a container runs as can read it.
+
+        Args:
+            reader: whom it runs as; None where that is not known.
+        """
+        owner = reader or Account(0, 0)
+        uid = owner.uid if self.uid is None else self.uid
+        gid = owner.gid if self.gid is None else self.gid
+        # Of a user whom nobody knows it is not known either what that one could read.
+        known = reader is not None or self.uid is not None
+        return self.mode if known else self.mode | 0o444, uid, gid
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ a key. What makes a service ours, and what the Hub finds its server by, stays as
 from __future__ import annotations
 
 import copy
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ConfigError
@@ -18,12 +19,20 @@ SETTING = "extra_service_spec"
 
 _TASK = "TaskTemplate"
 _CONTAINER = "ContainerSpec"
+#: Keys of a service's body, and of its TaskTemplate.
+_KEYS = (
+    *("Name", "Labels", _TASK, "Mode", "UpdateConfig", "RollbackConfig", "Networks"),
+    "EndpointSpec",
+)
+_TASK_KEYS = (
+    *(_CONTAINER, "Resources", "RestartPolicy", "Placement", "Networks", "LogDriver"),
+    *("ForceUpdate", "Runtime", "PluginSpec", "NetworkAttachmentSpec"),
+)
 #: The names that the API has in a ServiceSpec: it reads any case of letters, and so would take the
 #: last one of two that are spelled differently.
 _NAMES = (
-    *("Name", "Labels", _TASK, "Mode", "UpdateConfig", "RollbackConfig", "Networks"),
-    *("EndpointSpec", "PluginSpec", _CONTAINER, "NetworkAttachmentSpec", "Resources"),
-    *("RestartPolicy", "Placement", "ForceUpdate", "Runtime", "LogDriver"),
+    *_KEYS,
+    *_TASK_KEYS,
     *("Image", "Command", "Args", "Hostname", "Env", "Dir", "User", "Groups", "Privileges"),
     *("StopSignal", "TTY", "OpenStdin", "ReadOnly", "Mounts", "StopGracePeriod", "Healthcheck"),
     *("Hosts", "DNSConfig", "Secrets", "Configs", "Isolation", "Init", "Sysctls"),
@@ -40,7 +49,7 @@ _NAMES = (
     *("FailureAction", "Monitor", "MaxFailureRatio", "Order", "Nameservers", "Search"),
     *("SecretID", "SecretName", "ConfigID", "ConfigName", "File", "UID", "GID"),
     *("Test", "Interval", "Timeout", "Retries", "StartPeriod", "StartInterval"),
-    *("Soft", "Hard", "User", "Role", "Level", "Config", "Registry"),
+    *("Soft", "Hard", "Role", "Level", "Config", "Registry"),
 )
 _SPELLED = {name.lower(): name for name in _NAMES}
 #: Whose keys are the admin's own words.
@@ -79,7 +88,8 @@ def checked_extra(value: object) -> dict[str, Any]:
         value: of the setting.
 
     Raises:
-        ConfigError: it is no part of a ServiceSpec, or touches what belongs to us.
+        ConfigError: it is no part of a ServiceSpec, has keys that none has, or touches what belongs
+            to us.
     """
     if not isinstance(value, Mapping):
         raise ConfigError(SETTING, value, 'use a dict such as {"UpdateConfig": {"Delay": 0}}')
@@ -89,6 +99,8 @@ def checked_extra(value: object) -> dict[str, Any]:
         hint = f"it is sent as JSON, which cannot have this: {error}"
         raise ConfigError(SETTING, "<dict>", hint) from None
     found: dict[str, Any] = _spelled(plain)
+    _require_known(found, _KEYS)
+    _require_known(found.get(_TASK), _TASK_KEYS)
     for path, why in _NEVER.items():
         if _at(found, path) is not None:
             raise ConfigError(_field(path), _at(found, path), why)
@@ -114,6 +126,15 @@ def with_extra(service: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str
     return result
 
 
+def _require_known(value: Any, keys: Sequence[str]) -> None:
+    for name in value if isinstance(value, Mapping) else ():
+        if name not in keys:
+            near = difflib.get_close_matches(name, keys, n=1, cutoff=0.5)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            hint = f"{meant}the Engine API has {', '.join(keys)} there"
+            raise ConfigError(SETTING, {name: value[name]}, hint)
+
+
 def _check_alone(extra: Mapping[str, Any], path: tuple[str, ...], why: str) -> None:
     """Refuse what would replace the thing at a path, or something that it is in."""
     tree: Any = extra
@@ -130,7 +151,7 @@ def _check_alone(extra: Mapping[str, Any], path: tuple[str, ...], why: str) -> N
 
 
 def _laid_over(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    result = copy.deepcopy(dict(base))
+    result = dict(base)  # what is inside is never changed, only replaced
     for key, value in extra.items():
         old = result.get(key)
         if value is None:

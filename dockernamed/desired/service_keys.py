@@ -16,7 +16,8 @@ from ..errors import ConfigError
 from .changes import HOOK
 from .hardening import NO_NEW_PRIVILEGES
 from .mounts import spelled
-from .service_mounts import Api, literal, service_mounts
+from .network import ALL_INTERFACES
+from .service_mounts import Api, literal, service_mounts, version
 from .spec import CPU_SHARES_PER_CPU, ServerSpec
 
 NS = 1_000_000_000
@@ -174,7 +175,6 @@ _SETTINGS: Mapping[str, str] = {
     "Tmpfs": "tmpfs",
 }
 _MODES = re.compile(r"container:|ns:|none$|private$|slirp4netns|pasta")
-_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  (to tell them from one address)
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,7 @@ class Translation:
 
     def _port(self, port: str, binding: Mapping[str, Any]) -> dict[str, Any]:
         address, number = str(binding.get("HostIp") or ""), str(binding.get("HostPort") or "")
-        if address not in _EVERYWHERE:
+        if address not in ALL_INTERFACES:
             hint = 'a Swarm publishes ports at all addresses of a node: set host_ip = "0.0.0.0"'
             raise self.refused("PortBindings", address, hint)
         target, _, protocol = str(port).partition("/")
@@ -323,8 +323,8 @@ class Translation:
         return ConfigError(self.setting(key), value, f"servers are Swarm services here: {hint}")
 
     def _too_old(self, since: Api) -> str:
-        have, need = (".".join(map(str, version)) for version in (self.api, since))
-        return f"that needs version {need} of the API, and this is {have}: update Docker"
+        have = version(self.api)
+        return f"that needs version {version(since)} of the API, and this is {have}: update Docker"
 
 
 def left_out(api: Api) -> tuple[str, ...]:
@@ -334,16 +334,15 @@ def left_out(api: Api) -> tuple[str, ...]:
         api: version of the Engine's API.
     """
     found = []
-    version = ".".join(map(str, api))
     if api < PRIVILEGES:
         found.append(
-            f"services of API {version} cannot keep programs from gaining rights, as sudo does: "
-            'set "no-new-privileges": true in the daemon.json of all nodes'
+            f"services of API {version(api)} cannot keep programs from gaining rights, as sudo "
+            'does: set "no-new-privileges": true in the daemon.json of all nodes'
         )
     if api < SWAP:
         found.append(
-            f"services of API {version} have no limit of swap: a server may use as much swap as it "
-            "may use memory, on nodes that have some"
+            f"services of API {version(api)} have no limit of swap: a server may use as much swap "
+            "as it may use memory, on nodes that have some"
         )
     return tuple(found)
 

@@ -109,7 +109,7 @@ def _mount(mount: Mapping[str, Any], api: Api, refuse: Refuse) -> dict[str, Any]
     if "BindOptions" in found:
         found["BindOptions"] = _bind_options(found["BindOptions"], refuse)
     if (found.get("VolumeOptions") or {}).get("Subpath") and api < _SUBPATH:
-        raise refuse("Mounts", dict(mount), f"Subpath needs version {_words(_SUBPATH)} of the API")
+        raise refuse("Mounts", dict(mount), f"Subpath needs version {version(_SUBPATH)} of the API")
     return found
 
 
@@ -139,7 +139,7 @@ def _tmpfs(path: str, text: str, api: Api, refuse: Refuse) -> dict[str, Any]:
             options["Options"] = [["exec"]]
         elif option not in _TMPFS_DEFAULTS:
             hint = "a tmpfs of a service has a size in bytes, a mode, and ro; "
-            hint += f"exec needs version {_words(_TMPFS_EXEC)} of the API"
+            hint += f"exec needs version {version(_TMPFS_EXEC)} of the API"
             raise refuse("Tmpfs", {path: text}, hint)
     return {**mount, **({"TmpfsOptions": options} if options else {})}
 
@@ -165,5 +165,6 @@ def _literals(texts: Mapping[str, Any]) -> dict[str, str]:
     return {name: literal(str(text)) for name, text in texts.items()}
 
 
-def _words(api: Api) -> str:
+def version(api: Api) -> str:
+    """A version of the API in words, such as ``1.41``."""
     return ".".join(map(str, api))

@@ -96,6 +96,7 @@ def service_body(
     if references := [file.to_api() for file in files]:
         put(service, (*_CONTAINER, "Secrets"), references)
     _place(service, spec.service, constraints)
+    # Checked again: templates have been expanded in it since, and names of users may be keys.
     return with_extra(service, checked_extra(spec.service.extra))
 
 

@@ -19,14 +19,14 @@ from .. import naming
 from . import hardening
 from .accounts import is_root
 from .changes import patched
-from .entrypoint import shell_line
+from .entrypoint import shell_line, variables
 from .environment import Environment
 from .gpus import device_requests, gpu_id
 from .hardening import NOT_HARDENED, Hardening
 from .merging import merged
 from .mounts import Mount, api_spelled, spelled
 from .placement import ServiceSettings
-from .private import PRIVATE_DIR
+from .private import ENV_FILE, PRIVATE_DIR, PrivateFile
 
 #: Docker's own default; ``cpu_limit`` is a share of it.
 CPU_PERIOD_US = 100_000
@@ -122,6 +122,20 @@ class ServerSpec:
         labels = {naming.LABEL_HUB: self.key.hub}
         private = Mount("volume", "", PRIVATE_DIR, frozenset({"nocopy"}), labels)
         return (*self.mounts, private)
+
+    def handed_over(
+        self, env: Environment, files: Mapping[str, PrivateFile]
+    ) -> dict[str, PrivateFile]:
+        """All files that it is given at a start: path → file.
+
+        Args:
+            env: the environment of that start, which is in a file where a shell hands it over.
+            files: the others.
+        """
+        if not self.process:
+            return dict(files)
+        fixed = {str(entry).partition("=")[0] for entry in self.config.get("Env") or ()}
+        return {**files, ENV_FILE: PrivateFile(variables(env.delivered, fixed))}
 
 
 def container_labels(

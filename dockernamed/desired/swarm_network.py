@@ -14,7 +14,7 @@ from .isolation import OwnNetwork
 from .network import Access
 
 #: Labels of a container that belongs to a service of a Swarm: the name of that, and its id.
-LABEL_SERVICE = "com.docker.swarm.service.name"
+LABEL_SERVICE_NAME = "com.docker.swarm.service.name"
 LABEL_SERVICE_ID = "com.docker.swarm.service.id"
 
 
@@ -37,7 +37,7 @@ def name_in_swarm(container: Mapping[str, Any]) -> str:
         Of one that belongs to a service, which is replaced when it ends, the service's name.
     """
     labels = (container.get("Config") or {}).get("Labels") or {}
-    return str(labels.get(LABEL_SERVICE) or container["Name"]).lstrip("/")
+    return str(labels.get(LABEL_SERVICE_NAME) or container["Name"]).lstrip("/")
 
 
 def is_of_service(container: Mapping[str, Any]) -> bool:
@@ -46,7 +46,7 @@ def is_of_service(container: Mapping[str, Any]) -> bool:
     Args:
         container: ``GET /containers/{id}/json``.
     """
-    return LABEL_SERVICE in ((container.get("Config") or {}).get("Labels") or {})
+    return LABEL_SERVICE_NAME in ((container.get("Config") or {}).get("Labels") or {})
 
 
 def check_overlay(setting: str, name: str, info: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ..errors import EngineTimeout, EngineUnavailable
+from ..errors import EngineFailed, EngineTimeout, EngineUnavailable
 from ..timeouts import ended, retry
 from .call import Call, parse_items, parse_nothing, parse_object
 from .transport import Transport
@@ -91,6 +91,17 @@ class Caller:
         """Have something done, once, of which there is nothing to read."""
         call = self.call(action, method, path, params)
         parse_nothing(call, await self.ask(call))
+
+    async def create(self, call: Call, key: str = "Id") -> str:
+        """Have something made, and return its id, which is under a key of the answer.
+
+        Raises:
+            EngineFailed: there is none. A proxy's answer is no proof that the Engine did anything.
+        """
+        answer = parse_object(call, await self.ask(call))
+        if key not in answer:
+            raise EngineFailed(call.action, f"no id in the answer: {str(answer)[:200]}")
+        return str(answer[key])
 
     async def items(
         self, call: Call, convert: Callable[[dict[str, Any]], T | None] | None = None

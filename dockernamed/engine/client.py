@@ -156,10 +156,7 @@ class Engine:
         call = self.caller.call(
             f"create container {name}", "POST", "/containers/create", params, body
         )
-        answer = parse_object(call, await self.caller.ask(call))
-        if "Id" not in answer:
-            raise EngineFailed(call.action, f"no id in the answer: {str(answer)[:200]}")
-        return str(answer["Id"])
+        return await self.caller.create(call)
 
     async def start_container(self, id: str) -> None:
         """Start it; fine when it runs already."""
@@ -211,15 +208,6 @@ class Engine:
             if "in progress" not in error.message:
                 raise
             await self._until_gone(id, error)
-
-    async def rename_container(self, id: str, name: str) -> None:
-        """Give it another name.
-
-        Raises:
-            Conflict: another container has the name.
-        """
-        path = f"/containers/{quoted(id)}/rename"
-        await self.caller.do(f"rename container {_short(id)}", "POST", path, {"name": name})
 
     async def inspect_container(self, id: str, *, anew: bool = False) -> dict[str, Any]:
         """All the Engine knows of a container, by id or name.
@@ -274,7 +262,7 @@ class Engine:
         call = self.caller.call(
             f"prepare a command in {where}", "POST", f"/containers/{quoted(id)}/exec", body=body
         )
-        run = str(parse_object(call, await self.caller.ask(call)).get("Id"))
+        run = await self.caller.create(call)
         output, action = Tail(MAX_OUTPUT), f"run a command in {where}"
         call = Call(
             action, "POST", f"/exec/{quoted(run)}/start", body={"Detach": False, "Tty": False},
@@ -453,10 +441,7 @@ class Engine:
         """
         body = {**config, "Name": name, "CheckDuplicate": True}
         call = self.caller.call(f"create network {name}", "POST", "/networks/create", body=body)
-        answer = parse_object(call, await self.caller.ask(call))
-        if "Id" not in answer:
-            raise EngineFailed(call.action, f"no id in the answer: {str(answer)[:200]}")
-        return str(answer["Id"])
+        return await self.caller.create(call)
 
     async def connect_network(self, network: str, container: str) -> None:
         """Connect a container to a network, both by name or id; fine when it is connected.

@@ -89,10 +89,7 @@ class Swarm:
         call = self._caller.call(
             action, "POST", "/services/create", body=spec, headers=_with_auth(auth)
         )
-        answer = parse_object(call, await self._caller.ask(call))
-        if "ID" not in answer:
-            raise EngineFailed(action, f"no id in the answer: {str(answer)[:200]}")
-        return str(answer["ID"])
+        return await self._caller.create(call, "ID")
 
     async def inspect_service(self, id: str) -> dict[str, Any]:
         """``ID``, ``Version.Index``, ``Spec`` and more of a service, by id or name."""
@@ -281,10 +278,7 @@ class Swarm:
     async def _create(self, kind: str, name: str, data: bytes, labels: Mapping[str, str]) -> str:
         body = {"Name": name, "Labels": dict(labels), "Data": base64.b64encode(data).decode()}
         call = self._caller.call(f"create {kind} {name}", "POST", f"/{kind}s/create", body=body)
-        answer = parse_object(call, await self._caller.ask(call))
-        if "ID" not in answer:
-            raise EngineFailed(call.action, f"no id in the answer: {str(answer)[:200]}")
-        return str(answer["ID"])
+        return await self._caller.create(call, "ID")
 
     async def _remove(self, action: str, path: str) -> None:
         call = self._caller.call(action, "DELETE", path, repeat=True)

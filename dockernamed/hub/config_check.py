@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -32,7 +32,7 @@ from ..lifecycle.resolver import words_of
 from ..lifecycle.secrets import problem_of
 from ..options import chooser
 from ..options.unread import OURS, unread_lines
-from . import hardening_check, quota_check, swarm_settings_check
+from . import hardening_check, quota_check, sample, swarm_settings_check
 from .config_types import (
     Configured,
     Fault,
@@ -44,14 +44,9 @@ from .config_types import (
     reason,
     shown,
 )
+from .sample import Check
 
-#: Whose names are put in for the fields of templates, to see whether they can be expanded.
-SAMPLE = naming.Key("hub", "ann", "exp-1")
-SAMPLE_URL = "/user/ann/exp-1/"
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-
-#: Looks at a spawner's settings, with the fields of templates; raises ConfigError.
-Check = Callable[[Any, Mapping[str, str]], object]
 
 
 @dataclass(frozen=True)
@@ -102,9 +97,7 @@ def check_config(
 
 
 def _fields(settings: Any, only_ours: bool) -> Mapping[str, str]:
-    fields = naming.namespace(
-        SAMPLE, prefix=settings.prefix, image=settings.image, extra={"base_url": SAMPLE_URL}
-    )
+    fields = sample.fields_of(settings)
     return fields if only_ours else _AnyField(fields)
 
 
@@ -156,7 +149,8 @@ def _fault(error: ConfigError, known: Mapping[str, Configured], settings: Any) -
     if overridden and is_override:
         name, section = overridden[1], OURS
     trait, cause = traits.get(name), error.__cause__
-    if trait is None or "c." in error.hint:
+    # Such a hint has a line already, or there is none that works.
+    if trait is None or "c." in error.hint or "leave it out" in error.hint:
         return Fault(line, value, error.hint)
     wrong_type = isinstance(cause, TraitError)
     why = reason(trait, cause) if isinstance(cause, TraitError) else error.hint
@@ -168,17 +162,17 @@ def _fault(error: ConfigError, known: Mapping[str, Configured], settings: Any) -
 
 
 def _prefix(settings: Any, fields: Mapping[str, str]) -> None:
-    naming.object_name(SAMPLE, prefix=settings.prefix)
+    naming.object_name(sample.KEY, prefix=settings.prefix)
 
 
 def _name_template(settings: Any, fields: Mapping[str, str]) -> None:
     template = settings.name_template
     try:
-        naming.object_name(SAMPLE, prefix=settings.prefix, template=template)
+        naming.object_name(sample.KEY, prefix=settings.prefix, template=template)
     except TemplateError:
         raise
     except ConfigError:  # the prefix, which is told by `_prefix`
-        naming.object_name(SAMPLE, template=template)
+        naming.object_name(sample.KEY, template=template)
 
 
 def _template(name: str, settings: Any, fields: Mapping[str, str]) -> None:
@@ -273,7 +267,7 @@ def _engine_notes(settings: Any) -> list[str]:
 def _isolation(settings: Any, fields: Mapping[str, str]) -> None:
     """Where the Hub runs is asked later: what holds for all places."""
     name = settings.network_name
-    swarm = swarm_settings_check.in_swarm(settings)
+    swarm = settings.resolver_class.overlay
     scope = isolation(settings.network_isolation, name, beside=False, swarm=swarm)
     if scope != "none":
         check_internal(wants_internal_network(settings), settings.use_internal_ip)

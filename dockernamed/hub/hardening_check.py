@@ -5,7 +5,7 @@ What callables return, and hooks set, is not known then: `lifecycle.resolver` ju
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -17,8 +17,8 @@ from ..engine.sdk_kwargs import create_config, host_config
 from ..errors import ConfigError, DockerNamedError
 from ..lifecycle import hardened
 from ..lifecycle.runtime import socket_of
-
-Check = Callable[[Any, Mapping[str, str]], object]
+from ..options.overrides import given_anywhere
+from .sample import Check
 
 
 def allowed_anywhere(settings: Any) -> list[str]:
@@ -26,21 +26,9 @@ def allowed_anywhere(settings: Any) -> list[str]:
 
     Which of them come together is known at a start only.
     """
-    places = (settings.profile_list, settings.common_options, settings.group_overrides)
-    found = [word for place in places for word in _words_in(place)]
-    return sorted({*settings.allow_unsafe, *found})
-
-
-def _words_in(value: object) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for name, part in value.items():
-            if name == SETTING and isinstance(part, (list, tuple, set)):
-                yield from map(str, part)
-            else:
-                yield from _words_in(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _words_in(part)
+    values = given_anywhere(settings, SETTING)
+    lists = [value for value in values if isinstance(value, (list, tuple, set))]
+    return sorted({str(word) for listed in lists for word in listed})
 
 
 def _limit(name: str, settings: Any, fields: Mapping[str, str]) -> None:

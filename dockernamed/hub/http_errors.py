@@ -250,6 +250,8 @@ PULL_HINTS: tuple[tuple[str, str, str], ...] = (
 
 #: Exit codes of a shell and of the Engine for a command that cannot be run.
 _NO_COMMAND = (126, 127)
+#: That of what was killed by SIGKILL.
+_KILLED = 137
 #: What a server writes that finds another name in the Hub's certificate.
 _NO_TRUST = re.compile(r"CERTIFICATE_VERIFY_FAILED.*(mismatch|not valid for)", re.I)
 #: What a server writes that does not reach the Hub.
@@ -271,7 +273,7 @@ class _Told:
     @property
     def jupyterhub_message(self) -> str:
         """As plain text."""
-        return f"{self._text}{self._output}"
+        return errors.followed(self._text, self._output)
 
     @property
     def jupyterhub_html_message(self) -> str:
@@ -288,8 +290,7 @@ class _Told:
         if not self._said.output or may_read_output(*self._server):
             return self._said.quoted
         user, _ = self._server
-        end = "" if self._text.endswith(("?", ".")) else "."
-        return f"{end} What it said is shown to {user or 'its owner'}, and to who may access it"
+        return f"What it said is shown to {user or 'its owner'}, and to who may access it"
 
     def __str__(self) -> str:
         # JupyterHub 5 puts this on the page with the form, JupyterHub 6 into its log alone.
@@ -341,7 +342,7 @@ def http_error(
     if wait:
         text += f", or try again in {wait} seconds"
     if advice:
-        text += f"{'' if text.endswith('?') else '.'} {advice}"
+        text = errors.followed(text, advice)
     elif isinstance(error, errors.EngineError) and str(error) != text:
         text += f"; {errors.IN_THE_LOG}"
     text = masked(without(text, hidden))
@@ -411,7 +412,7 @@ def advice_on(error: errors.DockerNamedError, settings: object, command: tuple[s
     if isinstance(error, errors.ServerFailed):
         found = hub_advice(error.log or "", settings)
         found = found or _advice_on_task(error.words, settings, command)
-    if not found and isinstance(error, errors.ServerDied):
+    if not found and isinstance(error, errors.ServerDied) and not (error.words or error.oom):
         found = _advice_on_end(error.exit_code, settings, command)
     return found
 
@@ -459,6 +460,9 @@ def _advice_on_end(code: int | None, settings: object, command: tuple[str, ...])
         what = f"The image {image!r}{runs}, which ended by itself"
     elif code in _NO_COMMAND:
         what = f"The image {image!r}{runs}, which cannot be run there"
+    elif code == _KILLED and (limit := _value(settings, "mem_limit")):
+        why = "it was killed, as happens to what needs more memory than that; allow it more"
+        return str(errors.ConfigError("mem_limit", limit, why))
     else:
         return ""
     return (

@@ -7,16 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from ..desired.isolation import check_internal, isolation
 from ..desired.network import NAMELESS_NETWORKS, own_network
-from ..desired.swarm_network import check_overlay
 from ..errors import ConfigError, DockerNamedError
 from ..lifecycle import surroundings
-from ..lifecycle.hardened import wants_internal_network
 from ..lifecycle.runtime import Runtime
-from ..lifecycle.swarm_resolver import hub_overlays
 from ..options.unread import OURS
 from ..timeouts import within
+from . import sample
 from .config_types import Fault, literal
 
 PAGE = "see docs/security.md"
@@ -26,11 +23,11 @@ async def faults(settings: Any, runtime: Runtime) -> list[str] | None:
     """What cannot work of the settings of networks, as lines for the log.
 
     Returns:
-        None where the Engine did not tell in time: `tell` says it later. So does `swarm_check` of
-        a Swarm, which may still be set up.
+        None where the Engine did not tell in time: `tell` says it later. Nothing of a Swarm, which
+        may still be set up: `swarm_check` tells.
     """
     if runtime.swarm:
-        return None
+        return []
     try:
         return await within(runtime.timings.network_exists, faults_now(settings, runtime))
     except (DockerNamedError, asyncio.TimeoutError):
@@ -44,17 +41,16 @@ async def faults_now(settings: Any, runtime: Runtime) -> list[str]:
         DockerNamedError: it could not be asked.
     """
     found = []
+    resolver = sample.resolver_of(settings, runtime)
     for setting, name in _named(settings):
         try:
-            info = await runtime.network(name)
-            if runtime.swarm:
-                check_overlay(setting, name, info)
+            resolver.check_network(setting, name, await runtime.network(name))
         except ConfigError as error:
             if error.field not in ("network_name", setting):
                 raise  # the way to the Engine, which its watcher tells of
             found.append(line_of(setting, name, error.hint))
     try:
-        await scope_of(settings, runtime)
+        await resolver.scope()
     except ConfigError as error:
         found.append(line_of(error.field, error.value, error.hint))
     return found
@@ -72,29 +68,6 @@ def _named(settings: Any) -> Iterable[tuple[str, str]]:
     for setting, name in named:
         if name and name not in NAMELESS_NETWORKS and not any(sign in name for sign in "{:"):
             yield setting, name
-
-
-async def scope_of(settings: Any, runtime: Runtime) -> str:
-    """Whose servers share a network, by the Hub's own settings: see `isolation`.
-
-    Raises:
-        ConfigError: they contradict each other.
-        EngineError: the Engine could not be asked.
-    """
-    here = await runtime.hub_container() if runtime.engine_is_local else None
-    asked = settings.network_isolation in (None, "hub") and not settings.network_name
-    podman = asked and not runtime.swarm and await runtime.podman()
-    beside = bool(await hub_overlays(runtime)) if runtime.swarm else here is not None
-    scope = isolation(
-        settings.network_isolation,
-        settings.network_name,
-        beside=beside,
-        podman=podman,
-        swarm=runtime.swarm,
-    )
-    if scope != "none":
-        check_internal(wants_internal_network(settings), settings.use_internal_ip)
-    return scope
 
 
 async def tell(
@@ -120,11 +93,10 @@ async def tell(
     """
     await runtime.watcher.in_sync()
     try:
-        # Of a Swarm, `swarm_check` tells.
-        for line in () if checked or runtime.swarm else await faults_now(settings, runtime):
+        for line in () if checked else await faults_now(settings, runtime):
             log.error("No server can be started: %s", line)
         await _tell_of_isolation(settings, runtime, log)
-        here = await runtime.hub_container() if runtime.engine_is_local else None
+        here = await runtime.hub_container()
     except DockerNamedError as error:
         log.warning("It is not known whether servers are kept apart: %s", error)
         return
@@ -148,10 +120,10 @@ async def tell(
 
 async def _tell_of_isolation(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
     try:
-        scope = await scope_of(settings, runtime)
+        scope = await sample.resolver_of(settings, runtime).scope()
     except ConfigError:
         return  # told already
-    here = await runtime.hub_container() if runtime.engine_is_local else None
+    here = await runtime.hub_container()
     if scope == "none" and here is not None and settings.network_isolation is None:
         log.info(
             "The servers of all users share the network %s with the Hub's container, and can reach "

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .. import naming
 from ..desired.environment import Environment
 from ..desired.hardening import Hardening
 from ..desired.services import Api, service_body
@@ -19,6 +18,7 @@ from ..desired.volumes import requested_volumes
 from ..errors import ConfigError, DockerNamedError
 from ..lifecycle import hardened
 from ..lifecycle.further import AT_CREATE, FOR_HOST, further
+from . import sample
 
 #: Later than any that there is.
 NEWEST: Api = (2, 0)
@@ -26,7 +26,7 @@ FILES = ("volumes", "read_only_volumes", "mounts")
 HARDENING = ("tmpfs", "log_config", "memswap_limit", "allow_privilege_escalation")
 #: Settings that are judged here.
 NAMES = (AT_CREATE, FOR_HOST, *FILES, *HARDENING, "ulimits", "shm_size")
-_SPEC = ServerSpec(naming.Key("hub", "ann", "exp-1"), ("jupyter-ann--exp-1",), "lab")
+_SPEC = ServerSpec(sample.KEY, ("jupyter-ann--exp-1",), "lab")
 
 
 def check(name: str, value: Any, fields: Mapping[str, str], api: Api = NEWEST) -> None:

@@ -13,26 +13,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .. import naming
 from ..desired.hardening import OFF
 from ..desired.network import ALL_INTERFACES, is_loopback
 from ..desired.services import api_of, left_out
-from ..desired.swarm_network import LABEL_SERVICE, LABEL_SERVICE_ID, is_of_service, networks_of
+from ..desired.swarm_network import LABEL_SERVICE_ID, LABEL_SERVICE_NAME, is_of_service, networks_of
 from ..engine.swarm import Swarm
 from ..errors import ConfigError, DockerNamedError, EngineTimeout, EngineUnavailable
 from ..lifecycle import swarm_settings
 from ..lifecycle.runtime import Runtime
-from ..lifecycle.swarm_resolver import SwarmResolver
-from ..options import overrides
-from . import network_check, swarm_body_check
+from ..options.overrides import given_anywhere
+from . import network_check, sample, swarm_body_check
 from .config_types import Fault, literal
 
 #: What the kernel's balancer shows once it is there, and where its module would come from.
 IPVS = Path("/proc/net/ip_vs")
 MODULES = Path("/lib/modules")
 VIP = "vip"
-#: A server to see with where any of them would be.
-SAMPLE = naming.Key("hub", "ann", "exp-1")
 
 
 async def tell(
@@ -69,7 +65,7 @@ async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
     found = await network_check.faults_now(settings, runtime)
     if found or any("{" in name for name in (settings.network_name, *settings.networks)):
         return found
-    resolver = SwarmResolver(settings, SAMPLE, _fields(settings), runtime)
+    resolver = sample.resolver_of(settings, runtime)
     try:
         place = await resolver.place()
         told = settings.hub_connect_url or hub.connect_ip or hub.connect_url
@@ -82,16 +78,10 @@ async def _faults(settings: Any, runtime: Runtime, hub: Any) -> list[str]:
     return []
 
 
-def _fields(settings: Any) -> Mapping[str, str]:
-    return naming.namespace(
-        SAMPLE, prefix=settings.prefix, image=settings.image, extra={"base_url": "/user/ann/exp-1/"}
-    )
-
-
 async def _of_api(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
     """Tell what services of this Engine's version cannot have."""
     api = api_of(await runtime.engine.api_version())
-    for error in swarm_body_check.problems(settings, _fields(settings), api):
+    for error in swarm_body_check.problems(settings, sample.fields_of(settings), api):
         line = network_check.line_of(error.field, error.value, error.hint)
         log.error("No server can be started: %s", line)
     for note in left_out(api) if settings.hardening != OFF else ():
@@ -101,7 +91,7 @@ async def _of_api(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
 async def _tell(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
     swarm = Swarm(runtime.engine)
     nodes = await swarm.list_nodes()
-    here = await runtime.hub_container() if runtime.engine_is_local else None
+    here = await runtime.hub_container()
     for problem in of_nodes(nodes, published=here is None):
         log.warning("The Swarm: %s", problem)
     for problem in of_resources(nodes, _resources(settings)):
@@ -227,27 +217,8 @@ def of_resources(nodes: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> I
 
 def _resources(settings: Any) -> list[str]:
     """The generic resources that the settings and all overrides name."""
-    found = {name for value in _values(settings, swarm_settings.RESOURCES) for name in value or ()}
-    return sorted(map(str, found))
-
-
-def _values(settings: Any, name: str) -> list[Any]:
-    """The values of a setting, those of profiles, options and groups included; no callables."""
-    places = (settings.profile_list, settings.common_options, settings.group_overrides)
-    found = [getattr(settings, name), *(one for place in places for one in _in(place, name))]
-    return [one for one in found if not callable(one)]
-
-
-def _in(value: object, name: str) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            if key in (overrides.OVERRIDE, overrides.OVERRIDE_ALIAS) and isinstance(part, Mapping):
-                yield from (part[one] for one in part if one == name)
-            else:
-                yield from _in(part, name)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _in(part, name)
+    values = given_anywhere(settings, swarm_settings.RESOURCES)
+    return sorted({str(name) for value in values for name in value or ()})
 
 
 def _name(node: Mapping[str, Any]) -> str:
@@ -282,7 +253,7 @@ async def _of_balancer(
         return []
     lacks = "the kernel of this node shows no IPVS (/proc/net/ip_vs is missing), without which "
     found = []
-    if VIP in _values(settings, "endpoint_mode"):
+    if VIP in given_anywhere(settings, "endpoint_mode"):
         found.append(
             f"{lacks}virtual addresses do not connect: set c.DockerNamedSpawner.endpoint_mode = "
             '"dnsrr", or run modprobe ip_vs on each node'
@@ -294,7 +265,7 @@ async def _of_balancer(
             found.append(
                 f"{lacks}servers do not connect to the Hub at the virtual address of its service: "
                 "docker service update --endpoint-mode dnsrr "
-                f"{labels[LABEL_SERVICE]} (deploy: endpoint_mode: dnsrr in a stack file)"
+                f"{labels[LABEL_SERVICE_NAME]} (deploy: endpoint_mode: dnsrr in a stack file)"
             )
     return found
 

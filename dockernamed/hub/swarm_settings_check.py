@@ -14,8 +14,7 @@ from ..desired.resolved import SERVICE
 from ..lifecycle import swarm_settings
 from . import swarm_body_check
 from .hardening_check import judge_of
-
-Check = Callable[[Any, Mapping[str, str]], object]
+from .sample import Check
 
 
 def in_swarm(settings: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What servers are: containers of one Engine, or services of a Swarm."""
+"""The two backends, put together: containers of one Engine, and services of a Swarm."""
 
 from __future__ import annotations
 

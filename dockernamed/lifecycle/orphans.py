@@ -324,7 +324,7 @@ class OrphanReaper:
             grace = server.settings.stop_timeout if server.settings else grace
         return Orphan(
             record.id,
-            f"container {record.name} ({record.id[:12]})",
+            f"{self._watcher.noun} {record.name} ({record.id[:12]})",
             f"the Hub has no running server {record.server!r} of user {record.user!r}",
             partial(self._backend.discard, record.id, grace=grace, keep=keep),
         )

@@ -21,7 +21,13 @@ from ..callables import evaluated
 from ..desired.gpus import check_alone
 from ..desired.hardening import Hardening
 from ..desired.isolation import OwnNetwork, check_further, check_internal, isolation
-from ..desired.network import Access, check_certified, own_network
+from ..desired.network import (
+    Access,
+    check_certified,
+    hub_host,
+    hub_host_beside,
+    own_network,
+)
 from ..desired.plan import UNPLUGGED
 from ..desired.proof import checked_readiness
 from ..desired.resolved import KeptSettings, Place, PostStart, ResolvedSettings
@@ -52,6 +58,9 @@ class SettingsResolver:
         runtime: the Engine.
         chosen: text in a setting about volumes → the part of the user's choice that put it there.
     """
+
+    #: The networks that are made are on all nodes of a Swarm.
+    overlay = False
 
     def __init__(
         self,
@@ -158,6 +167,27 @@ class SettingsResolver:
         publish_ip = self._publish_ip() if published else None
         return Place(network, access, publish_ip, own, self._further_networks(network))
 
+    async def hub_host(self, place: Place, gateway: str | None = None) -> str | None:
+        """At which host servers reach the Hub; None where that is not known, or not yet.
+
+        Args:
+            place: of the server.
+            gateway: of the network that was made for it; None as long as that may be missing.
+
+        Raises:
+            ConfigError: the Hub cannot be reached there; the message has the line to set.
+            EngineError: the Engine could not be asked.
+        """
+        runtime = self._runtime
+        if not runtime.engine_is_local:
+            return None
+        if place.own is None:
+            info = await runtime.network(place.network)
+            return hub_host(place.network, info, await runtime.hub_container())
+        if gateway is None:
+            return None
+        return hub_host_beside(place.network, gateway, await runtime.hub_container())
+
     def kept(self, place: Place) -> KeptSettings:
         """What stays with a server at a place.
 
@@ -183,33 +213,60 @@ class SettingsResolver:
             naming.object_name_for_hub(self._key, prefix=prefix, template=template),
         )
 
+    async def scope(self) -> str:
+        """Whose servers share a network with the server: see `isolation`.
+
+        Raises:
+            ConfigError: the settings of networks contradict each other.
+            EngineError: the Engine could not be asked.
+        """
+        scope = await self._isolation()
+        if scope != "none":
+            internal = wants_internal_network(self._settings)
+            check_internal(internal, self._settings.use_internal_ip)
+        return scope
+
+    async def _isolation(self) -> str:
+        setting, name = self._settings.network_isolation, str(self._settings.network_name)
+        beside = await self._runtime.hub_container() is not None
+        asked = not name and setting in (None, "hub")
+        podman = asked and await self._runtime.podman()
+        return isolation(setting, name, beside=beside, podman=podman)
+
     async def _own_network(self) -> OwnNetwork | None:
         """The network that is made for the server, if one is."""
-        settings, runtime = self._settings, self._runtime
-        beside = await self._hub_container() is not None
-        setting, name = settings.network_isolation, str(settings.network_name)
-        asked = not name and setting in (None, "hub")
-        podman = asked and await runtime.podman()
-        scope = isolation(setting, name, beside=beside, podman=podman)
+        scope = await self.scope()
         if scope == "none":
             return None
-        internal = wants_internal_network(settings)
-        check_internal(internal, settings.use_internal_ip)
-        return OwnNetwork.of(self._key, scope, prefix=settings.prefix, internal=internal)
+        return OwnNetwork.of(
+            self._key,
+            scope,
+            prefix=self._settings.prefix,
+            internal=wants_internal_network(self._settings),
+            overlay=self.overlay,
+        )
+
+    def check_network(self, setting: str, name: str, info: Mapping[str, Any]) -> None:
+        """Refuse a network that is there, but will not do: none, of those of one Engine.
+
+        Args:
+            setting: that names it.
+            name: of the network.
+            info: ``GET /networks/{name}``.
+
+        Raises:
+            ConfigError: servers cannot be in it.
+        """
 
     async def _network(self) -> str:
         if self._settings.network_name:
             return self._expanded("network_name", str(self._settings.network_name))
-        return own_network(await self._hub_container()) or "bridge"
+        return own_network(await self._runtime.hub_container()) or "bridge"
 
     def _further_networks(self, network: str) -> tuple[str, ...]:
         names = self._expanded("networks", list(self._settings.networks))
         check_further(network, names)
         return tuple(dict.fromkeys(name for name in names if name != network))
-
-    async def _hub_container(self) -> Mapping[str, Any] | None:
-        """The Hub's own, where the Engine that runs the servers runs it as well."""
-        return await self._runtime.hub_container() if self._runtime.engine_is_local else None
 
     async def _access(self, network: str, own: OwnNetwork | None) -> Access:
         if self._settings.use_internal_hostname:
@@ -221,12 +278,12 @@ class SettingsResolver:
             # Ports cannot be published from a network that leads nowhere. From the others of ours
             # they are: that also works where the host has no way to their containers.
             elsewhere = own.internal if own else network not in DEFAULT_NETWORKS
-            internal = elsewhere or await self._hub_container() is not None
+            internal = elsewhere or await self._runtime.hub_container() is not None
         return Access("ip" if internal else "published", self._engine_host())
 
     async def _certified_access(self, network: str, own: OwnNetwork | None) -> Access:
         """With internal_ssl: by a name or address that is known before the container is."""
-        beside = await self._hub_container() is not None
+        beside = await self._runtime.hub_container() is not None
         if check_certified(network, own, beside, self._settings.use_internal_ip) == "name":
             return Access("name")
         return Access("published", self._engine_host())

@@ -1,4 +1,4 @@
-"""The same for a server that is a service of a Swarm: where it runs, and how the Hub gets there."""
+"""From the settings of a server in a Swarm to those of one start: what is read otherwise there."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ from ..desired.swarm_network import (
 )
 from ..errors import ConfigError
 from . import swarm_settings
-from .hardened import wants_internal_network
 from .resolver import SettingsResolver
-from .runtime import Runtime
 from .swarm_settings import CONSTRAINTS, PREFERENCES, RESOURCES
 
 #: Where a task's port is published: at all addresses of its node.
@@ -32,6 +30,8 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104  (of the node, whose firewall is the admin'
 
 class SwarmResolver(SettingsResolver):
     """What the settings of one server ask for in a Swarm."""
+
+    overlay = True
 
     async def place(self) -> Place:
         """See `SettingsResolver`.
@@ -46,7 +46,7 @@ class SwarmResolver(SettingsResolver):
         place = await super().place()
         swarm_settings.refuse("network_name", place.network)
         for setting, name in self._named(place):
-            check_overlay(setting, name, await self._runtime.network(name))
+            self.check_network(setting, name, await self._runtime.network(name))
         return place
 
     @staticmethod
@@ -86,17 +86,14 @@ class SwarmResolver(SettingsResolver):
 
     # --- networks --------------------------------------------------------------------------
 
-    async def _own_network(self) -> OwnNetwork | None:
-        settings = self._settings
-        setting, name = settings.network_isolation, str(settings.network_name)
+    async def _isolation(self) -> str:
+        setting, name = self._settings.network_isolation, str(self._settings.network_name)
         beside = bool(await self._hub_overlays())
-        scope = isolation(setting, name, beside=beside, swarm=True)
-        if scope == "none":
-            return None
-        internal = wants_internal_network(settings)
-        return OwnNetwork.of(
-            self._key, scope, prefix=settings.prefix, internal=internal, overlay=True
-        )
+        return isolation(setting, name, beside=beside, swarm=True)
+
+    def check_network(self, setting: str, name: str, info: Mapping[str, Any]) -> None:
+        """See `SettingsResolver`: all of them are to be the whole Swarm's."""
+        check_overlay(setting, name, info)
 
     async def _network(self) -> str:
         if self._settings.network_name:
@@ -112,10 +109,16 @@ class SwarmResolver(SettingsResolver):
         return names[0]
 
     async def _hub_overlays(self) -> list[str]:
-        return await hub_overlays(self._runtime)
+        """The networks of the whole Swarm that the Hub's own container is in, by their names."""
+        found = []
+        for name in networks_of(await self._runtime.hub_container()):
+            info = await self._runtime.network(name)
+            if info.get("Scope") == "swarm" and not info.get("Ingress"):
+                found.append(name)
+        return found
 
     async def _access(self, network: str, own: OwnNetwork | None) -> Access:
-        hub = await self._hub_container()
+        hub = await self._runtime.hub_container()
         beside = hub is not None and _is_in(hub, network, own)
         if self._settings.use_internal_hostname:
             return Access("name")
@@ -131,17 +134,13 @@ class SwarmResolver(SettingsResolver):
     def _publish_ip(self) -> str:
         return EVERYWHERE
 
-    async def hub_host(self, place: Place) -> str:
-        """At which host servers reach the Hub.
-
-        Args:
-            place: of the server.
+    async def hub_host(self, place: Place, gateway: str | None = None) -> str:
+        """See `SettingsResolver`: known beforehand, since overlays have no gateway to the Hub.
 
         Raises:
-            ConfigError: that is not known; the message has the line to set.
-            EngineError: the Engine could not be asked.
+            ConfigError: it is not known; the message has the line to set.
         """
-        hub = await self._hub_container()
+        hub = await self._runtime.hub_container()
         if hub is not None:
             if not _is_in(hub, place.network, place.own):
                 raise _not_there(place, hub)
@@ -152,21 +151,6 @@ class SwarmResolver(SettingsResolver):
         if address in ALL_INTERFACES or is_loopback(address):
             raise _unknown(address, local=self._runtime.engine_is_local)
         return address
-
-
-async def hub_overlays(runtime: Runtime) -> list[str]:
-    """The networks of the whole Swarm that the Hub's own container is in, by their names.
-
-    Raises:
-        EngineError: the Engine could not be asked.
-    """
-    found = []
-    hub = await runtime.hub_container() if runtime.engine_is_local else None
-    for name in networks_of(hub):
-        info = await runtime.network(name)
-        if info.get("Scope") == "swarm" and not info.get("Ingress"):
-            found.append(name)
-    return found
 
 
 def _is_in(hub: Mapping[str, Any], network: str, own: OwnNetwork | None) -> bool:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..desired.network import ALL_INTERFACES
-from ..desired.service_extra import checked_extra
+from ..desired.service_extra import SETTING, checked_extra
 from ..errors import ConfigError
 
 CONSTRAINTS, PREFERENCES = "placement_constraints", "placement_preferences"
-RESOURCES, EXTRA = "generic_resources", "extra_service_spec"
+RESOURCES, EXTRA = "generic_resources", SETTING
 
 _ONE_ENGINE = 'or run servers on one Engine, with c.JupyterHub.spawner_class = "dockernamed"'
 _GPUS = (
@@ -65,16 +65,6 @@ _ATTRIBUTES = (
 _CONSTRAINT = re.compile(r"\s*([A-Za-z_][\w.-]+)\s*(==|!=)\s*([\w:\-\s.*()?+\[\]\\^$|/]+)", re.A)
 _EXAMPLES = '"node.role==worker" or "node.labels.disk!=slow"'
 _ROLES = ("manager", "worker")
-
-#: Keys of a service's body, and of its TaskTemplate.
-_KEYS = (
-    *("Name", "Labels", "TaskTemplate", "Mode", "UpdateConfig", "RollbackConfig", "Networks"),
-    "EndpointSpec",
-)
-_TASK_KEYS = (
-    *("ContainerSpec", "Resources", "RestartPolicy", "Placement", "Networks", "LogDriver"),
-    *("ForceUpdate", "Runtime", "PluginSpec", "NetworkAttachmentSpec"),
-)
 
 
 def refuse(setting: str, value: object) -> None:
@@ -162,28 +152,9 @@ def service_spec(value: object) -> dict[str, Any]:
     """The setting ``extra_service_spec``, evaluated, with its keys as the API spells them.
 
     Raises:
-        ConfigError: it is no dict, has keys that no service has, or such as are not to be set.
+        ConfigError: see `checked_extra`.
     """
-    if value is None:
-        return {}
-    found = checked_extra(value)
-    _known(found, _KEYS)
-    _known(_part(found, "TaskTemplate"), _TASK_KEYS)
-    return found
-
-
-def _known(value: Mapping[str, Any], keys: Sequence[str]) -> None:
-    for name in value:
-        if name not in keys:
-            near = difflib.get_close_matches(str(name), keys, n=1, cutoff=0.5)
-            meant = f"did you mean {near[0]!r}? " if near else ""
-            hint = f"{meant}the Engine API has {', '.join(keys)} there"
-            raise ConfigError(EXTRA, {name: value[name]}, hint)
-
-
-def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, Mapping) else {}
+    return {} if value is None else checked_extra(value)
 
 
 def _texts(setting: str, value: object, example: str) -> list[str]:

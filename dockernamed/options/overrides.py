@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -202,6 +202,29 @@ def of_the_hub(name: str) -> str:
         "it holds for all servers of the Hub, so that one server cannot have another; set "
         f"c.DockerNamedSpawner.{name}"
     )
+
+
+def given_anywhere(settings: Any, name: str) -> list[Any]:
+    """The values of a setting: its own, and those that profiles, options and groups give it.
+
+    Callables are left out: what they return is known at a start only.
+    """
+    places = (settings.profile_list, settings.common_options, settings.group_overrides)
+    found = [getattr(settings, name), *(one for place in places for one in _given(place, name))]
+    return [one for one in found if not callable(one)]
+
+
+def _given(value: object, name: str) -> Iterator[Any]:
+    """The values of a setting in all overrides, at any depth."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if key in (OVERRIDE, OVERRIDE_ALIAS) and isinstance(part, Mapping):
+                yield from (part[one] for one in part if one == name)
+            else:
+                yield from _given(part, name)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _given(part, name)
 
 
 def hub_wide(settings: object) -> dict[str, object]:

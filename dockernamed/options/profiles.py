@@ -1,6 +1,6 @@
 """Profiles and their options as values, and which of them one user may choose.
 
-`profileconfig.read` makes a `Catalogue` of the settings ``profile_list`` and ``common_options``;
+`profile_config.read` makes a `Catalogue` of the settings ``profile_list`` and ``common_options``;
 `Catalogue.seen_by` keeps what one user may choose. Defaults are KubeSpawner's: the first profile
 or choice marked ``default``, else the first there is.
 """

@@ -1,4 +1,4 @@
-"""The settings that only servers in a Swarm have, and those of others that come to them."""
+"""Names of the settings for a Swarm alone, and what other spawners' settings come to there."""
 
 from __future__ import annotations
 

@@ -265,12 +265,15 @@ async def test_another_hubs_volume(make_hub: MakeHub, fake: FakeEngine) -> None:
 async def test_a_server_that_does_not_reach_the_hub(
     fake: FakeEngine, make_hub: MakeHub, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While it is waited for, its log is looked at: the user is told what the admin can do."""
+    """While it is waited for, its log is looked at: the user is told what the admin can do, also
+    of a server that took its time to begin.
+    """
     log = "Failed to connect to my Hub at http://172.17.0.1:8081/hub/api (attempt 1/5).\n"
-    fake.behave(Behaviour(serve="refuse", log=log))
+    fake.behave(Behaviour(serve="refuse"))
     hub = make_hub(timings=replace(QUICK, explain_silence=0.05))
     starting = hub.spawning("exp-1")
-    await eventually(lambda: running(fake))
+    await eventually(lambda: fake.count(*LOGS))
+    running(fake)[0].say(log)
     progress = [event async for event in _until(hub.spawner("exp-1"), "hub_connect_url")]
     assert "firewall" in progress[-1]["message"]
     assert "firewall" in caplog.text

@@ -14,6 +14,7 @@ from support.fake_engine.swarm_control import FakeSwarm
 from support.operations import keep_house
 from support.stage import QUICK, eventually, reached
 from support.stub_hub import Hub, runtimes
+from tornado import web
 
 from dockernamed import DockerNamedSpawner
 from dockernamed.lifecycle.orphans import KnownServer, OrphanReaper
@@ -255,6 +256,56 @@ async def test_a_start_that_is_cancelled_between_two_calls(
     assert swarm.secrets == {}
 
 
+@pytest.mark.parametrize(
+    ("call", "behaviour", "seconds", "told"),
+    [
+        (("DELETE", "/services/[^/]+"), Behaviour(exit_code=5), 60, "with exit code 5"),
+        (("POST", "/configs/create"), Behaviour(), 3, "no answer within 3 s"),
+    ],
+)
+async def test_managers_that_do_not_answer(
+    make: Callable[..., Hub],
+    fake: FakeEngine,
+    swarm: FakeSwarm,
+    call: tuple[str, str],
+    behaviour: Behaviour,
+    seconds: int,
+    told: str,
+) -> None:
+    """Why a start failed is told at once, though nothing of it can be taken back yet; all of that
+    is gone once they answer, and the next start waits for it.
+    """
+    hub = make(start_timeout=seconds, client_kwargs={"timeout": 600})
+    fake.behave(behaviour)
+    held = fake.fault("stall", *call)
+    error = await asyncio.wait_for(refused(hub), 20)
+    assert held.hits == 1
+    assert told in message(error)
+    fake.behave(Behaviour())
+    starting = hub.spawning("exp-1")
+    held.release()
+    await asyncio.wait_for(starting, 30)
+    ids = [one["ID"] for one in swarm.services.values()]
+    assert ids == [hub.spawner("exp-1").object_id]
+    await eventually(lambda: not runtimes()[0].backend.rollback.starts)
+    assert len(swarm.secrets) == 1
+
+
+@pytest.mark.parametrize("setting", ["network_name", "volumes_of_another_hub"])
+async def test_managers_that_do_not_answer_before_the_start(
+    make: Callable[..., Hub], fake: FakeEngine, setting: str
+) -> None:
+    """What is asked before the start's clock runs takes no longer than the start may."""
+    fake.add_network("shared")
+    values = {"network_name": "shared", "volumes_of_another_hub": "refuse"}
+    hub = make(start_timeout=3, client_kwargs={"timeout": 600}, **{setting: values[setting]})
+    call = "/networks/shared" if setting == "network_name" else "/configs"
+    held = fake.fault("stall", "GET", call)
+    error = await asyncio.wait_for(refused(hub), 20)
+    assert (held.hits, "no answer within 3 s" in message(error)) == (1, True), message(error)
+    held.release()
+
+
 # --- while it runs --------------------------------------------------------------------------------
 
 
@@ -313,6 +364,81 @@ async def test_the_route_follows_the_task(
     before = len(proxy.told)
     await eventually(lambda: len(proxy.told) > before and proxy.route)
     assert proxy.route == at(spawner) == place(swarm, swarm.tasks()[-1])
+
+
+@pytest.mark.parametrize("at_start", [False, True])
+async def test_a_kept_server_that_ends_by_itself(
+    make: Callable[..., Hub],
+    fake: FakeEngine,
+    swarm: FakeSwarm,
+    caplog: pytest.LogCaptureFixture,
+    at_start: bool,
+) -> None:
+    """Its exit code is told, and then neither its task is left, of which every round of the table
+    would be told, nor its token; the next start takes its service up.
+    """
+    hub = make(remove=False)
+    spawner = await hub.spawn("exp-1")
+    (id,) = swarm.services
+    if at_start:
+        await hub.stop("exp-1")
+        fake.behave(Behaviour(exit_code=7))
+        assert "with exit code 7" in message(await refused(hub))
+        fake.behave(Behaviour())
+        await eventually(lambda: not runtimes()[0].backend.rollback.starts)
+    else:
+        told = Told(spawner)
+        swarm.end(id, 7)
+        assert await told.exit_code() == 7
+        await hub.stop("exp-1")
+        assert "ann:exp-1 ended, with exit code 7" in caplog.text
+    await eventually(lambda: not swarm.tasks())
+    assert list(swarm.services) == [id]
+    assert swarm.services[id]["Spec"]["Mode"] == {"Replicated": {"Replicas": 0}}
+    assert swarm.secrets == {}
+    assert await hub.spawner("exp-1").poll() in (0, 7)
+    await hub.spawn("exp-1")
+    assert (list(swarm.services), len(swarm.secrets)) == ([id], 1)
+
+
+async def test_a_stop_from_outside_while_it_starts(
+    make: Callable[..., Hub], fake: FakeEngine, swarm: FakeSwarm
+) -> None:
+    """That is what the error says, and nothing of its command, which did as it was told."""
+    fake.behave(Behaviour(serve="silent"))
+    starting = make().spawning("exp-1")
+    await eventually(lambda: [one["Status"]["State"] for one in swarm.tasks()] == ["running"])
+    (runtime,) = runtimes()
+    managers: Any = runtime.parts.things
+    await managers.stop(swarm.tasks()[0]["ServiceID"], 1)
+    with pytest.raises(web.HTTPError) as caught:
+        await asyncio.wait_for(starting, 30)
+    assert "it was stopped from outside" in message(caught.value)
+    assert "cmd" not in message(caught.value)
+
+
+async def test_a_removal_from_outside_while_it_starts(
+    make: Callable[..., Hub], fake: FakeEngine, swarm: FakeSwarm
+) -> None:
+    """Whoever asked for the start is told, without an exit code that nobody knows."""
+    fake.behave(Behaviour(serve="silent"))
+    starting = make().spawning("exp-1")
+    await eventually(lambda: [one["Status"]["State"] for one in swarm.tasks()] == ["running"])
+    swarm.remove(swarm.tasks()[0]["ServiceID"])
+    with pytest.raises(web.HTTPError) as caught:
+        await asyncio.wait_for(starting, 30)
+    found = message(caught.value)
+    assert found == "the server ended before it was ready: its service was removed by somebody else"
+
+
+async def test_an_end_that_may_be_for_want_of_memory(
+    make: Callable[..., Hub], fake: FakeEngine
+) -> None:
+    """A Swarm does not tell why a task was killed: what is likely is told, with the setting."""
+    fake.behave(Behaviour(exit_code=137, oom=True))
+    found = message(await refused(make(mem_limit="16M")))
+    assert "with exit code 137" in found
+    assert "mem_limit = 16777216: it was killed" in found
 
 
 async def test_a_stop_from_outside(

@@ -149,9 +149,15 @@ async def test_the_hook_after_a_start(make: Callable[..., Hub], swarm: FakeSwarm
 
 
 async def test_credentials_go_along(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
-    """Each node pulls the image itself, and has no credentials of its own."""
-    login = {"username": "hub", "password": "sesame"}
-    await make(registry_credentials={"docker.io": login}).spawn("exp-1")
+    """Each node pulls the image itself; a callable that gives credentials is called once for it."""
+    asked: list[object] = []
+
+    def credentials(spawner: object) -> dict[str, dict[str, str]]:
+        asked.append(spawner)
+        return {"docker.io": {"username": "hub", "password": "sesame"}}
+
+    await make(registry_credentials=credentials).spawn("exp-1")
+    assert len(asked) == 1
     assert [auth for _, auth in swarm.auths]
     assert all(auth["password"] == "sesame" for _, auth in swarm.auths)
 
@@ -234,7 +240,8 @@ async def test_the_one_line_to_change(
     assert await spawner.poll() == 0
     kind = "container" if to_swarm else "service"
     assert f"was started as a {kind}, {name}" in caplog.text
-    assert f"docker {kind} rm --force" in caplog.text
+    removal = "container rm --force --volumes" if to_swarm else "service rm"
+    assert f"(docker {removal})" in caplog.text
     await spawner.user.stop("exp-1")
     await hub.spawn("exp-1")
     after = hub.spawner("exp-1").get_state()

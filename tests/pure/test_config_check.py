@@ -16,6 +16,7 @@ from dockernamed.hub.config_check import Findings, check_config
 from dockernamed.options.dockerspawner import DOCKER, SWARM, SYSTEM_USER
 from dockernamed.options.unread import unread_lines
 
+PAGE = Path(__file__).parents[2] / "docs" / "from-dockerspawner.md"
 REACHABLE = SimpleNamespace(ip="0.0.0.0", connect_ip="", connect_url="")
 
 #: What DockerSpawner 14, its subclasses included, has of its own.
@@ -421,6 +422,22 @@ def test_every_setting_of_dockerspawner_has_an_answer(name: str) -> None:
     tables = {**DOCKER, **SYSTEM_USER, **SWARM}
     ours = DockerNamedSpawner.class_trait_names(config=True)
     assert (name in tables) is not (name in ours)
+
+
+def test_these_are_dockerspawners_settings() -> None:
+    """The list above is what the package has: no setting of it is forgotten."""
+    theirs = pytest.importorskip("dockerspawner")
+    kinds = (theirs.DockerSpawner, theirs.SystemUserSpawner, theirs.SwarmSpawner)
+    classes = {one for kind in kinds for one in kind.__mro__ if issubclass(one, kinds[0])}
+    own = {name for one in classes for name in one.class_own_traits(config=True)}
+    assert own == DOCKERSPAWNERS
+
+
+@pytest.mark.parametrize("name", sorted(DOCKERSPAWNERS))
+def test_every_setting_of_dockerspawner_is_documented(name: str) -> None:
+    """It stands in a table of the page for those who come from there."""
+    lines = PAGE.read_text("utf-8").splitlines()
+    assert any(f"`{name}`" in line for line in lines if line.startswith("| "))
 
 
 def test_the_tables_have_no_other_names() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -230,6 +231,7 @@ def test_what_an_end_means(code: int, log: str, words: tuple[str, ...]) -> None:
     found = http_error(ServerDied(code, False, log), settings, ["bash", "-l"])
     said = message(found)
     assert all(word in said for word in words), said
+    assert re.search(r"[.?] Its (last log lines:\n|log is empty$)", said)
     assert said.endswith(log or "Its log is empty")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dockernamed import naming
 from dockernamed.desired.isolation import (
-    NetworkSeen,
+    NetworkFacts,
     OwnNetwork,
     check_further,
     check_internal,
@@ -24,8 +24,8 @@ from dockernamed.errors import ConfigError, ForeignObject
 KEY = naming.Key("hub-1", "ann", "exp-1")
 OWN = OwnNetwork.of(KEY, "user", prefix="jupyter")
 FIRST, SECOND = OWN.names
-OURS = NetworkSeen(OWN.labels, ("c1",))
-STRANGE = NetworkSeen({"a": "b"})
+OURS = NetworkFacts(OWN.labels, ("c1",))
+STRANGE = NetworkFacts({"a": "b"})
 TEXT = st.text(max_size=80)
 
 
@@ -167,7 +167,7 @@ def test_names_stay_what_they_are() -> None:
     ],
 )
 def test_to_the_network(
-    seen: Mapping[str, NetworkSeen | None], hub_container: str, steps: str
+    seen: Mapping[str, NetworkFacts | None], hub_container: str, steps: str
 ) -> None:
     """The first name that is free or ours, and the Hub's container in it."""
     assert str(plan_network(OWN, seen, hub_container)) == steps
@@ -175,7 +175,7 @@ def test_to_the_network(
 
 def test_all_names_are_somebody_elses() -> None:
     """Also those of another Hub, and of another of our own networks: whose, is said."""
-    other = NetworkSeen(OwnNetwork.of(KEY, "hub", prefix="jupyter").labels)
+    other = NetworkFacts(OwnNetwork.of(KEY, "hub", prefix="jupyter").labels)
     with pytest.raises(ForeignObject, match="the Hub 'hub-1'"):
         plan_network(OWN, {FIRST: STRANGE, SECOND: other})
 
@@ -195,6 +195,6 @@ def test_away_with_it(
     running: tuple[str, ...], members: tuple[str, ...], hub_container: str, steps: str
 ) -> None:
     """Once it has no container, running or kept; that of the Hub does not count, and leaves."""
-    seen: Any = NetworkSeen(OWN.labels, running)
+    seen: Any = NetworkFacts(OWN.labels, running)
     plan = plan_unused(FIRST, OWN, seen, members, hub_container)
     assert " ".join(step.op.value.split()[0] for step in plan) == steps

@@ -11,10 +11,10 @@ import pytest
 from dockernamed.backends.observed import NOWHERE, ObservedContainer, State
 from dockernamed.backends.observed_tasks import (
     LEFT,
-    Sight,
+    ServiceStatus,
     node_after,
-    service,
-    sight,
+    service_from,
+    status_of,
     updated,
 )
 from dockernamed.backends.task_state import NodeSeen, TaskSeen, drained_words, lost_words
@@ -32,9 +32,9 @@ def seen(state: str, desired: str = "running", node: str = "here", **more: Any) 
     return TaskSeen(service="s", state=state, desired=desired, node=node, **fields)
 
 
-def told(*tasks: TaskSeen) -> Sight:
+def told(*tasks: TaskSeen) -> ServiceStatus:
     """What they say, where they say anything."""
-    found = sight(tasks, NODES)
+    found = status_of(tasks, NODES)
     assert found is not None
     return found
 
@@ -70,8 +70,8 @@ def test_truth_table(state: str) -> None:
 
 def test_no_task() -> None:
     """Without a task nothing is said; tasks of an earlier start say nothing either."""
-    assert sight([], NODES) is None
-    assert sight([seen("failed", "remove")], NODES, earlier={"t1"}) is None
+    assert status_of([], NODES) is None
+    assert status_of([seen("failed", "remove")], NODES, earlier={"t1"}) is None
     both = [seen("failed", "shutdown"), seen("pending", id="t2", created="2")]
     assert told(*both).task.id == "t2"
 
@@ -146,7 +146,7 @@ def test_place_of_a_task() -> None:
     at = told(seen("running", ports=ports)).fingerprint
     assert at != told(seen("running")).fingerprint
     moved = {**NODES, "here": replace(NODES["here"], address="10.0.0.9")}
-    elsewhere = sight([seen("running", ports=ports)], moved)
+    elsewhere = status_of([seen("running", ports=ports)], moved)
     assert elsewhere is not None
     assert elsewhere.fingerprint != at
 
@@ -196,8 +196,8 @@ def test_stopping() -> None:
 
 def test_odd_items() -> None:
     """A service without an id, or that is nobody's server, is left out."""
-    assert service({"ID": "s", "Spec": {"Labels": {"dockernamed.hub": "h"}}}) is None
-    assert service({}) is None
+    assert service_from({"ID": "s", "Spec": {"Labels": {"dockernamed.hub": "h"}}}) is None
+    assert service_from({}) is None
 
 
 def test_reading_a_service() -> None:
@@ -209,11 +209,11 @@ def test_reading_a_service() -> None:
         "TaskTemplate": {"ContainerSpec": {"Image": "lab:1@sha256:0"}},
         "Mode": {"Replicated": {"Replicas": 0}},
     }
-    found = service({"ID": "s", "CreatedAt": "1", "UpdatedAt": "2", "Spec": spec})
+    found = service_from({"ID": "s", "CreatedAt": "1", "UpdatedAt": "2", "Spec": spec})
     assert found is not None
     assert (found.replicas, found.changed) == (0, False)
     assert found.record == replace(record(), image="lab:1")
-    everywhere = service(
+    everywhere = service_from(
         {"ID": "s", "Spec": {**spec, "Mode": {"Global": {}}}, "PreviousSpec": spec}
     )
     assert everywhere is not None

@@ -102,6 +102,8 @@ class Backend:
 class Watcher:
     """In sync at once, with these containers."""
 
+    noun = "container"
+
     def __init__(self, records: Sequence[ObservedContainer]) -> None:
         self._records = records
         self.wanted: set[str] = set()
@@ -215,12 +217,16 @@ async def test_networks_that_cannot_be_listed(caplog: pytest.LogCaptureFixture) 
     assert caplog.text.count("a proxy does not allow GET /networks") == 1
 
 
-async def test_report_only_tells(caplog: pytest.LogCaptureFixture) -> None:
-    """``orphans = "report"`` touches nothing."""
+@pytest.mark.parametrize("noun", ["container", "service"])
+async def test_report_only_tells(
+    noun: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``orphans = "report"`` touches nothing, and calls things what they are on their backend."""
+    monkeypatch.setattr(Watcher, "noun", noun)
     reaper, backend = make([record("a")], policy="report", networks=[network("n", "zed", "")])
     await reaper.round()
     assert backend.removed == []
-    assert "container name-a" in caplog.text
+    assert f"Orphan: {noun} name-a" in caplog.text
     assert "network name-n" in caplog.text
 
 

@@ -327,8 +327,6 @@ def test_the_text_of_a_stop() -> None:
         "remove b: it is not kept",
     )
     assert str(plan_stop(found, keep=True)) == "stop a: requested"
-    wanted = [Instance("a", True, "", wanted=True), Instance("b", False, "", wanted=True)]
-    assert str(plan_stop(wanted, keep=True)) == plan("stop a: requested", "stop b: it has ended")
     assert str(Plan()) == ""
 
 

@@ -40,7 +40,7 @@ class Place:
 
     async def hub_container(self) -> dict[str, Any] | None:
         """The Hub's own container, on these networks; none: the Hub is on the host."""
-        if not self._networks:
+        if not self._networks or not self.engine_is_local:
             return None
         return {"NetworkSettings": {"Networks": {name: {} for name in self._networks}}}
 

@@ -12,7 +12,7 @@ import pytest
 from traitlets.config import Config
 
 from dockernamed import DockerNamedSwarmSpawner
-from dockernamed.desired.swarm_network import LABEL_SERVICE, LABEL_SERVICE_ID
+from dockernamed.desired.swarm_network import LABEL_SERVICE_ID, LABEL_SERVICE_NAME
 from dockernamed.engine.swarm import Swarm
 from dockernamed.errors import EngineFailed, EngineUnavailable, NotFound
 from dockernamed.hub import network_check, swarm_check
@@ -110,7 +110,7 @@ class Stand:
 
     async def hub_container(self) -> dict[str, Any] | None:
         """The Hub's own."""
-        return self._hub
+        return self._hub if self.engine_is_local else None
 
     async def network(self, name: str) -> dict[str, Any]:
         """One of them, as `Runtime` tells it."""
@@ -305,7 +305,7 @@ async def test_images_are_pulled_by_each_node(
 
 def hub_container(*networks: str, service: str = "") -> dict[str, Any]:
     """The Hub's own container."""
-    labels = {LABEL_SERVICE: service, LABEL_SERVICE_ID: "s1"} if service else {}
+    labels = {LABEL_SERVICE_NAME: service, LABEL_SERVICE_ID: "s1"} if service else {}
     return {
         "Name": "/hub",
         "Config": {"Labels": labels},
@@ -356,7 +356,7 @@ async def test_a_network_that_will_not_do(
     stand: Any = Stand(networks=networks)
     for setting, value in (("network_name", "lab"), ("networks", ["lab"])):
         settings = DockerNamedSwarmSpawner(config=Config(DockerNamedSpawner={setting: value}))
-        assert await network_check.faults(settings, stand) is None
+        assert await network_check.faults(settings, stand) == []
         found = await network_check.faults_now(settings, stand)
         assert any(setting in line and says in line for line in found)
 

@@ -14,7 +14,7 @@ from dockernamed.desired.isolation import OwnNetwork
 from dockernamed.desired.network import Access
 from dockernamed.desired.placement import ServiceSettings
 from dockernamed.desired.resolved import Place, ResolvedSettings, ServerState
-from dockernamed.desired.swarm_network import LABEL_SERVICE
+from dockernamed.desired.swarm_network import LABEL_SERVICE_NAME
 from dockernamed.desired.unsafe import Judge
 from dockernamed.desired.volumes import VolumePlan
 from dockernamed.errors import ConfigError
@@ -58,7 +58,7 @@ class Manager:
         self.engine = SimpleNamespace(base_url=url)
         self.engine_is_local = url.startswith("unix")
         self.address = address
-        labels = {LABEL_SERVICE: service} if service else {}
+        labels = {LABEL_SERVICE_NAME: service} if service else {}
         self._hub: dict[str, Any] | None = None if networks is None else {
             "Name": "/hub.1.x" if service else "/hub",
             "Config": {"Labels": labels},
@@ -67,7 +67,7 @@ class Manager:
 
     async def hub_container(self) -> dict[str, Any] | None:
         """The Hub's own."""
-        return self._hub
+        return self._hub if self.engine_is_local else None
 
     async def membership(self) -> dict[str, Any]:
         """The node's own part in the Swarm."""
@@ -288,10 +288,14 @@ def test_all_refused_settings_are_tested() -> None:
 
 @pytest.mark.parametrize("setting", sorted(REFUSED))
 async def test_a_setting_that_swarm_has_not(setting: str) -> None:
-    """At the Hub's start and at a start, with name, value and what to do; not on one Engine."""
+    """At the Hub's start and at a start, with name, value and what to do; not on one Engine.
+
+    A setting that is to be left out is not shown with an example of its use.
+    """
     wrong = {setting: REFUSED[setting]}
     (line,) = lines(**wrong)
     assert line.startswith(f"c.DockerNamedSpawner.{setting} = ")
+    assert "leave it out" not in line or "for example" not in line
     with pytest.raises(ConfigError) as caught:
         await resolved(**wrong)
     assert (caught.value.field, bool(caught.value.hint)) == (setting, True)

@@ -44,6 +44,7 @@ SPEC = ServerSpec(KEY, NAMES, IMAGE, mounts=(MOUNT,), publish_ip="127.0.0.1")
 
 #: What is tried again is tried again soon.
 QUICK = Timings(
+    note_node=0.0,
     repeat_after=(0.001, 0.01),
     reconnect=0.001,
     reconnect_at_most=0.02,

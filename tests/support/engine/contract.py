@@ -101,6 +101,19 @@ async def test_an_end_for_want_of_memory(
     assert seen.oom is not world.podman
 
 
+async def test_a_run_that_is_over(things: Things, make_thing: MakeThing) -> None:
+    """Nothing of it need stay, and the thing runs again; who asks twice does no harm."""
+    id = await make_thing(Program(exit_code=7))
+    await things.start(id)
+    await ended(things, id)
+    for _ in range(2):
+        await things.end_run(id)
+        assert not (await things.inspect(id)).running
+    if Can.KEEP in things.can:
+        await things.start(id)
+        await ended(things, id)
+
+
 async def test_kill(things: Things, make_thing: MakeThing) -> None:
     """It ends, at once where that can be; what does not run is a conflict."""
     id = await make_thing()
@@ -145,17 +158,6 @@ async def test_list(world: World, things: Things, make_thing: MakeThing) -> None
     assert found[one].labels.items() >= labels.items()
     assert found[one].name == (await things.inspect(one)).name
     assert list(await things.list({**labels, LABEL_START: "s3"})) == []
-
-
-async def test_rename(world: World, things: Things, make_thing: MakeThing) -> None:
-    """It takes a free name, and not one that is taken."""
-    needs(things, Can.RENAME)
-    id, taken, free = await make_thing(), world.name(), world.name()
-    await make_thing(name=taken)
-    await things.rename(id, free)
-    assert (await things.inspect(free)).id == id
-    with pytest.raises(EngineError):
-        await things.rename(id, taken)
 
 
 async def test_what_is_not_there(things: Things) -> None:

@@ -42,7 +42,8 @@ class FakeEngine:
     """A Docker Engine on a Unix socket; use it as a context manager.
 
     Args:
-        dialect: ``"docker20"``, ``"docker28"`` (``stop`` comes before ``die``) or ``"podman"``.
+        dialect: ``"docker20"``, ``"docker28"`` (version 1.51 of the API, ``stop`` comes before
+            ``die``) or ``"podman"``.
     """
 
     def __init__(self, dialect: str = "docker20") -> None:
@@ -228,6 +229,10 @@ class FakeEngine:
     def commands(self) -> list[Command]:
         """All that was run in containers, in order."""
         return self.call(lambda: list(self._core.commands.values()))
+
+    def rename(self, ref: str, name: str) -> None:
+        """Somebody gives it another name."""
+        self.call(lambda: self._core.rename(self._core.find(ref), name))
 
     def die(self, ref: str, exit_code: int = 1, *, oom: bool = False, log: str = "") -> None:
         """Its process ends."""

@@ -1,4 +1,4 @@
-"""A service and its tasks, as a manager tells of them, as one thing that is seen. Pure."""
+"""How a service is now, told from its body and its tasks: the `Seen` of one. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ..desired.network import Location
 from .base import Seen
 from .observed import State
-from .observed_tasks import Sight, sight
+from .observed_tasks import ServiceStatus, status_of
 from .task_state import NodeSeen, TaskSeen, location
 
 
@@ -32,7 +32,7 @@ def seen(info: Mapping[str, Any], tasks: Iterable[TaskSeen], nodes: Mapping[str,
     """
     spec = info["Spec"]
     start, wanted = start_of(spec), replicas_of(spec) > 0
-    now = sight((one for one in tasks if one.start == start), nodes)
+    now = status_of((one for one in tasks if one.start == start), nodes)
     running = _runs(now, wanted=wanted)
     pending = running and (now is None or not now.task.running)
     place = _place(spec)
@@ -52,7 +52,7 @@ def seen(info: Mapping[str, Any], tasks: Iterable[TaskSeen], nodes: Mapping[str,
     )
 
 
-def _runs(now: Sight | None, *, wanted: bool) -> bool:
+def _runs(now: ServiceStatus | None, *, wanted: bool) -> bool:
     """Whether a service runs, or will in a moment."""
     if now is None:
         return wanted  # a task that is wanted is made a moment later
