@@ -217,6 +217,13 @@ class Table(ABC):
             EngineError: it could not be asked for.
         """
 
+    def is_wanted(self, id: str) -> bool:
+        """Whether the backend is to have something run, whatever became of it since it was started.
+
+        Containers are told to start, and no more: where they have ended, nothing is to be done.
+        """
+        return False
+
     def place(self, id: str) -> Location | None:
         """Where a thing that runs is reached; None where the backend has to be asked."""
         return None

@@ -129,6 +129,11 @@ class TaskWatcher(Table):
             return None
         return row.place
 
+    def is_wanted(self, id: str) -> bool:
+        """See `Table.is_wanted`: a service of a task that has ended is told to have one still."""
+        row = self._rows.get(id)
+        return row is not None and row.replicas > 0
+
     # --- what we did ourselves -------------------------------------------------------------
 
     def note_starting(self, id: str) -> None:

@@ -64,7 +64,11 @@ class Orphan:
 
 
 def orphans(
-    records: Iterable[ObservedContainer], known: Iterable[KnownServer], *, keep: bool
+    records: Iterable[ObservedContainer],
+    known: Iterable[KnownServer],
+    *,
+    keep: bool,
+    wanted: Callable[[str], bool] = lambda _: False,
 ) -> list[ObservedContainer]:
     """The containers that this Hub made, and that no server stands for.
 
@@ -73,6 +77,7 @@ def orphans(
         known: all servers of the Hub, running or not.
         keep: stopped containers of stopped servers are kept on purpose, where nothing is known of
             their own settings.
+        wanted: see `Table.is_wanted`: what is kept was not stopped then, but has ended by itself.
     """
     servers = {(one.user, one.server): one for one in known}
     # A user can be renamed while the server runs: the labels then say an old name.
@@ -86,7 +91,8 @@ def orphans(
             continue
         if record.id not in ours and not record.provenance("").is_original(made):
             continue
-        if one is not None and not record.running and keeps_container(one, keep):
+        stopped = not record.running and not wanted(record.id)
+        if one is not None and stopped and keeps_container(one, keep):
             continue
         found.append(record)
     return found
@@ -251,7 +257,9 @@ class OrphanReaper:
         servers = {(one.user, one.server): one for one in known}
         containers = [
             self._orphan(record, servers.get((record.user, record.server)))
-            for record in orphans(self._watcher.records(), known, keep=self._keep)
+            for record in orphans(
+                self._watcher.records(), known, keep=self._keep, wanted=self._watcher.is_wanted
+            )
             if record.api_url not in living
         ]
         return containers, [

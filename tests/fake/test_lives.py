@@ -1,14 +1,14 @@
 """Any lives of several servers, on an Engine and in a Hub that come and go meanwhile.
 
-Whatever happens, in whatever order: a server has at most one running container, and its volume
-with its files until it is deleted; and once all is well, the Hub sees what the Engine has, and the
-Engine has nothing that the Hub does not know of.
+Whatever happens, in whatever order: a server has at most one running container or service, and
+its volume with its files until it is deleted; and once all is well, the Hub sees what the Engine
+has, and the Engine has nothing that the Hub does not know of.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -23,17 +23,27 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support.stage import (
+    CONFIG_CREATE,
+    CONFIG_LIST,
+    CONFIG_REMOVE,
+    CONFIG_UPDATE,
     CREATE,
     INSPECT,
     QUICK,
     REMOVE,
+    SECRET_CREATE,
+    SECRET_REMOVE,
+    SERVICE_CREATE,
+    SERVICE_INSPECT,
+    SERVICE_REMOVE,
+    SERVICE_UPDATE,
     START,
     STOP,
     VOLUME_CREATE,
     VOLUME_LIST,
     VOLUME_REMOVE,
 )
-from support.world import Server, World
+from support.world import NODES, Server, World
 
 T = TypeVar("T")
 
@@ -44,8 +54,23 @@ WHICH = st.integers(0, 100)
 TIMINGS = replace(QUICK, confirm=600, news_of_end=0.1)
 
 
+Calls = Sequence[tuple[str, str]]
+
+
 class Lives(RuleBasedStateMachine):
-    """What can happen."""
+    """What can happen to containers.
+
+    Attributes:
+        swarm: servers are services of a Swarm.
+        count: how many lives are tried.
+        starting: the calls of a start that are held back; likewise of a stop and of a deletion.
+    """
+
+    swarm = False
+    count = 30
+    starting: Calls = (VOLUME_CREATE, CREATE, START, INSPECT)
+    stopping: Calls = (STOP, REMOVE)
+    deleting: Calls = (REMOVE, VOLUME_LIST, VOLUME_REMOVE)
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +96,7 @@ class Lives(RuleBasedStateMachine):
     @initialize(remove=st.booleans())
     def begin(self, remove: bool) -> None:
         async def make() -> World:
-            world = World(remove=remove, timings=TIMINGS)
+            world = World(remove=remove, timings=TIMINGS, swarm=self.swarm)
             await world.hub_starts()
             return world
 
@@ -117,27 +142,24 @@ class Lives(RuleBasedStateMachine):
 
     # --- the same, while the Engine holds a call back --------------------------------------
 
-    @rule(
-        which=WHICH,
-        call=st.sampled_from([VOLUME_CREATE, CREATE, START, INSPECT]),
-        kill=st.booleans(),
-    )
-    def start_slowly(self, which: int, call: tuple[str, str], kill: bool) -> None:
+    @rule(which=WHICH, call=WHICH, kill=st.booleans())
+    def start_slowly(self, which: int, call: int, kill: bool) -> None:
+        held = self.starting[call % len(self.starting)]
         for server in self.one(which, active=False):
-            self.run(self.world.do_slowly(server, self.world.start(server), call, kill=kill))
+            self.run(self.world.do_slowly(server, self.world.start(server), held, kill=kill))
 
-    @rule(which=WHICH, call=st.sampled_from([STOP, REMOVE]), kill=st.booleans())
-    def stop_slowly(self, which: int, call: tuple[str, str], kill: bool) -> None:
+    @rule(which=WHICH, call=WHICH, kill=st.booleans())
+    def stop_slowly(self, which: int, call: int, kill: bool) -> None:
+        held = self.stopping[call % len(self.stopping)]
         for server in self.one(which, active=True):
-            self.run(self.world.do_slowly(server, self.world.stop(server), call, kill=kill))
+            self.run(self.world.do_slowly(server, self.world.stop(server), held, kill=kill))
 
-    @rule(
-        which=WHICH, call=st.sampled_from([REMOVE, VOLUME_LIST, VOLUME_REMOVE]), kill=st.booleans()
-    )
-    def delete_slowly(self, which: int, call: tuple[str, str], kill: bool) -> None:
+    @rule(which=WHICH, call=WHICH, kill=st.booleans())
+    def delete_slowly(self, which: int, call: int, kill: bool) -> None:
+        held = self.deleting[call % len(self.deleting)]
         for server in self.one(which, active=False):
             if server.name:
-                self.run(self.world.do_slowly(server, self.world.delete(server), call, kill=kill))
+                self.run(self.world.do_slowly(server, self.world.delete(server), held, kill=kill))
 
     @rule()
     def release(self) -> None:
@@ -148,7 +170,7 @@ class Lives(RuleBasedStateMachine):
     @rule(which=WHICH, how=st.sampled_from(["die", "remove"]))
     def end(self, which: int, how: str) -> None:
         for server in self.one(which, active=True):
-            self.run(self.world.end(server, getattr(self.world.fake, how)))
+            self.run(self.world.end(server, getattr(self.world.estate, how)))
 
     @rule()
     def down_or_up(self) -> None:
@@ -192,8 +214,29 @@ class Lives(RuleBasedStateMachine):
             self.run(self.world.check_calm())
 
 
+class ServiceLives(Lives):
+    """The same of services."""
+
+    swarm = True
+    count = 15  # each asks three times as much of the fake Engine
+    starting = (CONFIG_CREATE, SERVICE_CREATE, SECRET_CREATE, SERVICE_UPDATE, SERVICE_INSPECT)
+    stopping = (SERVICE_INSPECT, SERVICE_UPDATE, SECRET_REMOVE, SERVICE_REMOVE)
+    deleting = (SERVICE_REMOVE, CONFIG_LIST, CONFIG_UPDATE, VOLUME_REMOVE, CONFIG_REMOVE)
+
+    @rule(number=st.integers(2, NODES))
+    def lose_or_find_node(self, number: int) -> None:
+        """A node is lost, or is back; never the manager that the Hub talks to."""
+        if self.world.lost:
+            self.run(self.world.find_node())
+        else:
+            self.run(self.world.lose_node(f"node-{number}"))
+
+
 # Hypothesis looks for the shortest life that fails, which takes its time.
 @pytest.mark.timeout(900)
-def test_any_life() -> None:
+@pytest.mark.parametrize("lives", [Lives, ServiceLives], ids=["containers", "services"])
+def test_any_life(lives: type[Lives]) -> None:
     """See the module's docstring."""
-    run_state_machine_as_test(Lives, settings=settings(max_examples=30, stateful_step_count=40))
+    run_state_machine_as_test(
+        lives, settings=settings(max_examples=lives.count, stateful_step_count=40)
+    )

@@ -11,6 +11,7 @@ import pytest
 from support.driving import MakeHub, Told, message, refused
 from support.fake_engine import Behaviour, FakeEngine
 from support.fake_engine.swarm_control import FakeSwarm
+from support.operations import keep_house
 from support.stage import QUICK, eventually, reached
 from support.stub_hub import Hub, runtimes
 from tornado import web
@@ -175,6 +176,66 @@ async def test_a_kept_service_that_cannot_be_started(
     assert swarm.secrets == {}
     await hub.spawn("exp-1")
     assert (list(swarm.services), len(swarm.secrets)) == ([id], 3)
+
+
+async def put_away(swarm: FakeSwarm) -> None:
+    """Wait until the only service is to have no task, and nothing is left that was handed over."""
+    (service,) = swarm.services.values()
+    await eventually(
+        lambda: (
+            swarm.services[service["Spec"]["Name"]]["Spec"]["Mode"]["Replicated"]["Replicas"] == 0
+        )
+    )
+    await eventually(lambda: swarm.secrets == {})
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["Hub runs", "Hub is away"])
+async def test_a_kept_service_that_ends_by_itself(
+    make: Callable[..., Hub], swarm: FakeSwarm, restarted: bool
+) -> None:
+    """It is as one that was stopped: the Swarm is not to run it, and has none of its secrets."""
+    hub = make(remove=False, secret_files={"/one": "1"})
+    await hub.spawn("exp-1")
+    (name,) = swarm.services
+    swarm.end(name)
+    await eventually(lambda: not runtimes()[0].watcher.records()[0].running)
+    if restarted:
+        await hub.restart()
+    assert await hub.spawner("exp-1").poll() == 1
+    await hub.stop("exp-1")
+    await put_away(swarm)
+    await hub.spawn("exp-1")
+    assert list(swarm.services) == [name]
+
+
+async def test_a_kept_service_that_ends_while_it_starts(
+    make: Callable[..., Hub], fake: FakeEngine, swarm: FakeSwarm
+) -> None:
+    """Likewise: its start has failed, and is taken back."""
+    hub = make(remove=False, secret_files={"/one": "1"})
+    await hub.spawn("exp-1")
+    await hub.stop("exp-1")
+    fake.behave(Behaviour(exit_code=3))
+    await refused(hub)
+    await put_away(swarm)
+
+
+async def test_a_kept_service_that_ends_while_its_hub_is_killed(
+    make: Callable[..., Hub], fake: FakeEngine, swarm: FakeSwarm
+) -> None:
+    """Likewise, though no Hub knows that it ever ran: who keeps house finds it."""
+    hub = make(remove=False, secret_files={"/one": "1"})
+    await hub.spawn("exp-1")
+    await hub.stop("exp-1")
+    (service,) = swarm.services.values()
+    runtime = runtimes()[0]
+    managers: Any = runtime.parts.things
+    await managers.start(service["ID"])
+    await eventually(lambda: [one.running for one in runtime.watcher.records()] == [True])
+    swarm.end(service["ID"])
+    await eventually(lambda: [one.running for one in runtime.watcher.records()] == [False])
+    await keep_house(hub, fake)
+    await put_away(swarm)
 
 
 async def test_a_start_that_is_cancelled_between_two_calls(

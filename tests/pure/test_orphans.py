@@ -106,6 +106,10 @@ class Watcher:
 
     def __init__(self, records: Sequence[ObservedContainer]) -> None:
         self._records = records
+        self.wanted: set[str] = set()
+
+    def is_wanted(self, id: str) -> bool:
+        return id in self.wanted
 
     def records(self) -> Sequence[ObservedContainer]:
         return self._records
@@ -171,6 +175,13 @@ async def test_an_orphan_is_removed_after_its_grace_period() -> None:
     reaper, backend = make([record("a")], grace=0.0, networks=networks)
     assert await reaper.round() is False
     assert backend.removed == [("a", 7.0), "n"]
+
+
+def test_what_is_kept_and_has_ended_by_itself() -> None:
+    """It is there on purpose, unless the backend is still to have it run."""
+    ended, known = [record("a", state=State.EXITED)], [KnownServer("ann", "", active=False)]
+    assert orphans(ended, known, keep=True) == []
+    assert orphans(ended, known, keep=True, wanted={"a"}.__contains__) == ended
 
 
 async def test_containers_that_are_kept_are_only_stopped() -> None:

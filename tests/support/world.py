@@ -21,11 +21,14 @@ from dockernamed.hub.ownership import servers_of
 from dockernamed.lifecycle.orphans import OrphanReaper
 from dockernamed.lifecycle.runtime import Runtime
 from dockernamed.timings import Timings
-from support.fake_engine import Container, FakeEngine
+from support.estate import Thing, estate_of
+from support.fake_engine import FakeEngine
 from support.stage import IMAGE, Late, eventually, late, reached
 from support.stub_hub import LOG, SECRET, Hub, close_runtimes, end_tasks
 
 HUB_ID = derived_hub_id(SECRET)
+#: How many a Swarm has.
+NODES = 3
 Work = Coroutine[Any, Any, None]
 
 
@@ -54,21 +57,31 @@ class Server:
 class World:
     """An Engine, a Hub, and servers. What has to wait goes on while other things happen.
 
+    Args:
+        remove: as the setting.
+        timings: of the Hub.
+        swarm: servers are services of a Swarm that the Engine manages.
+
     Attributes:
+        estate: what there is of servers.
         up: the Engine can be reached.
         deaf: its events are lost, and nobody can tell.
+        lost: the node that the Swarm has lost, or "".
         held: calls that the Engine does nothing about until `release`.
         pending: what is under way, and for whom.
     """
 
-    def __init__(self, *, remove: bool, timings: Timings) -> None:
+    def __init__(self, *, remove: bool, timings: Timings, swarm: bool = False) -> None:
         self.remove = remove
         self.fake = FakeEngine()
         self.fake.__enter__()
         self.fake.add_image(IMAGE, {"WorkingDir": "/work"})
-        self.hub = Hub(self.fake.url, timings, remove=remove)
+        if swarm:
+            self.fake.init_swarm(NODES)
+        self.estate = estate_of(self.fake, swarm=swarm)
+        self.hub = Hub(self.fake.url, timings, swarm=swarm, remove=remove)
         self.servers: list[Server] = []
-        self.up, self.deaf = True, False
+        self.up, self.deaf, self.lost = True, False, ""
         self.held: list[Late] = []
         self.pending: dict[asyncio.Task[None], Server] = {}
 
@@ -85,7 +98,12 @@ class World:
     @property
     def calm(self) -> bool:
         """Nothing stands in the way of anything, or is under way."""
-        return self.up and not (self.deaf or self.held or self.pending)
+        return self.well and not self.pending
+
+    @property
+    def well(self) -> bool:
+        """Nothing stands in the way of anything."""
+        return self.up and not (self.deaf or self.held or self.lost)
 
     @property
     def rooms(self) -> Runtime:
@@ -107,19 +125,19 @@ class World:
         found = (one for one in self.servers if (one.user, one.name) == (user, name))
         return next(found, None)
 
-    def containers(self, server: Server) -> list[Container]:
-        """Of a server, by their labels."""
-        return [one for one in self.fake.containers if naming.key_of(one.labels) == server.key]
+    def things(self, server: Server) -> list[Thing]:
+        """The containers or services of a server, by their labels."""
+        return [one for one in self.estate.things() if naming.key_of(one.labels) == server.key]
 
-    def running(self, server: Server) -> list[Container]:
+    def running(self, server: Server) -> list[Thing]:
         """Those that run."""
-        return [one for one in self.containers(server) if one.running]
+        return [one for one in self.things(server) if one.processes]
 
     # --- what users do ---------------------------------------------------------------------
 
     async def start(self, server: Server) -> None:
         """Start a server; only an Engine in trouble is a reason to fail."""
-        well = self.up and not self.deaf and not self.held
+        well = self.well
         with contextlib.nullcontext() if well else contextlib.suppress(web.HTTPError):
             await self.hub.spawn(server.name, server.user)
             self._runs(server)
@@ -130,15 +148,16 @@ class World:
 
     async def delete(self, server: Server) -> None:
         """Delete a server for good, and its files."""
-        well = self.up and not self.deaf and not self.held
+        well = self.well
         volume, server.volume, server.labels = server.volume, "", {}
         await self.hub.delete(server.name, server.user)
         self.servers.remove(server)
         if well:
             others = {one.volume for one in self.servers}
-            owned = {name for name in self.fake.volumes if self._owner(name) == server.key}
-            assert self.containers(server) == []
-            assert volume not in self.fake.volumes
+            volumes = self.estate.volumes()
+            owned = {name for name in volumes if naming.key_of(volumes[name]) == server.key}
+            assert self.things(server) == []
+            assert volume not in volumes
             assert owned <= others
 
     async def rename(self, server: Server, name: str) -> None:
@@ -187,6 +206,7 @@ class World:
         for fault in self.held:
             fault.release()
         await eventually(lambda: all(one.done for one in self.held))
+        await eventually(lambda: not self._changing())
         self.held.clear()
         if self.up:
             await self._finish()
@@ -201,10 +221,10 @@ class World:
 
     # --- what happens ----------------------------------------------------------------------
 
-    async def end(self, server: Server, how: Callable[[str], None]) -> None:
-        """A server's container ends; the Hub notices, unless it cannot."""
-        for container in self.running(server):
-            how(container.id)
+    async def end(self, server: Server, how: Callable[[Thing], None]) -> None:
+        """A server's container or service ends; the Hub notices, unless it cannot."""
+        for thing in self.running(server):
+            how(thing)
         if self.up and not self.deaf:
             await eventually(lambda: not self.spawner(server).active)
 
@@ -238,6 +258,17 @@ class World:
         # may be about to clear away, which the Engine knows a moment before the Hub.
         await eventually(lambda: not self._unseen())
         await self._noticed()
+
+    async def lose_node(self, name: str) -> None:
+        """A node of the Swarm is lost: the Hub notices, and what runs there runs on meanwhile."""
+        await asyncio.to_thread(self.fake.swarm.lose, name)
+        self.lost = name
+
+    async def find_node(self) -> None:
+        """It is back."""
+        self.fake.swarm.find(self.lost)
+        self.lost = ""
+        await eventually(lambda: not self._changing())
 
     async def restart_hub(self) -> None:
         """Stop the Hub, which lets servers run, and start it."""
@@ -281,22 +312,23 @@ class World:
 
         spawner.add_poll_callback(stopped)
         spawner.start_polling()
-        for container in self.running(server):
-            (name,) = container.volumes()
+        for thing in self.running(server):
+            (name,) = thing.volumes
             if not server.volume:
                 assert name not in {one.volume for one in self.servers}
-                server.volume, server.labels = name, self.fake.volumes[name]["Labels"]
+                server.volume, server.labels = name, self.estate.volumes()[name]
             assert server.volume == name, f"{server} is without its files"
 
     # --- what must be so -------------------------------------------------------------------
 
     def check(self) -> None:
         """What must be so at any moment."""
+        volumes = self.estate.volumes()
         for server in self.servers:
-            assert len(self.running(server)) <= 1
+            assert sum(one.processes for one in self.running(server)) <= 1
             if server.volume:
-                assert server.volume in self.fake.volumes, f"the files of {server} are lost"
-                assert self.fake.volumes[server.volume]["Labels"] == server.labels
+                assert server.volume in volumes, f"the files of {server} are lost"
+                assert volumes[server.volume] == server.labels
 
     async def check_calm(self) -> None:
         """What must be so when all is well and nothing is under way."""
@@ -307,21 +339,31 @@ class World:
         )  # fmt: skip
         await keeper.round()
         await eventually(lambda: not self._unseen())
-        left = {one.id for one in self.fake.containers}
+        await self._noticed()
+        left = {one.id for one in self.estate.things()}
         for server in self.servers:
             spawner = self.spawner(server)
             active = bool(spawner.active)
             assert (await spawner.poll() is None) is active
             assert [one.id for one in self.running(server)] == [spawner.object_id] * active
-            mine = {one.id for one in self.containers(server)}
+            mine = {one.id for one in self.things(server)}
             assert len(mine) <= 1
             if active or not self.remove:
                 left -= mine
         assert not left, "orphans"
+        await eventually(lambda: not self.estate.leftovers())
 
     async def _noticed(self) -> None:
         """The Hub has done about deaths what it does."""
-        await eventually(lambda: not any(self._dead(one) for one in self.servers))
+
+        def still() -> bool:
+            return not self._changing() and not any(map(self._dead, self.servers))
+
+        await eventually(still)
+
+    def _changing(self) -> set[str]:
+        """What will soon be another; what runs on a node that is lost does not change."""
+        return set() if self.lost else self.estate.changing()
 
     def _dead(self, server: Server) -> bool:
         free = server not in self.pending.values()
@@ -332,15 +374,13 @@ class World:
         return servers_of(SimpleNamespace(db=self.hub.db, users=users))
 
     def _unseen(self) -> set[tuple[str, str]]:
-        """Containers and their states that the Hub does not see as they are.
+        """Containers or services and their states that the Hub does not see as they are.
 
         What it starts itself just now counts as new for it, also where it was kept.
         """
         busy = {one.key for one in self.pending.values()}
-        seen = {(one.id, one.state.value) for one in self.rooms.watcher.records()}
-        there = {(one.id, one.status) for one in self.fake.containers}
-        owners = {one.id: naming.key_of(one.labels) for one in self.fake.containers}
+        seen = {(one.id, self.estate.state(one)) for one in self.rooms.watcher.records()}
+        things = self.estate.things()
+        there = {(one.id, one.state) for one in things}
+        owners = {one.id: naming.key_of(one.labels) for one in things}
         return {(id, state) for id, state in seen ^ there if owners.get(id) not in busy}
-
-    def _owner(self, volume: str) -> naming.Key | None:
-        return naming.key_of(self.fake.volumes[volume]["Labels"])
