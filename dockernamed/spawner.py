@@ -1,14 +1,14 @@
-"""The conductor: JupyterHub's contract in, the modules around it out."""
+"""DockerNamedSpawner: what JupyterHub asks of a Spawner, done by the modules around it."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import traitlets
@@ -43,10 +43,11 @@ from .hub.sent_options import ask_for_defaults, were_sent
 from .hub.whereabouts import Whereabouts, proof_of
 from .images.prepull import prepull
 from .images.pull_queue import NOBODY, PullLimits
-from .images.puller import Progress
+from .images.puller import Progress, Pulled
 from .lifecycle import earlier_volumes
 from .lifecycle.attempt import StartAttempt
 from .lifecycle.backends import CONTAINERS
+from .lifecycle.credentials import credentials_for
 from .lifecycle.hooks import AfterStart, modified
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
@@ -60,8 +61,6 @@ from .options.user_options import Choice
 from .settings import DockerNamedSettings
 from .timeouts import ended, within
 from .timings import DEFAULT
-
-T = TypeVar("T")
 
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
@@ -316,34 +315,30 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def _prepare(self, attempt: StartAttempt) -> None:
         naming.check_names(self.key)
+        seconds = self.start_timeout
+        try:
+            settings = await within(seconds, self._resolved(attempt))
+        except asyncio.TimeoutError:
+            words = f"no answer within {seconds:g} s"  # nobody else minds the time before start()
+            raise errors.EngineTimeout("prepare the start", words) from None
+        attempt.settings = settings
+        # What the server is told of its limits.
+        self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
+        self._progress.tell(5, f"Looking for image {self.image}")
+        attempt.image = (await self._pull_for_user()).info or {}
+
+    async def _resolved(self, attempt: StartAttempt) -> ResolvedSettings:
+        """The settings of a start, of which nothing is made yet."""
         resolver = self._resolver
-        place = await self._in_time(self._find_place(resolver))
+        place = await resolver.place()
+        await self._find_hub(place)
         settings = await resolver.resolve(place, self.get_args())
         had = self._kept.gpus if self._kept else ()
         settings = await admit(self, self._runtime, settings, had, partial(self._begins, attempt))
         if settings.on_host:
             settings = settings.at_host_port(await self._host_port())
-        attempt.settings = settings
-        # What the server is told of its limits.
-        self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
-        await self._in_time(self._look_for_earlier_volumes(settings))
-        self._progress.tell(5, f"Looking for image {self.image}")
-        attempt.image = await self._pull_for_user() or {}
-
-    async def _in_time(self, work: Awaitable[T]) -> T:
-        """What comes before the start and should take no time has as much as the start itself."""
-        seconds = self.start_timeout
-        try:
-            return await within(seconds, work)
-        except asyncio.TimeoutError:
-            raise errors.EngineTimeout(
-                "prepare the start", f"no answer within {seconds:g} s"
-            ) from None
-
-    async def _find_place(self, resolver: SettingsResolver) -> Place:
-        place = await resolver.place()
-        await self._find_hub(place)
-        return place
+        await self._look_for_earlier_volumes(settings)
+        return settings
 
     def _begins(self, attempt: StartAttempt) -> bool:
         return self._attempt is attempt and self.pending == "spawn"
@@ -385,9 +380,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         image: str,
         on_progress: Callable[[Progress], None] | None = None,
         user: str = NOBODY,
-    ) -> Mapping[str, Any] | None:
-        credentials = await runtime.credentials_for(image, self.registry_credentials, self)
-        return await runtime.puller.ensure(
+    ) -> Pulled:
+        credentials = await credentials_for(image, self.registry_credentials, self)
+        info = await runtime.puller.ensure(
             image,
             self.pull_policy,
             timeout=self.pull_timeout,
@@ -395,8 +390,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             on_progress=on_progress,
             user=user,
         )
+        return Pulled(info, credentials)
 
-    async def _pull_for_user(self) -> Mapping[str, Any] | None:
+    async def _pull_for_user(self) -> Pulled:
         """The image of this server; of a registry that only its user knows, no answer is told."""
         try:
             return await self._pull(self._runtime, self.image, self._pulling, self.user.name)
@@ -503,49 +499,23 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         env = split(await self._env(), settings.secrets.environment)
         probe.env, probe.secrets = env.all, settings.secrets.words
         volumes, others = self._volumes(settings, attempt.image)
-
-        def made(settings: ResolvedSettings, env: Environment) -> ServerSpec:
-            spec = settings.spec(attempt.image, volumes, env, attempt.files)
-            return replace(spec, hosts=self._hub_hosts)
-
-        hook, judge = self.modify_container_hook, self._resolver.judge
-        spec, env = await modified(hook, self, settings, env, made, judge)
+        spec, env = await self._wanted(attempt, settings, volumes, env)
         probe.env = env.all
-        homes = settings.homes(attempt.image, volumes.mounts, self._state.volumes.values())
-        for note in volumes.notes:
-            self.log.info("%s: %s", self._log_name, note)
-        for note in notes(spec, env.all, attempt.image):
-            self.log.warning("%s: %s", self._log_name, note)
-            self._progress.tell(0, note)
+        self._tell_notes(volumes.notes, notes(spec, env.all, attempt.image))
         self._note_before_start(settings, volumes.remembered)
-        proof = proof_of(self, settings.kept)
-
-        tell = partial(self._progress.tell, 70)
-        after = AfterStart(self._runtime, probe, self.log, self._log_name, tell)
-
-        async def until_ready(container_id: str) -> Endpoint:
-            await probe.until_it_runs(container_id, tell)
-            await after.command(container_id, settings.post_start)
-            await after.hook(container_id, self.post_start_hook, self)
-            self._progress.tell(75, "Waiting for the server to answer")
-            silence = asyncio.ensure_future(self._explain_silence(container_id))
-            try:
-                return await probe.first_answer(settings, proof, container_id)
-            finally:
-                await ended(silence)
-
+        request = StartRequest(
+            server=ServerRef(settings.key, others=others.containers, made=self._state.made),
+            spec=spec,
+            env=env,
+            files=attempt.files,
+            volume_owners=volumes.owners,
+            keep_failed=settings.kept.keep_failed,
+            homes=settings.homes(attempt.image, volumes.mounts, self._state.volumes.values()),
+        )
         try:
             endpoint = await self._runtime.backend.start(
-                StartRequest(
-                    server=ServerRef(settings.key, others=others.containers, made=self._state.made),
-                    spec=spec,
-                    env=env,
-                    files=attempt.files,
-                    volume_owners=volumes.owners,
-                    keep_failed=settings.kept.keep_failed,
-                    homes=homes,
-                ),
-                until_ready=until_ready,
+                request,
+                until_ready=partial(self._until_ready, settings, probe),
                 on_step=partial(self._progress.step, noun=self._runtime.kind),
                 on_note=partial(self._progress.tell, 75),
             )
@@ -553,18 +523,57 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             attempt.container_kept = settings.kept.keep_failed
             raise
         self._state = ServerState(
-            endpoint.id,
-            endpoint.name,
-            {**self._state.volumes, **volumes.remembered},
-            settings.image,
-            settings.kept,
-            self._made(endpoint.id),
-            settings.promise,
-            self.backend.kind,
+            object_id=endpoint.id,
+            object_name=endpoint.name,
+            volumes={**self._state.volumes, **volumes.remembered},
+            image=settings.image,
+            settings=settings.kept,
+            made=self._made(endpoint.id),
+            promise=settings.promise,
+            kind=self.backend.kind,
         )
         self._watch()
         self._progress.tell(90, "The server is ready")
         return url_of(endpoint, secure=self.internal_ssl)
+
+    async def _wanted(
+        self,
+        attempt: StartAttempt,
+        settings: ResolvedSettings,
+        volumes: VolumePlan,
+        env: Environment,
+    ) -> tuple[ServerSpec, Environment]:
+        """The server's container, and its environment, as the admin's hook has them."""
+
+        def made(settings: ResolvedSettings, env: Environment) -> ServerSpec:
+            spec = settings.spec(attempt.image, volumes, env, attempt.files)
+            return replace(spec, hosts=self._hub_hosts)
+
+        hook, judge = self.modify_container_hook, self._resolver.judge
+        return await modified(hook, self, settings, env, made, judge)
+
+    def _tell_notes(self, of_volumes: Iterable[str], of_hardening: Iterable[str]) -> None:
+        for note in of_volumes:
+            self.log.info("%s: %s", self._log_name, note)
+        for note in of_hardening:
+            self.log.warning("%s: %s", self._log_name, note)
+            self._progress.tell(0, note)
+
+    async def _until_ready(
+        self, settings: ResolvedSettings, probe: ReadinessProbe, container_id: str
+    ) -> Endpoint:
+        """From its container's start to its first answer, with the admin's hooks in between."""
+        tell = partial(self._progress.tell, 70)
+        after = AfterStart(self._runtime, probe, self.log, self._log_name, tell)
+        await probe.until_it_runs(container_id, tell)
+        await after.command(container_id, settings.post_start)
+        await after.hook(container_id, self.post_start_hook, self)
+        self._progress.tell(75, "Waiting for the server to answer")
+        silence = asyncio.ensure_future(self._explain_silence(container_id))
+        try:
+            return await probe.first_answer(settings, proof_of(self, settings.kept), container_id)
+        finally:
+            await ended(silence)
 
     async def _explain_silence(self, container_id: str) -> None:
         """Say what a server logged that takes long to answer, as soon as that tells why."""

@@ -53,8 +53,6 @@ class Can(str, Enum):
     FILES = "files"
     #: Tell whom a thing runs as and whose its directories are, and give them to others.
     OWNERS = "owners"
-    #: Give a thing another name.
-    RENAME = "rename"
     #: Run a command in a thing that runs: `Things.execute`.
     EXECUTE = "execute"
     #: Give a thing that was made another environment, also where its image has no shell.
@@ -252,13 +250,6 @@ class Things(Protocol):
 
     async def remove(self, id: str) -> None:
         """Remove it, whether it runs or not, with its anonymous volumes; fine when it is gone."""
-
-    async def rename(self, id: str, name: str) -> None:
-        """Give it another name.
-
-        Raises:
-            Conflict: another thing has the name.
-        """
 
     async def inspect(self, id_or_name: str) -> Seen:
         """Look at one."""

@@ -18,7 +18,7 @@ from ..engine.client import Engine
 from ..errors import NotFound
 from .base import Can, Executed, Seen, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_volume
-from .observed import name_in
+from .observed import State, is_dead, name_in, state_named
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
 #: version 23 may deadlock for good when many are removed while networks are listed.
@@ -107,10 +107,6 @@ class Containers(EngineNetworks):
         """See `base.Things.remove`."""
         async with self._removals:
             await self._engine.remove_container(id, force=True, volumes=True)
-
-    async def rename(self, id: str, name: str) -> None:
-        """See `base.Things.rename`."""
-        await self._engine.rename_container(id, name)
 
     async def inspect(self, id_or_name: str) -> Seen:
         """See `base.Things.inspect`."""
@@ -213,26 +209,22 @@ def seen_from(info: Mapping[str, Any]) -> Seen:
         oom=bool(state.get("OOMKilled")),
         # Engines say "0001-01-01T00:00:00Z" where it never was.
         has_run=not str(state.get("StartedAt") or "0001").startswith("0001"),
-        dead=state.get("Status") in _DEAD,
+        dead=is_dead(state.get("Status")),
         place=_place(info),
         volumes=tuple(str(one["Name"]) for one in info.get("Mounts") or () if one.get("Name")),
     )
 
 
-_DEAD = ("dead", "removing")
-_NEVER_RAN = ("created", "configured", "initialized")
-_ENDED = ("exited", "stopped", *_DEAD)
-
-
 def _seen_in_list(item: Mapping[str, Any]) -> Seen:
-    state = str(item.get("State", "")).lower()
+    word = item.get("State")
+    state = state_named(word)
     return Seen(
         id=str(item["Id"]),
         name=name_in(item),
         labels=item.get("Labels") or {},
-        running=state not in (*_NEVER_RAN, *_ENDED),
-        has_run=state not in _NEVER_RAN,
-        dead=state in _DEAD,
+        running=state is State.RUNNING,
+        has_run=state is not State.CREATED,
+        dead=is_dead(word),
     )
 
 

@@ -52,6 +52,7 @@ EVENT_STATES = {
     "restart": State.RUNNING,
     "die": State.EXITED,
 }
+_DEAD = ("dead", "removing")  # words for what the Engine may be unable to remove
 REMOVALS = ("destroy", "remove")  # Docker's and Podman's
 NOWHERE = 0  # a fingerprint
 KILLS = ("9", "KILL", "SIGKILL")  # signals that ask nothing
@@ -121,6 +122,16 @@ class ObservedContainer:
         return self.state in (State.EXITED, State.GONE)
 
 
+def state_named(word: object) -> State:
+    """What a word stands for that an Engine has for the state of a container."""
+    return _STATES.get(str(word).lower(), State.RUNNING)
+
+
+def is_dead(word: object) -> bool:
+    """Whether such a word says that nothing runs, and that it perhaps cannot be removed."""
+    return str(word).lower() in _DEAD
+
+
 def make(
     id: str, name: str, labels: Mapping[str, str], image: str, state: State,
     exit_code: int | None = None, endpoint_fingerprint: int | None = None,
@@ -159,7 +170,7 @@ def from_list(item: Mapping[str, Any]) -> ObservedContainer | None:
     id, labels = item.get("Id"), item.get("Labels") or {}
     if not isinstance(id, str) or key_of(labels) is None:
         return None
-    state = _STATES.get(str(item.get("State", "")).lower(), State.RUNNING)
+    state = state_named(item.get("State"))
     code = None
     if state is State.EXITED:
         found = _EXIT_STATUS.match(str(item.get("Status", "")))
@@ -217,7 +228,7 @@ def moved(before: ObservedContainer, now: ObservedContainer) -> bool:
 def state_of(info: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record that tell its state, from an inspect."""
     found = info.get("State") or {}
-    state = _STATES.get(str(found.get("Status", "")).lower(), State.RUNNING)
+    state = state_named(found.get("Status"))
     ended = state is State.EXITED
     code = found.get("ExitCode") if ended else None
     return {"state": state, "exit_code": code, "oom": ended and bool(found.get("OOMKilled"))}

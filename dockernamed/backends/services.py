@@ -224,14 +224,14 @@ class Services(EngineNetworks):
     async def remove(self, id: str) -> None:
         """See `base.Things.remove`: it is asked to end first, and waited for."""
         if id not in self._leaving:
-            await self._say_where_it_leaves(id)
+            await self._note_before_removal(id)
         await self._swarm.remove_service(id)
         await self._drop(id)
         if (leaving := self._leaving.get(id)) is not None:
             await self._until_over(f"remove service {id}", id, *leaving)
             self._leaving.pop(id, None)
 
-    async def _say_where_it_leaves(self, id: str) -> None:
+    async def _note_before_removal(self, id: str) -> None:
         """Note what is known of a service that is not stopped yet, before it goes."""
         try:
             info = await self._swarm.inspect_service(id)
@@ -240,10 +240,6 @@ class Services(EngineNetworks):
         await self._volumes.settle(id, mounts_of(info["Spec"]))
         self._secrets.note(info)
         self._leaving[id] = _traces(info["Spec"])
-
-    async def rename(self, id: str, name: str) -> None:
-        """See `base.Things.rename`."""
-        raise _cannot(f"rename service {id}")
 
     async def inspect(self, id_or_name: str) -> Seen:
         """See `base.Things.inspect`."""

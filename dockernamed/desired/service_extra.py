@@ -126,7 +126,7 @@ def with_extra(service: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str
     return result
 
 
-def _require_known(value: object, keys: Sequence[str]) -> None:
+def _require_known(value: Any, keys: Sequence[str]) -> None:
     for name in value if isinstance(value, Mapping) else ():
         if name not in keys:
             near = difflib.get_close_matches(name, keys, n=1, cutoff=0.5)

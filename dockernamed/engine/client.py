@@ -209,15 +209,6 @@ class Engine:
                 raise
             await self._until_gone(id, error)
 
-    async def rename_container(self, id: str, name: str) -> None:
-        """Give it another name.
-
-        Raises:
-            Conflict: another container has the name.
-        """
-        path = f"/containers/{quoted(id)}/rename"
-        await self.caller.do(f"rename container {_short(id)}", "POST", path, {"name": name})
-
     async def inspect_container(self, id: str, *, anew: bool = False) -> dict[str, Any]:
         """All the Engine knows of a container, by id or name.
 

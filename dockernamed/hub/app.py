@@ -17,6 +17,7 @@ from jupyterhub.app import JupyterHub
 
 from ..errors import ConfigError
 from ..lifecycle.orphans import OrphanReaper
+from ..lifecycle.runtime import Runtime
 from . import handlers, identity, internal_ssl, network_check, swarm_check
 from .bodies import limit_bodies
 from .config_check import check_config
@@ -86,9 +87,14 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     await asyncio.shield(app._start_future)
     refuse_while_servers_run(app.authenticator)
     _background(asyncio.ensure_future(settings.prepull_all(runtime)))
-    if settings.orphans == "off":
-        return
-    reaper = OrphanReaper(
+    if settings.orphans != "off":
+        reaper = _reaper(app, settings, runtime, hub_id)
+        _background(asyncio.ensure_future(reaper.run()))
+
+
+def _reaper(app: JupyterHub, settings: Any, runtime: Runtime, hub_id: str) -> OrphanReaper:
+    """Looks for what no server stands for, as the Hub's configuration says."""
+    return OrphanReaper(
         hub_id,
         runtime.watcher,
         runtime.backend,
@@ -107,7 +113,6 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
         and settings.network_isolation in (None, "hub")
         and not settings.network_name,
     )
-    _background(asyncio.ensure_future(reaper.run()))
 
 
 def _checked(app: JupyterHub, ours: type[DockerNamedSpawner]) -> Any:

@@ -267,7 +267,7 @@ def _engine_notes(settings: Any) -> list[str]:
 def _isolation(settings: Any, fields: Mapping[str, str]) -> None:
     """Where the Hub runs is asked later: what holds for all places."""
     name = settings.network_name
-    swarm = swarm_settings_check.in_swarm(settings)
+    swarm = settings.resolver_class.overlay
     scope = isolation(settings.network_isolation, name, beside=False, swarm=swarm)
     if scope != "none":
         check_internal(wants_internal_network(settings), settings.use_internal_ip)

@@ -23,11 +23,11 @@ async def faults(settings: Any, runtime: Runtime) -> list[str] | None:
     """What cannot work of the settings of networks, as lines for the log.
 
     Returns:
-        None where the Engine did not tell in time: `tell` says it later. So does `swarm_check` of
-        a Swarm, which may still be set up.
+        None where the Engine did not tell in time: `tell` says it later. Nothing of a Swarm, which
+        may still be set up: `swarm_check` tells.
     """
     if runtime.swarm:
-        return None
+        return []
     try:
         return await within(runtime.timings.network_exists, faults_now(settings, runtime))
     except (DockerNamedError, asyncio.TimeoutError):
@@ -93,8 +93,7 @@ async def tell(
     """
     await runtime.watcher.in_sync()
     try:
-        # Of a Swarm, `swarm_check` tells.
-        for line in () if checked or runtime.swarm else await faults_now(settings, runtime):
+        for line in () if checked else await faults_now(settings, runtime):
             log.error("No server can be started: %s", line)
         await _tell_of_isolation(settings, runtime, log)
         here = await runtime.hub_container()

@@ -17,7 +17,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..engine.client import Engine
@@ -35,13 +35,26 @@ from .pull_progress import Layers, Progress
 from .pull_queue import NOBODY, PULL_LIMITS, PullLimits, PullQueue, Ticket
 from .reference import ImageRef
 
-__all__ = ["Progress", "Puller"]
+__all__ = ["Progress", "Pulled", "Puller"]
 
 LOG = logging.getLogger("dockernamed.puller")
 
 _BEGINNING = Progress(0, 0, "waiting for the registry")
 _IN_QUEUE = Progress(0, 0, "waiting for other pulls to end")
 MAX_KNOWN = 500  # images whose details are remembered
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """An image after `Puller.ensure`.
+
+    Attributes:
+        info: what that returned.
+        credentials: what it was called with.
+    """
+
+    info: Mapping[str, Any] | None
+    credentials: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 class ImageNews(Protocol):

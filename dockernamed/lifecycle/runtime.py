@@ -14,15 +14,13 @@ from weakref import WeakKeyDictionary
 from ..backends.base import AskForHub, nobody_else
 from ..backends.executor import Executor
 from ..backends.networks import Networks
-from ..callables import evaluated
 from ..desired.network import own_container_id
 from ..desired.resolved import SERVICE
 from ..desired.swarm_network import is_of_service
 from ..engine.client import Connection, Engine
 from ..engine.swarm import Swarm
 from ..errors import ConfigError, EngineError, EngineTimeout, EngineUnavailable, NotFound
-from ..images import credentials, reference
-from ..images.node_images import NodeImage, NodeImages
+from ..images.node_images import NodeImages
 from ..images.pull_queue import PULL_LIMITS, PullLimits
 from ..images.puller import Puller
 from ..timeouts import ended
@@ -222,33 +220,6 @@ class Runtime:
             self._podman = any("Podman" in str(one.get("Name")) for one in components)
         return self._podman
 
-    async def credentials_for(
-        self, image: str, setting: Any, spawner: object
-    ) -> dict[str, str] | None:
-        """Credentials to pull an image with.
-
-        Args:
-            image: its reference.
-            setting: the setting ``registry_credentials``: a dict, a path, or a callable.
-            spawner: what the callable is given.
-
-        Raises:
-            ConfigError: they have no known form.
-        """
-        setting = await evaluated(setting, spawner)
-        if isinstance(setting, str):
-            if not setting:
-                return None
-            try:
-                text = await asyncio.to_thread(Path(setting).read_text)
-            except OSError as error:
-                hint = f"cannot be read: {error.strerror}"
-                raise ConfigError(credentials.SETTING, setting, hint) from error
-            except UnicodeDecodeError:
-                raise ConfigError(credentials.SETTING, setting, "it is not UTF-8") from None
-            setting = credentials.from_file(text)
-        return credentials.for_image(setting, reference.parse(image)) if setting else None
-
     def node_images(self, prefix: str) -> NodeImages:
         """What brings images to the nodes of the Swarm; made at the first call.
 
@@ -260,26 +231,6 @@ class Runtime:
                 Swarm(self.engine), self._hub, LOG, prefix=prefix, timings=self.timings
             )
         return self._node_images[prefix]
-
-    async def node_image(
-        self, image: str, found: Mapping[str, Any] | None, setting: Any, spawner: object
-    ) -> NodeImage:
-        """An image as the nodes of a Swarm get it: what the manager has, and how to pull it.
-
-        Args:
-            image: its reference.
-            found: ``GET /images/{name}/json`` of the manager; None where it has none.
-            setting: as for `credentials_for`.
-            spawner: likewise.
-
-        Raises:
-            ConfigError: the credentials have no known form.
-        """
-        auth = await self.credentials_for(image, setting, spawner)
-        if auth is None:
-            auth = await self.engine.credentials(reference.parse(image).name)
-        known = (found or {}).get("RepoDigests") or ()
-        return NodeImage(reference.pinned(image, known), auth or None)
 
     async def close(self) -> None:
         """End the stream and the connections; who asks for a runtime from now on gets another."""

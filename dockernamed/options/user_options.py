@@ -60,6 +60,7 @@ class Choice:
         label: the choice in words, for logs and pages; "" for the default.
         volumes: text in a setting about volumes → the part of the choice that put it there; known
             once the choice was applied.
+        registry_unknown: the configuration does not name the registry of the image; likewise.
     """
 
     image: str | None = None

@@ -17,6 +17,7 @@ from support.stage import IMAGE, INSPECT, QUICK, eventually
 from dockernamed.engine.client import Connection
 from dockernamed.errors import ConfigError, EngineFailed, EngineUnavailable
 from dockernamed.lifecycle import runtime as runtime_module
+from dockernamed.lifecycle.credentials import credentials_for
 from dockernamed.lifecycle.runtime import Runtime
 from dockernamed.timings import DEFAULT
 
@@ -201,32 +202,32 @@ async def later(spawner: object) -> dict[str, Any]:
     "setting", [{"registry.example:5000": LOGIN}, lambda spawner: {"registry.example:5000": LOGIN},
                 later],
 )  # fmt: skip
-async def test_credentials(runtime: Runtime, setting: Any) -> None:
+async def test_credentials(setting: Any) -> None:
     """A dict, or a callable that gives one and may be async; each registry gets its own."""
-    assert await runtime.credentials_for(PRIVATE, setting, None) == LOGIN
-    assert await runtime.credentials_for("quay.io/lab", setting, None) is None
+    assert await credentials_for(PRIVATE, setting, None) == LOGIN
+    assert await credentials_for("quay.io/lab", setting, None) is None
 
 
 @pytest.mark.parametrize("setting", [{}, "", lambda spawner: None])
-async def test_no_credentials(runtime: Runtime, setting: Any) -> None:
+async def test_no_credentials(setting: Any) -> None:
     """None at all: the Docker client's own configuration is looked into."""
-    assert await runtime.credentials_for(PRIVATE, setting, None) is None
+    assert await credentials_for(PRIVATE, setting, None) is None
 
 
-async def test_credentials_from_a_file(runtime: Runtime, tmp_path: Path) -> None:
+async def test_credentials_from_a_file(tmp_path: Path) -> None:
     """Read at each pull, so that it may be renewed while the Hub runs."""
     file = tmp_path / "credentials.json"
     for password in ("old", "new"):
         file.write_text(json.dumps({"registry.example:5000": {**LOGIN, "password": password}}))
-        found = await runtime.credentials_for(PRIVATE, str(file), None)
+        found = await credentials_for(PRIVATE, str(file), None)
         assert found is not None
         assert found["password"] == password
 
 
-async def test_a_file_that_cannot_be_read(runtime: Runtime, tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """The error names the setting and the path."""
     with pytest.raises(ConfigError, match=r"registry_credentials.*nowhere.*No such file"):
-        await runtime.credentials_for(PRIVATE, str(tmp_path / "nowhere"), None)
+        await credentials_for(PRIVATE, str(tmp_path / "nowhere"), None)
     (tmp_path / "latin").write_bytes(b'{"ann": "\xff"}')
     with pytest.raises(ConfigError, match=r"registry_credentials.*latin.*UTF-8"):
-        await runtime.credentials_for(PRIVATE, str(tmp_path / "latin"), None)
+        await credentials_for(PRIVATE, str(tmp_path / "latin"), None)

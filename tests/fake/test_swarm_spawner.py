@@ -149,9 +149,15 @@ async def test_the_hook_after_a_start(make: Callable[..., Hub], swarm: FakeSwarm
 
 
 async def test_credentials_go_along(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
-    """Each node pulls the image itself, and has no credentials of its own."""
-    login = {"username": "hub", "password": "sesame"}
-    await make(registry_credentials={"docker.io": login}).spawn("exp-1")
+    """Each node pulls the image itself; a callable that gives credentials is called once for it."""
+    asked: list[object] = []
+
+    def credentials(spawner: object) -> dict[str, dict[str, str]]:
+        asked.append(spawner)
+        return {"docker.io": {"username": "hub", "password": "sesame"}}
+
+    await make(registry_credentials=credentials).spawn("exp-1")
+    assert len(asked) == 1
     assert [auth for _, auth in swarm.auths]
     assert all(auth["password"] == "sesame" for _, auth in swarm.auths)
 

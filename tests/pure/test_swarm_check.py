@@ -356,7 +356,7 @@ async def test_a_network_that_will_not_do(
     stand: Any = Stand(networks=networks)
     for setting, value in (("network_name", "lab"), ("networks", ["lab"])):
         settings = DockerNamedSwarmSpawner(config=Config(DockerNamedSpawner={setting: value}))
-        assert await network_check.faults(settings, stand) is None
+        assert await network_check.faults(settings, stand) == []
         found = await network_check.faults_now(settings, stand)
         assert any(setting in line and says in line for line in found)
 

@@ -13,7 +13,7 @@ from support.engine.worlds import IMAGE, PORT, Make, Program, World
 
 from dockernamed.backends.watcher import State
 from dockernamed.engine.client import Engine
-from dockernamed.errors import BadRequest, Conflict, EngineError, EngineFailed, NameTaken, NotFound
+from dockernamed.errors import BadRequest, Conflict, EngineFailed, NameTaken, NotFound
 
 
 async def ended(engine: Engine, id: str) -> dict[str, Any]:
@@ -91,7 +91,6 @@ async def test_calls_on_nothing(engine: Engine) -> None:
         engine.start_container(missing),
         engine.stop_container(missing, 1),
         engine.kill_container(missing),
-        engine.rename_container(missing, "other"),
         engine.logs(missing, 5),
         engine.put_archive(missing, "/", b""),
         engine.inspect_image("dockernamed-test/none:1"),
@@ -130,16 +129,6 @@ async def test_remove_running(engine: Engine, make: Make) -> None:
         await engine.remove_container(id)
     await engine.remove_container(id, force=True)
     await engine.remove_container(id, force=True)
-
-
-async def test_rename(world: World, engine: Engine, make: Make) -> None:
-    """A container takes a free name, not one that is taken."""
-    id, taken, free = await make(), world.name(), world.name()
-    await make(name=taken)
-    await engine.rename_container(id, free)
-    assert (await engine.inspect_container(free))["Id"] == id
-    with pytest.raises(EngineError):
-        await engine.rename_container(id, taken)
 
 
 async def test_list_by_labels(world: World, engine: Engine, make: Make) -> None:

@@ -71,7 +71,6 @@ CHANGES: dict[str, Callable[[Engine], Awaitable[Any]]] = {
     "POST /containers/c1/start": lambda engine: engine.start_container("c1"),
     "POST /containers/c1/stop": lambda engine: engine.stop_container("c1", 1),
     "POST /containers/c1/kill": lambda engine: engine.kill_container("c1"),
-    "POST /containers/c1/rename": lambda engine: engine.rename_container("c1", "c2"),
 }
 
 ALL: dict[str, Callable[[Engine], Awaitable[Any]]] = {

@@ -123,7 +123,7 @@ async def test_rename(fake: FakeEngine, engine: Engine) -> None:
     """A container that is renamed is known by its new name."""
     async with watching(engine) as watcher:
         id = await run(engine, "before", watcher)
-        await engine.rename_container(id, "after")
+        fake.rename(id, "after")
         await eventually(lambda: (record := watcher.get(id)) and record.name == "after")
 
 

@@ -160,17 +160,6 @@ async def test_list(world: World, things: Things, make_thing: MakeThing) -> None
     assert list(await things.list({**labels, LABEL_START: "s3"})) == []
 
 
-async def test_rename(world: World, things: Things, make_thing: MakeThing) -> None:
-    """It takes a free name, and not one that is taken."""
-    needs(things, Can.RENAME)
-    id, taken, free = await make_thing(), world.name(), world.name()
-    await make_thing(name=taken)
-    await things.rename(id, free)
-    assert (await things.inspect(free)).id == id
-    with pytest.raises(EngineError):
-        await things.rename(id, taken)
-
-
 async def test_what_is_not_there(things: Things) -> None:
     """Each call says so, but for a removal, which is done already."""
     missing = "f" * 64

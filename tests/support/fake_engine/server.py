@@ -230,6 +230,10 @@ class FakeEngine:
         """All that was run in containers, in order."""
         return self.call(lambda: list(self._core.commands.values()))
 
+    def rename(self, ref: str, name: str) -> None:
+        """Somebody gives it another name."""
+        self.call(lambda: self._core.rename(self._core.find(ref), name))
+
     def die(self, ref: str, exit_code: int = 1, *, oom: bool = False, log: str = "") -> None:
         """Its process ends."""
 

@@ -8,7 +8,7 @@ import os
 import tarfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import docker
@@ -112,26 +112,30 @@ class Docker:
         ]
 
     def nothing_of(self, user: str) -> None:
-        """Assert that the Engine has no container and no volume with this user's label."""
-        left = [c["Name"] for c in self.containers(user)]
-        left += [v["Name"] for v in self.volumes() if (v["Labels"] or {}).get(USER) == user]
-        assert left == [], f"{user} was left with {left}"
+        """Wait until the Engine has no container and no volume with this user's label.
+
+        Who is told of a failed start need not wait until all that it made is gone.
+        """
+        what = f"{user} is left with nothing"
+        eventually(lambda: self._things_of(user), lambda left: not left, what=what, timeout=10)
+
+    def _things_of(self, user: str) -> list[str]:
+        left = [str(c["Name"]) for c in self.containers(user)]
+        return left + [v["Name"] for v in self.volumes() if (v["Labels"] or {}).get(USER) == user]
 
     def events(self, since: float, kind: str = "container") -> list[Any]:
         """What happened to our objects of a kind, from a moment (``time.time()``) until now."""
         until: Any = f"{time.time():.6f}"  # whole seconds would make us wait for the next one
-        stream = self.client.events(
-            since=int(since), until=until, filters={"type": kind}, decode=True
-        )
-        try:
-            return [
-                event
-                for event in stream
-                if event["timeNano"] >= since * 1e9
-                and self._ours(event["Actor"]["Attributes"].get("name") or event["Actor"]["ID"])
-            ]
-        finally:
-            stream.close()
+        wanted = {"since": int(since), "until": until, "filters": {"type": kind}}
+        found = []
+        for client in self._clients():
+            with closing(client.events(**wanted, decode=True)) as stream:
+                found += [event for event in stream if event["timeNano"] >= since * 1e9]
+        named = [
+            (event, event["Actor"]["Attributes"].get("name") or event["Actor"]["ID"])
+            for event in sorted(found, key=lambda event: event["timeNano"])
+        ]
+        return [event for event, name in named if self._ours(name)]
 
     def creations(self, since: float) -> list[str]:
         """The containers and volumes of ours that were created since, even if gone again."""
