@@ -207,11 +207,14 @@ class Services(RuleBasedStateMachine):
             take_back()
         service.take_back, service.deaths, service.place = [], [], None
 
-    @precondition(can_start)
+    @precondition(can_remove)
     @rule(which=WHICH)
     def start_again(self, which: int) -> None:
-        """Start one that is stopped, or has ended, as a Hub does that keeps them."""
-        self.run(self._begin(self.one(which, 0)))
+        """Start one if it is stopped, or has ended, as a Hub does that keeps them."""
+        service = self.one(which)
+        record = self.hub.table.get(service.id)
+        if not service.replicas or (record is not None and record.ended):
+            self.run(self._begin(service))
 
     @precondition(can_start)
     @rule(which=WHICH, kind=st.sampled_from(["lost", "reset", 500]))
@@ -428,6 +431,8 @@ class Services(RuleBasedStateMachine):
         (node,) = (one for one in self.swarm.nodes if one["ID"] == task["NodeID"])
         port = task["Status"]["PortStatus"]["Ports"][0]["PublishedPort"]  # it is told twice
         place = self.hub.table.place(service.id)
+        if service.doubt and record.state is State.CREATED:
+            return ""  # as whoever tries to start it, and lists are not believed meanwhile
         if record.state is not State.RUNNING or record.stop_requested:
             return "runs"
         if place is None or place.ports != {8888: (node["Status"]["Addr"], port)}:
