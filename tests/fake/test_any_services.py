@@ -57,6 +57,7 @@ class Service:
         doubt: a start of it has failed, of which nobody knows whether it was done.
         touched: since it was started, its node was lost, or it was asked to end.
         lost: the first of these: what runs there ends some time after it has come back.
+        risen: somebody else changed it since, and so one that had ended may run again.
         deaths: what was told of its last start's end.
         place: the last one that was told.
     """
@@ -68,6 +69,7 @@ class Service:
     doubt: bool = False
     touched: bool = False
     lost: bool = False
+    risen: bool = False
     deaths: list[ObservedContainer] = field(default_factory=list)
     place: int | None = None
     take_back: list[Callable[[], None]] = field(default_factory=list)
@@ -82,15 +84,16 @@ class Services(RuleBasedStateMachine):
         self.false_deaths: list[str] = []
         self.made = 0
         self.known: list[Service] = []
-        self.leader, self.deaf, self.hurry = True, False, True
+        self.leader, self.deaf, self.hurry = True, False, False
         self.lost: set[str] = set()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Let it all go on until some work is done."""
         return self.loop.run_until_complete(work)
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(hurry=st.booleans())
+    def begin(self, hurry: bool) -> None:
+        self.hurry = hurry
         self.fake = FakeEngine()
         self.fake.__enter__()
         self.fake.add_image(IMAGE)
@@ -130,7 +133,7 @@ class Services(RuleBasedStateMachine):
                 self.lose_or_find(name)
             self.swarm.change(name, availability="active")
         if self.deaf:
-            self.deaf_or_not("end")
+            self.deaf_or_not()
 
     def one(self, which: int, replicas: int | None = None) -> Service:
         """One of the services, of those that have so many replicas."""
@@ -171,7 +174,7 @@ class Services(RuleBasedStateMachine):
     async def _begin(self, service: Service) -> None:
         self._forget(service)
         service.replicas, service.started = 1, True
-        service.touched = service.lost = False
+        service.touched = service.lost = service.risen = False
         await self.hub.begin(service.id, self.made)
         service.doubt = False
         self._listen(service)
@@ -204,11 +207,14 @@ class Services(RuleBasedStateMachine):
             take_back()
         service.take_back, service.deaths, service.place = [], [], None
 
-    @precondition(can_start)
+    @precondition(can_remove)
     @rule(which=WHICH)
     def start_again(self, which: int) -> None:
-        """Start one that is stopped, or has ended, as a Hub does that keeps them."""
-        self.run(self._begin(self.one(which, 0)))
+        """Start one if it is stopped, or has ended, as a Hub does that keeps them."""
+        service = self.one(which)
+        record = self.hub.table.get(service.id)
+        if not service.replicas or (record is not None and record.ended):
+            self.run(self._begin(service))
 
     @precondition(can_start)
     @rule(which=WHICH, kind=st.sampled_from(["lost", "reset", 500]))
@@ -220,7 +226,7 @@ class Services(RuleBasedStateMachine):
         async def begin() -> None:
             self._forget(service)
             service.replicas, service.started, service.doubt = 1, True, True
-            service.touched = service.lost = False
+            service.touched = service.lost = service.risen = False
             with pytest.raises(DockerNamedError):
                 await self.hub.begin(service.id, self.made)
 
@@ -240,7 +246,7 @@ class Services(RuleBasedStateMachine):
     def update(self, which: int) -> None:
         """Somebody else changes one that runs: another task takes its place."""
         service = self.one(which, 1)
-        service.touched = True
+        service.touched = service.risen = True
         self.made += 1
         self.run(self.hub.scale(service.id, 1, OTHER=str(self.made)))
 
@@ -280,7 +286,19 @@ class Services(RuleBasedStateMachine):
             self.swarm.end(service.id, code)
 
     @precondition(lambda self: self.leader)
-    @rule(name=st.sampled_from(NODES[1:]))
+    @rule(
+        name=st.sampled_from(NODES),
+        what=st.sampled_from(["lose_or_find", "active", "pause", "drain"]),
+    )
+    def change_node(self, name: str, what: str) -> None:
+        """A node is lost or found, or somebody drains it, or takes it into use again."""
+        if what == "lose_or_find":
+            self.lose_or_find(name)
+            return
+        for service in self.known:
+            service.touched = True
+        self.swarm.change(name, availability=what)
+
     def lose_or_find(self, name: str) -> None:
         """A node and the managers lose each other, until they find each other again."""
         if name in self.lost:
@@ -294,15 +312,29 @@ class Services(RuleBasedStateMachine):
         self.lost.add(name)
         self.run(asyncio.to_thread(self.swarm.lose, name))
 
-    @precondition(lambda self: self.leader)
-    @rule(name=st.sampled_from(NODES), availability=st.sampled_from(["active", "pause", "drain"]))
-    def change_node(self, name: str, availability: str) -> None:
-        """Somebody drains a node, or takes it into use again."""
-        for service in self.known:
-            service.touched = True
-        self.swarm.change(name, availability=availability)
+    @rule(
+        call=st.sampled_from([TASKS, SERVICES, ("GET", "/nodes")]),
+        kind=st.sampled_from([None, 500, "reset", "stall", "stall after", "garbage"]),
+    )
+    def fail(self, call: tuple[str, str], kind: int | str | None) -> None:
+        """A request will be answered late, or never, or by an error; or what was late is done."""
+        if kind is None or len(self.fake.gate.faults) > 2:
+            self.fake.well_again()
+        else:
+            self.fake.fault(kind, *call)
 
-    @rule(settled=st.booleans())
+    @rule(what=st.sampled_from(["leader", "deaf", "cut", "restart"]), flag=st.booleans())
+    def lose_sight(self, what: str, flag: bool) -> None:
+        """The Hub's sight of the Swarm is lost, or comes back."""
+        if what == "leader":
+            self.leader_or_none(settled=flag)
+        elif what == "deaf":
+            self.deaf_or_not()
+        elif what == "cut":
+            self.cut("end" if flag else "abort")
+        else:
+            self.restart()
+
     def leader_or_none(self, settled: bool) -> None:
         """The managers have no leader any more, or one again."""
         self.leader = not self.leader
@@ -311,40 +343,20 @@ class Services(RuleBasedStateMachine):
         else:
             self.swarm.lose_leader(settled=settled)
 
-    @rule(how=st.sampled_from(["end", "abort"]))
-    def deaf_or_not(self, how: str) -> None:
+    def deaf_or_not(self) -> None:
         """Events are lost, unnoticed; or the stream ends, which is noticed."""
+        self.deaf = not self.deaf
+        self.fake.lose_events(self.deaf)
         if not self.deaf:
-            self.deaf = True
-            self.fake.lose_events()
-            return
-        self.deaf = False
-        self.fake.lose_events(False)
-        self.cut(how)
+            self.cut("end")
 
-    @rule(how=st.sampled_from(["end", "abort"]))
     def cut(self, how: str) -> None:
         """The stream ends."""
-        before = self.hub.table.disconnects
-        if self.hub.table.connected:
-            self.fake.lose_streams(how)
+        before, connected = self.hub.table.disconnects, self.hub.table.connected
+        self.fake.lose_streams(how)
+        if connected:
             self.run(eventually(lambda: self.hub.table.disconnects > before))
 
-    @rule(
-        call=st.sampled_from([TASKS, SERVICES, ("GET", "/nodes")]),
-        kind=st.sampled_from([500, "reset", "stall", "stall after", "garbage"]),
-    )
-    def fail(self, call: tuple[str, str], kind: int | str) -> None:
-        """A request is answered late, or never, or by an error."""
-        if len(self.fake.gate.faults) < 3:
-            self.fake.fault(kind, *call)
-
-    @rule()
-    def well_again(self) -> None:
-        """What was held back is done."""
-        self.fake.well_again()
-
-    @rule()
     def restart(self) -> None:
         """The Hub ends, and another one begins."""
 
@@ -402,7 +414,8 @@ class Services(RuleBasedStateMachine):
         if running:
             return self._runs(service, record, running[-1], still=len(living) == 1)
         if living:
-            return "is to run" if record.ended or service.deaths else ""
+            ended = record.ended or (service.deaths and not service.risen)
+            return "is to run" if ended else ""
         if any(self._ends(one) for one in tasks):
             return "ends only now"
         if not service.started:
@@ -418,11 +431,13 @@ class Services(RuleBasedStateMachine):
         (node,) = (one for one in self.swarm.nodes if one["ID"] == task["NodeID"])
         port = task["Status"]["PortStatus"]["Ports"][0]["PublishedPort"]  # it is told twice
         place = self.hub.table.place(service.id)
+        if service.doubt and record.state is State.CREATED:
+            return ""  # as whoever tries to start it, and lists are not believed meanwhile
         if record.state is not State.RUNNING or record.stop_requested:
             return "runs"
         if place is None or place.ports != {8888: (node["Status"]["Addr"], port)}:
             return f"is elsewhere than {place}"
-        if service.deaths:
+        if service.deaths and not service.risen:
             return "was called ended"
         if service.place not in (None, record.endpoint_fingerprint):
             return "has moved, untold"
