@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import traitlets
@@ -61,8 +61,6 @@ from .options.user_options import Choice
 from .settings import DockerNamedSettings
 from .timeouts import ended, within
 from .timings import DEFAULT
-
-T = TypeVar("T")
 
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
@@ -317,34 +315,30 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def _prepare(self, attempt: StartAttempt) -> None:
         naming.check_names(self.key)
+        seconds = self.start_timeout
+        try:
+            settings = await within(seconds, self._resolved(attempt))
+        except asyncio.TimeoutError:
+            words = f"no answer within {seconds:g} s"  # nobody else minds the time before start()
+            raise errors.EngineTimeout("prepare the start", words) from None
+        attempt.settings = settings
+        # What the server is told of its limits.
+        self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
+        self._progress.tell(5, f"Looking for image {self.image}")
+        attempt.image = (await self._pull_for_user()).info or {}
+
+    async def _resolved(self, attempt: StartAttempt) -> ResolvedSettings:
+        """The settings of a start, of which nothing is made yet."""
         resolver = self._resolver
-        place = await self._in_time(self._find_place(resolver))
+        place = await resolver.place()
+        await self._find_hub(place)
         settings = await resolver.resolve(place, self.get_args())
         had = self._kept.gpus if self._kept else ()
         settings = await admit(self, self._runtime, settings, had, partial(self._begins, attempt))
         if settings.on_host:
             settings = settings.at_host_port(await self._host_port())
-        attempt.settings = settings
-        # What the server is told of its limits.
-        self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
-        await self._in_time(self._look_for_earlier_volumes(settings))
-        self._progress.tell(5, f"Looking for image {self.image}")
-        attempt.image = (await self._pull_for_user()).info or {}
-
-    async def _in_time(self, work: Awaitable[T]) -> T:
-        """What comes before the start and should take no time has as much as the start itself."""
-        seconds = self.start_timeout
-        try:
-            return await within(seconds, work)
-        except asyncio.TimeoutError:
-            raise errors.EngineTimeout(
-                "prepare the start", f"no answer within {seconds:g} s"
-            ) from None
-
-    async def _find_place(self, resolver: SettingsResolver) -> Place:
-        place = await resolver.place()
-        await self._find_hub(place)
-        return place
+        await self._look_for_earlier_volumes(settings)
+        return settings
 
     def _begins(self, attempt: StartAttempt) -> bool:
         return self._attempt is attempt and self.pending == "spawn"

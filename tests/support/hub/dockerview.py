@@ -112,10 +112,16 @@ class Docker:
         ]
 
     def nothing_of(self, user: str) -> None:
-        """Assert that the Engine has no container and no volume with this user's label."""
-        left = [c["Name"] for c in self.containers(user)]
-        left += [v["Name"] for v in self.volumes() if (v["Labels"] or {}).get(USER) == user]
-        assert left == [], f"{user} was left with {left}"
+        """Wait until the Engine has no container and no volume with this user's label.
+
+        Who is told of a failed start need not wait until all that it made is gone.
+        """
+        what = f"{user} is left with nothing"
+        eventually(lambda: self._things_of(user), lambda left: not left, what=what, timeout=10)
+
+    def _things_of(self, user: str) -> list[str]:
+        left = [str(c["Name"]) for c in self.containers(user)]
+        return left + [v["Name"] for v in self.volumes() if (v["Labels"] or {}).get(USER) == user]
 
     def events(self, since: float, kind: str = "container") -> list[Any]:
         """What happened to our objects of a kind, from a moment (``time.time()``) until now."""

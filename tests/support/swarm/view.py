@@ -88,13 +88,13 @@ class SwarmView(Docker):
         services = [s["Spec"] for s in self.services() if s["Spec"]["Labels"].get(USER) not in but]
         return [f"service {spec['Name']} {spec['Mode']}" for spec in services]
 
-    def nothing_of(self, user: str) -> None:
-        """See `Docker.nothing_of`; nor services, secrets and configs."""
+    def _things_of(self, user: str) -> list[str]:
+        # Services, secrets and configs as well.
         client = self.swarm.manager.client
+        left = super()._things_of(user)
         for listed in (client.services, client.secrets, client.configs):
-            left = [thing["Spec"]["Name"] for thing in listed({"label": f"{USER}={user}"})]
-            assert left == [], f"{user} was left with {left}"
-        super().nothing_of(user)
+            left += [str(thing["Spec"]["Name"]) for thing in listed({"label": f"{USER}={user}"})]
+        return left
 
     def emptied(self, user: str) -> None:
         """Wait until nothing of a user is left but volumes without files, on any node."""
