@@ -31,9 +31,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 import docker
 from docker.errors import APIError, BuildError, ImageNotFound
@@ -116,16 +119,19 @@ class Builder:
 
     Args:
         client: a client of that Engine.
+        bases: what `recipes` of another one says of images that are there.
     """
 
-    def __init__(self, client: docker.DockerClient) -> None:
+    def __init__(
+        self, client: docker.DockerClient, bases: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.client = client
-        self._recipes: dict[str, str] = {}
+        self.recipes = dict(bases)
 
     def debian(self) -> str:
         """The base of all, from `ROOTFS`; "" where there is none."""
-        if ROOTFS and DEBIAN not in self._recipes:
-            recipe = self._recipes[DEBIAN] = digest(Path(ROOTFS).name)
+        if ROOTFS and DEBIAN not in self.recipes:
+            recipe = self.recipes[DEBIAN] = digest(Path(ROOTFS).name)
             if not self._is_there(DEBIAN, recipe):
                 repository, _, tag = DEBIAN.partition(":")
                 changes = [f'LABEL {LABEL}="{recipe}"']
@@ -157,14 +163,14 @@ class Builder:
         Returns:
             The tag.
         """
-        if tag in self._recipes:  # as a base, and then as itself
+        if tag in self.recipes:  # as a base, and then as itself
             return tag
         top = top or sources[0]
         with tempfile.TemporaryDirectory(dir=CACHE) as work:
             context = Path(work)
             parts = copied(sources, top, context)
-            parts += [self._recipes.get(base, base), pip_options, *requirements]
-            recipe = self._recipes[tag] = digest(*parts)
+            parts += [self.recipes.get(base, base), pip_options, *requirements]
+            recipe = self.recipes[tag] = digest(*parts)
             if self._is_there(tag, recipe):
                 return tag
             if requirements:
@@ -322,10 +328,23 @@ def main(names: Sequence[str]) -> None:
     unknown = [name for name in wanted if name not in IMAGES]
     if unknown:
         raise SystemExit(f"images: no image {unknown[0]!r}; there are: {', '.join(IMAGES)}")
-    builder = Builder(docker.from_env(timeout=600))
+    # One after another what is built on one another, as lab and lab-green; the rest at once, since
+    # pip waits for the network, and the Engine for the disk.
+    lines: dict[str, list[str]] = {}
+    for name in wanted:
+        lines.setdefault(name.partition("-")[0], []).append(name)
     with locked():
-        for name in wanted:
-            IMAGES[name](builder)
+        first = Builder(docker.from_env(timeout=600))
+        first.debian()
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(partial(build_all, bases=first.recipes), lines.values()))
+
+
+def build_all(names: Iterable[str], bases: Mapping[str, str]) -> None:
+    """Build images, in this order; ``bases`` as for `Builder`."""
+    builder = Builder(docker.from_env(timeout=600), bases)
+    for name in names:
+        IMAGES[name](builder)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from support.watchdog import EXIT_CODE, RUN, EngineWatchdog
 from dockernamed.engine.calls import CALLS
 
 # Tests that more than one suite collects.
-pytest.register_assert_rewrite("support.engine.contract")
+pytest.register_assert_rewrite("support.engine.contract", "support.hub.races")
 
 # A busy machine is no reason to fail: time is measured in benchmarks/. And the same code passes or
 # fails again: who looks for new examples says so.
@@ -52,13 +52,17 @@ settings.load_profile("dockernamed")
 #: Begun first, in this order: a worker that comes to the longest files last keeps all the others
 #: waiting. It counts with pytest-xdist's ``--no-loadscope-reorder`` only.
 LONGEST = (
+    "test_swarm_managers.py",
     "test_docs_pasted.py",
     "test_examples.py",
     "test_lab.py",
+    "test_swarm_faults.py",
     "test_restart.py",
+    "test_swarm_contract.py",
     "test_identity.py",
     "test_engine_faults.py",
     "test_killed.py",
+    "test_swarm_killed.py",
     "test_culler.py",
     "test_profiles_browser.py",
     "test_faults_matrix.py",

@@ -238,6 +238,8 @@ async def force_remove(things: Things, watcher: Table, container_id: str) -> boo
             return False
         if seen is not None:
             raise
+        # It is gone, but not all that goes with it need be.
+        await things.remove(container_id)
     watcher.note_removed(container_id)
     return True
 

@@ -14,7 +14,7 @@ c.JupyterHub.allow_named_servers = True
 # The images that users may choose, as in {"image": "lab"}, and the one for those who choose none.
 c.DockerNamedSpawner.allowed_images = {
     "lab": "quay.io/jupyter/base-notebook:latest",
-    "scipy": "quay.io/jupyter/scipy-notebook:latest",
+    "r": "quay.io/jupyter/r-notebook:latest",
 }
 c.DockerNamedSpawner.image = "lab"
 

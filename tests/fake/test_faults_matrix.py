@@ -56,6 +56,8 @@ ALL = (*FAULTS, "killed")
 #: Over services a life takes three times as many requests, so that not all is done at each call:
 #: the executor, which has to come to terms with it, is that of containers.
 AT_READING, AT_WRITING = ("hung", 500, "down", "reset"), ("killed", "lost", "late")
+#: What is removed along with something else is left if only that is gone.
+AT_REMOVING = ("killed", "lost", 500, "late")
 
 
 class Down(Fault):
@@ -94,6 +96,8 @@ def faults(operation: Operation, call: tuple[str, str], number: int) -> Sequence
         return FAULTS
     if call[0] == "GET":
         return AT_READING[number % len(AT_READING) :][:1]
+    if call[0] == "DELETE":
+        return AT_REMOVING[number % len(AT_REMOVING) :][:1]
     if operation.before is nothing:
         return AT_WRITING
     return AT_WRITING[number % len(AT_WRITING) :][:1]

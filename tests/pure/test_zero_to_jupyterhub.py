@@ -20,7 +20,9 @@ import yaml  # type: ignore[import-untyped]
 from hypothesis import given
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import Authenticator, DummyAuthenticator
+from jupyterhub.orm import Spawner, User, new_session_factory
 from jupyterhub.scopes import scope_definitions
+from sqlalchemy import text
 from support.names import few, pairs
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import PyFileConfigLoader
@@ -30,6 +32,7 @@ from dockernamed.options.chooser import Chooser, problems
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "zero-to-jupyterhub"
 PROFILES_DOC = EXAMPLE.parents[1] / "docs" / "profiles.md"
+SWARM_DOC = EXAMPLE.parents[1] / "docs" / "swarm.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 #: The chart's values → what its ``jupyterhub_config.py`` makes of them.
 CHART = {
@@ -278,6 +281,31 @@ async def test_removing_a_server_removes_its_claim_alone(config: Config) -> None
         await spawner.delete_forever()
     (call,) = delete.call_args_list
     assert call.args[0] == "claim-ann--exp-1"
+
+
+def test_a_database_of_ours(config: Config) -> None:
+    """After the line of docs/swarm.md, KubeSpawner takes a server of ours for a new one.
+
+    It would otherwise look for claims under the names that an earlier KubeSpawner gave, of which
+    one may be the claim of another server.
+    """
+    (line,) = re.findall(r"```sql\n *(.*?)\n", SWARM_DOC.read_text("utf-8"))
+    with new_session_factory("sqlite:///:memory:")() as session:
+        user = User(name="ann-b")
+        session.add(Spawner(user=user, name="", state={"volumes": {}}, user_options={"image": "r"}))
+        session.commit()
+
+        def warned() -> bool:
+            spawner = kube(config, "ann-b")
+            with mock.patch.object(spawner.log, "warning") as warning:
+                spawner.load_state(session.query(Spawner).one().state or {})
+            return "prior version of kubespawner" in str(warning.mock_calls)
+
+        assert warned()
+        session.execute(text(line))
+        session.expire_all()
+        assert not warned()
+        assert session.query(Spawner).one().user_options == {"image": "r"}
 
 
 # ------------------------------------------------------------------------------------- profiles

@@ -2,6 +2,7 @@
 
 Environment:
     DOCKER_HOST and friends: the Engine that has the images.
+    PATH: dockerd, containerd and what these run, of the nodes. So they may be of another version.
 
 Only root can make one. Who is not fails: a run that tested nothing must not look like a pass.
 """

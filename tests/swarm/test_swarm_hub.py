@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from docker.constants import DEFAULT_DOCKER_API_VERSION
 from support.hub.client import Answer, server_path, server_url
 from support.hub.dockerview import HUB, SERVER, USER
 from support.hub.hubproc import Hub
@@ -144,6 +145,11 @@ def test_limits_and_hardening(hub: Hub, view: SwarmView, user: str) -> None:
     assert host["Init"]
     assert not host["Privileged"]
     assert {"Name": "core", "Hard": 0, "Soft": 0} in host["Ulimits"]
+    # As the Hub's client and the Engine know it, the newest version of the API is the smaller one.
+    known = (DEFAULT_DOCKER_API_VERSION, view.swarm.manager.client.version()["ApiVersion"])
+    newest = min(tuple(map(int, version.split("."))) for version in known)
+    options = [one.partition("=")[0] for one in host["SecurityOpt"] or ()]
+    assert ("no-new-privileges" in options) is (newest >= (1, 44))
     resources = view.service(user, "exp")["Spec"]["TaskTemplate"]["Resources"]
     assert resources["Reservations"] == {"MemoryBytes": 32 * MEGA, "NanoCPUs": 100_000_000}
     assert environment["COLOUR"] == "blue"

@@ -63,7 +63,7 @@ def test_quickstart(hubs: Hubs, lab_images: tuple[str, str], user: str) -> None:
         line = 'curl -X POST -H "Authorization: token $TOKEN" "$API/users/$NAME"'
         assert hub.curl(line, NAME=user).status == 201
         with ThreadPoolExecutor() as pool:
-            for server, choice in (("exp-1", '{"image": "lab"}'), ("exp-2", '{"image": "scipy"}')):
+            for server, choice in (("exp-1", '{"image": "lab"}'), ("exp-2", '{"image": "r"}')):
                 pool.submit(started, hub, user, server, choice)
         works(hub, user, "exp-1", LAB)
         works(hub, user, "exp-2", LAB2)

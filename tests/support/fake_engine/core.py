@@ -71,14 +71,17 @@ class Core:
         servers: that it shares with other Engines; None: it has its own.
 
     Attributes:
+        tells_volumes: tasks of a Swarm have the volumes of the Swarm that they use.
         published_at: the address of published ports of a Swarm's tasks.
         on_end: called with a container whose process has ended.
     """
 
     def __init__(self, dialect: str, servers: Servers | None = None) -> None:
-        self.podman = dialect == "podman"
+        self.dialect, self.podman = dialect, dialect == "podman"
         self.stop_before_die = dialect in ("docker28", "podman")
-        self.api_version, self.min_api_version = "1.41", "1.12"
+        self.tells_volumes = dialect == "docker28"
+        versions = ("1.51", "1.24") if dialect == "docker28" else ("1.41", "1.12")
+        self.api_version, self.min_api_version = versions
         self.containers: dict[str, Container] = {}
         self.commands: dict[str, Command] = {}
         self.names: dict[str, str] = {}

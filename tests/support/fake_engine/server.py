@@ -42,7 +42,8 @@ class FakeEngine:
     """A Docker Engine on a Unix socket; use it as a context manager.
 
     Args:
-        dialect: ``"docker20"``, ``"docker28"`` (``stop`` comes before ``die``) or ``"podman"``.
+        dialect: ``"docker20"``, ``"docker28"`` (version 1.51 of the API, ``stop`` comes before
+            ``die``) or ``"podman"``.
     """
 
     def __init__(self, dialect: str = "docker20") -> None:

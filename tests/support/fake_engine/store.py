@@ -74,6 +74,7 @@ class Store:
         self.changed(one)
         self.table(one.kind)[one.id] = one
         if isinstance(one, Task):
+            one.tells_volumes = self._core.tells_volumes
             self.tasks_of[one.service.id][one.id] = one
             self.desired[one.desired][one.id] = one
         else:

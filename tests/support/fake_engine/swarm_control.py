@@ -61,7 +61,7 @@ class FakeSwarm:
 
         def add() -> str:
             mine = self._swarm.core
-            core = Core("docker20", mine.servers)
+            core = Core(mine.dialect, mine.servers)
             core.behaviours, core.registry = mine.behaviours, mine.registry
             core.images = {id: image.copy() for id, image in mine.images.items()}
             core.references = dict(mine.references)

@@ -264,6 +264,7 @@ class Task(Object):
         attachments: to networks.
         delayed: the delay before its beginning is not over.
         generation: the service's then.
+        tells_volumes: it is shown with the volumes of the Swarm that it uses, which are none.
     """
 
     kind = "task"
@@ -280,6 +281,7 @@ class Task(Object):
     attachments: list[dict[str, Any]] = field(default_factory=list)
     delayed: bool = False
     generation: int = 0
+    tells_volumes: bool = False
 
     @property
     def name(self) -> str:
@@ -336,4 +338,4 @@ class Task(Object):
             shown["GenericResources"] = self.generic
         if self.service.job:
             shown["JobIteration"] = {}
-        return shown
+        return {**shown, "Volumes": None} if self.tells_volumes else shown

@@ -8,7 +8,7 @@ import os
 import tarfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import docker
@@ -126,18 +126,16 @@ class Docker:
     def events(self, since: float, kind: str = "container") -> list[Any]:
         """What happened to our objects of a kind, from a moment (``time.time()``) until now."""
         until: Any = f"{time.time():.6f}"  # whole seconds would make us wait for the next one
-        stream = self.client.events(
-            since=int(since), until=until, filters={"type": kind}, decode=True
-        )
-        try:
-            return [
-                event
-                for event in stream
-                if event["timeNano"] >= since * 1e9
-                and self._ours(event["Actor"]["Attributes"].get("name") or event["Actor"]["ID"])
-            ]
-        finally:
-            stream.close()
+        wanted = {"since": int(since), "until": until, "filters": {"type": kind}}
+        found = []
+        for client in self._clients():
+            with closing(client.events(**wanted, decode=True)) as stream:
+                found += [event for event in stream if event["timeNano"] >= since * 1e9]
+        named = [
+            (event, event["Actor"]["Attributes"].get("name") or event["Actor"]["ID"])
+            for event in sorted(found, key=lambda event: event["timeNano"])
+        ]
+        return [event for event, name in named if self._ours(name)]
 
     def creations(self, since: float) -> list[str]:
         """The containers and volumes of ours that were created since, even if gone again."""

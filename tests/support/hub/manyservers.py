@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 from support.hub.client import server_path
 from support.hub.dockerview import HUB, SERVER, USER
@@ -22,10 +22,19 @@ STARTS = {
     "start": ("POST", "/containers/{0}/start"),
     "inspect": ("GET", "/containers/{0}/json"),
 }
+Calls = Mapping[str, tuple[str, str]]
 
 
 class ManyServers:
-    """The named servers of a user, who exists."""
+    """The named servers of a user, who exists.
+
+    Attributes:
+        starts: see `STARTS`.
+        stop: the call that stops a server.
+    """
+
+    starts: ClassVar[Calls] = STARTS
+    stop = ("POST", "/containers/{0}/stop")
 
     def __init__(self, hub: Hub, user: str) -> None:
         self.hub, self.user = hub, user
@@ -61,9 +70,13 @@ class ManyServers:
 
         self.each(named(), delete)
         eventually(lambda: not named(), what="all are forgotten")
-        self.hub.docker.nothing_of(self.user)
+        self.nothing_is_left()
 
     # --- looking
+
+    def nothing_is_left(self) -> None:
+        """Assert that the Engine has nothing of this user any more."""
+        self.hub.docker.nothing_of(self.user)
 
     def files(self) -> dict[str, Any]:
         """Server → the labels of its volume, on the Engine: a volume made anew has no mark."""

@@ -23,7 +23,10 @@ class SwarmWorld(ABC):
         worker_url: of another node's.
         prefix: begins the names of all objects made here; no other test has it.
         hostnames: of the nodes.
+        newer: it is of Docker 25 or later, which may tell of a stop before the end that it brings.
     """
+
+    newer: bool
 
     def __init__(self, url: str, worker_url: str, prefix: str, hostnames: Sequence[str]) -> None:
         self.url, self.worker_url, self.prefix = url, worker_url, prefix
@@ -106,6 +109,7 @@ class RealSwarm(SwarmWorld):
     def __init__(self, swarm: Swarm, prefix: str) -> None:
         names = [node.name for node in swarm.nodes]
         super().__init__(swarm.manager.url, swarm.workers[0].url, prefix, names)
+        self.newer = int(swarm.manager.client.version()["Version"].split(".")[0]) >= 25
         self._swarm = swarm
 
     def program(self, name: str, program: Program) -> dict[str, Any]:
@@ -144,7 +148,8 @@ class RealSwarm(SwarmWorld):
 class SimulatedSwarm(SwarmWorld):
     """The fake Swarm: programs are behaviours."""
 
-    def __init__(self, fake: FakeEngine, prefix: str) -> None:
+    def __init__(self, fake: FakeEngine, prefix: str, *, newer: bool) -> None:
+        self.newer = newer
         fake.add_image(BUSYBOX, {"ExposedPorts": {f"{PORT}/tcp": {}}})
         self._fake, self._swarm = fake, fake.init_swarm(3)
         names = [one["Description"]["Hostname"] for one in self._swarm.nodes]
