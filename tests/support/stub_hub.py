@@ -34,7 +34,7 @@ SECRET = b"a cookie secret"
 BRIDGE = {"network_name": "bridge"}
 
 
-#: Statement → what is sent for it: to make that anew for each test's database takes a fifth of a test.
+#: Statement → what is sent for it: to make that anew for each database takes a fifth of a test.
 _compiled: dict[Any, Any] = {}
 _runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Runtime]] = WeakKeyDictionary()
 
