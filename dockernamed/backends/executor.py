@@ -122,7 +122,7 @@ class Executor:
         return Endpoint(seen.id, seen.name, *reached_at(seen.place, seen.name, port, access))
 
     async def _without_other_hubs(self, server: ServerRef) -> ServerRef:
-        """The same server, to which no container of another Hub that lives belongs."""
+        """A server without the containers that look like its own, but are another living Hub's."""
         theirs = await self._of_other_hubs(server)
         for record in theirs:
             other, noun = other_hub(record.api_url), self._things.noun

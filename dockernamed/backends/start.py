@@ -356,7 +356,7 @@ def containers_of(watcher: Table, server: ServerRef) -> list[ObservedContainer]:
 
 
 def instances_of(watcher: Table, server: ServerRef) -> list[Instance]:
-    """The same, as a plan needs it."""
+    """Every container of a server, as a plan needs it."""
     return [
         Instance(record.id, record.running, record.spec)
         for record in containers_of(watcher, server)

@@ -78,7 +78,7 @@ class VolumeRecord:
 
     @property
     def all_labels(self) -> dict[str, str]:
-        """Those of the config."""
+        """The labels of the config that stands for it."""
         own = {
             _DRIVER: self.driver,
             _SHARED: "yes" if self.shared else "",
@@ -93,7 +93,7 @@ class VolumeRecord:
 
     @property
     def config_name(self) -> str:
-        """Of the config."""
+        """The name of the config that stands for it."""
         return record_name(self.name)
 
 
@@ -124,7 +124,7 @@ class Removal:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Those of the config."""
+        """The labels of the config that stands for it."""
         return {
             naming.LABEL_HUB: self.hub,
             LABEL_REMOVAL: self.volume,
@@ -135,7 +135,7 @@ class Removal:
 
     @property
     def config_name(self) -> str:
-        """Of the config."""
+        """The name of the config that stands for it."""
         return f"dockernamed-removal-{_digest(f'{self.node} {self.volume}')}"
 
 
