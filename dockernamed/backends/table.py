@@ -47,7 +47,7 @@ class Table(ABC):
         timings: when it is looked again, and how long is waited for what.
 
     Attributes:
-        noun: what its things are called.
+        noun: what its things are called in messages: ``container`` or ``service``.
     """
 
     noun = "container"

@@ -118,7 +118,7 @@ class ServerMonitor:
             disconnects = self._watcher.disconnects - (not self._watcher.connected)
             if not await self._comes_back(record):
                 break
-            LOG.info("Container %s was restarted", record.name)
+            LOG.info("The %s %s was restarted", self._watcher.noun, record.name)
             self._place = self._place._replace(endpoint_fingerprint=None)
             await self._moved()
         how = _HOW[record.stop_requested, self._watcher.disconnects != disconnects]
