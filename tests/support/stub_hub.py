@@ -227,7 +227,8 @@ def runtime() -> Runtime:
 def session(connection: sqlite3.Connection) -> Session:
     """A session as JupyterHub has one."""
     like = _engine()
-    pool = StaticPool(lambda: connection, dialect=like.dialect)
+    creator: Any = lambda: connection  # noqa: E731  (SQLAlchemy's type fits no connection)
+    pool = StaticPool(creator, dialect=like.dialect)
     engine = Engine(pool, like.dialect, like.url)
     engine.update_execution_options(compiled_cache=_compiled)
     return sessionmaker(bind=engine, expire_on_commit=False)()
