@@ -34,7 +34,7 @@ SECRET = b"a cookie secret"
 BRIDGE = {"network_name": "bridge"}
 
 
-#: Statement → what is sent for it: to make that anew for each database takes a fifth of a test.
+#: Statement → what is sent for it. To make that anew for each database takes a fifth of a test.
 _compiled: dict[Any, Any] = {}
 _runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Runtime]] = WeakKeyDictionary()
 
@@ -227,7 +227,10 @@ def runtime() -> Runtime:
 def session(connection: sqlite3.Connection) -> Session:
     """A session as JupyterHub has one."""
     like = _engine()
-    creator: Any = lambda: connection  # noqa: E731  (SQLAlchemy's type fits no connection)
+
+    def creator() -> Any:
+        return connection
+
     pool = StaticPool(creator, dialect=like.dialect)
     engine = Engine(pool, like.dialect, like.url)
     engine.update_execution_options(compiled_cache=_compiled)

@@ -708,9 +708,9 @@ async def test_container_events(
             return "destroy" in told
 
         await seen(destroyed)
-        for task in reading:
-            task.cancel()
-    *begins, one, another, last = [action for action in told if action != "kill"]
+        for one in reading:
+            one.cancel()
+    *begins, end, next_end, last = [action for action in told if action != "kill"]
     assert (begins, last) == (["create", "start"], "destroy")
-    ends = [one, another]
+    ends = [end, next_end]
     assert (sorted(ends) if world.newer else ends) == ["die", "stop"]
