@@ -76,7 +76,7 @@ IN_THE_LOG = "the Hub's log has the whole story"
 
 
 def shown(words: str) -> str:
-    """Of what a backend says, what people are told: as far as it quotes nothing it was sent."""
+    """What people are told of a backend's words: as much as quotes nothing that it was sent."""
     known = _HARMLESS.search(words)
     return known[0] if known else IN_THE_LOG
 

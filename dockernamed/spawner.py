@@ -142,7 +142,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     @cached_property
     def _runtime(self) -> Runtime:
-        """That of this Hub; kept, since it is asked for at every poll of every server."""
+        """The Engine as this Hub sees it; kept, as every poll of every server asks for it."""
         return self.runtime(self.key.hub)
 
     @property

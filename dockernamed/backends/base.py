@@ -169,10 +169,6 @@ class Things(Protocol):
     def can(self) -> frozenset[Can]:
         """What this backend can do, of all that a backend may lack."""
 
-    @property
-    def noun(self) -> str:
-        """What a thing is called in messages: ``container`` or ``service``."""
-
     # --- things ----------------------------------------------------------------------------
 
     async def create(self, name: str, spec: ServerSpec, env: Environment, start_id: str) -> str:

@@ -33,7 +33,6 @@ class Containers(EngineNetworks):
     """
 
     can = frozenset(Can) - {Can.RECONFIGURE}
-    noun = "container"
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)

@@ -117,15 +117,15 @@ class Executor:
         if not seen.running or seen.place is None:
             raise ServerDied(seen.exit_code, seen.oom, "", seen.words)
         if seen.pending:
-            action = f"look where {self._things.noun} {seen.name} is"
+            action = f"look where {self._watcher.noun} {seen.name} is"
             raise EngineFailed(action, seen.words or "it does not run yet")
         return Endpoint(seen.id, seen.name, *reached_at(seen.place, seen.name, port, access))
 
     async def _without_other_hubs(self, server: ServerRef) -> ServerRef:
-        """The same server, to which no container of another Hub that lives belongs."""
+        """A server without the containers that look like its own, but are another living Hub's."""
         theirs = await self._of_other_hubs(server)
         for record in theirs:
-            other, noun = other_hub(record.api_url), self._things.noun
+            other, noun = other_hub(record.api_url), self._watcher.noun
             self._log.warning("Leaving %s %s to %s", noun, record.name, other)
         others = {*server.others, *(record.id for record in theirs)}
         return replace(server, others=others) if theirs else server
@@ -149,7 +149,7 @@ class Executor:
             await within(patience, self._watcher.synced())
         except asyncio.TimeoutError:
             raise EngineUnavailable(
-                f"look for {self._things.noun}s", f"it could not be reached for {patience} seconds"
+                f"look for {self._watcher.noun}s", f"it could not be reached for {patience} seconds"
             ) from None
 
     # --- starting --------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class Executor:
             raise ConfigError("JupyterHub.internal_ssl", True, hint)
         await self._quiet(request.server, self._timings.engine_first_seen)
         for record in await self._of_other_hubs(request.server):
-            noun, hub = self._things.noun, request.server.key.hub
+            noun, hub = self._watcher.noun, request.server.key.hub
             raise of_another_hub(noun, record.name, record.api_url, hub)
         start = Start(
             self._things,
@@ -285,7 +285,7 @@ class Executor:
         async def stop() -> None:
             found = instances_of(self._watcher, server)
             for step in plan_stop(found, keep=keep):
-                say(self._log, server.key, step, step.target, self._things.noun)
+                say(self._log, server.key, step, step.target, self._watcher.noun)
                 if step.op is Op.STOP:
                     await self._stop(step.target, grace)
                     if keep:
@@ -313,7 +313,7 @@ class Executor:
 
         async def delete() -> None:
             for step in plan_delete(instances_of(self._watcher, server)):
-                say(self._log, server.key, step, step.target, self._things.noun)
+                say(self._log, server.key, step, step.target, self._watcher.noun)
                 await self._remove(step.target)
 
         await self.rollback.retry(delete, patience)
@@ -363,7 +363,7 @@ class Executor:
         try:
             seen = await self._things.inspect(container_id)
         except NotFound:
-            gone = f"its {self._things.noun} was removed by somebody else"
+            gone = f"its {self._watcher.noun} was removed by somebody else"
             return ServerDied(code, oom, None, words or gone)
         if code is None and words:
             return ServerDied(None, oom, None, words)  # there is nobody to ask what it wrote
@@ -455,7 +455,7 @@ class Executor:
             self._watcher.note_removed(container_id)
         except Conflict:
             # Docker's answer to killing what has ended by itself just now.
-            self._log.debug("%s %s had ended already", self._things.noun, container_id[:12])
+            self._log.debug("%s %s had ended already", self._watcher.noun, container_id[:12])
 
     async def _end_run(self, container_id: str) -> None:
         try:
@@ -468,7 +468,7 @@ class Executor:
         try:
             await within(self._timings.news_of_end, self._watcher.wait_dead(container_id))
         except asyncio.TimeoutError:
-            noun = self._things.noun
+            noun = self._watcher.noun
             self._log.warning("No news of the end of %s %s", noun, container_id[:12])
 
     async def _remove(self, container_id: str) -> None:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Networks:
-    """Those of one Hub on one Engine.
+    """Makes, joins and removes the networks of one Hub on one Engine.
 
     Args:
         things: the backend.

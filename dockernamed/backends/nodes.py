@@ -73,7 +73,7 @@ class Nodes:
         return self._watch.node(id) or await self.ask(id)
 
     async def ask(self, id: str) -> NodeSeen | None:
-        """The same, as the manager says now."""
+        """A node as the manager tells of it now; None where it is not in the Swarm any more."""
         try:
             return node_from(await self._swarm.inspect_node(id))
         except NotFound:

@@ -155,18 +155,18 @@ def make(
 
 
 def unknown(id: str) -> ObservedContainer:
-    """Of a container that is gone, and of which nothing was ever known."""
+    """The record of a container that is gone, and of which nothing was ever known."""
     return ObservedContainer(id, "", "", "", "", "", State.GONE)
 
 
 def from_event(id: str, attributes: Mapping[str, str]) -> ObservedContainer:
-    """Of a container first heard of by an event, before what the event says of its state."""
+    """The record of a container first heard of by an event, whose state is taken over later."""
     name, image = attributes.get("name", ""), attributes.get("image", "")
     return make(id, name, attributes, image, State.CREATED)
 
 
 def from_list(item: Mapping[str, Any]) -> ObservedContainer | None:
-    """Of an item of the Engine's list, unless it is none of ours."""
+    """The record of an item of the Engine's list; None where it is none of ours."""
     id, labels = item.get("Id"), item.get("Labels") or {}
     if not isinstance(id, str) or key_of(labels) is None:
         return None

@@ -42,7 +42,7 @@ class ServiceSeen:
 
 
 def service_from(item: Mapping[str, Any]) -> ServiceSeen | None:
-    """Of an item of ``GET /services``, unless it is no server."""
+    """What an item of ``GET /services`` says; None where it is no server."""
     spec = item.get("Spec") or {}
     labels, id = spec.get("Labels") or {}, item.get("ID")
     if not isinstance(id, str) or key_of(labels) is None:

@@ -155,7 +155,7 @@ class Rollback:
             await within(self._timings.late_start, started)
             await self.retry(lambda: self._halt(made))
         except asyncio.TimeoutError:
-            self._log.debug("Container %s was not started late", made.reused[:12])
+            self._log.debug("%s was not started late", made.reused[:12])
         except DockerNamedError as error:
             self._log.warning("Something of a failed start is left: %s", error)
         made.start_in_doubt = False
@@ -234,7 +234,8 @@ async def force_remove(things: Things, watcher: Table, container_id: str) -> boo
     except (EngineFailed, EngineTimeout) as error:
         seen = await _look_at(things, container_id)
         if seen is not None and seen.dead:
-            LOG.warning("Container %s is dead and stays for now: %s", container_id[:12], error)
+            text = "The %s %s is dead and stays for now: %s"
+            LOG.warning(text, watcher.noun, container_id[:12], error)
             return False
         if seen is not None:
             raise

@@ -35,7 +35,7 @@ _LABELS = (naming.LABEL_HUB, naming.LABEL_USER, naming.LABEL_SERVER, LABEL_START
 
 
 class ServiceSecrets:
-    """Those of a Swarm's services.
+    """Makes and removes the secrets of a Swarm's services.
 
     Args:
         swarm: the Swarm.

@@ -62,7 +62,7 @@ def _runs(now: ServiceStatus | None, *, wanted: bool) -> bool:
 
 
 def _place(spec: Mapping[str, Any]) -> Location:
-    """Of a service that does not run: only a task has the names of networks."""
+    """Where a service is that does not run: only a task has the names of networks."""
     targets = [str(one["Target"]) for one in spec["TaskTemplate"].get("Networks") or ()]
     networks = dict(zip(targets, targets, strict=True)) or {"bridge": ""}
     return Location(next(iter(networks)), networks=networks)

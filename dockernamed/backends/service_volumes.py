@@ -55,7 +55,7 @@ class _Kept:
 
 
 class ServiceVolumes:
-    """Those of a Swarm.
+    """Keeps a record of each named volume of a Swarm, and binds services to their nodes by it.
 
     Args:
         engine: one of its managers.

@@ -77,7 +77,6 @@ class Services(EngineNetworks):
     """
 
     can = frozenset({Can.KEEP, Can.FILES, Can.RECONFIGURE})
-    noun = "service"
 
     def __init__(
         self,

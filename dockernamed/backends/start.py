@@ -71,7 +71,7 @@ class Start:
             request = replace(request, spec=replace(request.spec, process=(), keep=False))
         elif Can.RECONFIGURE not in things.can and not request.spec.process:
             request = replace(request, spec=replace(request.spec, keep=False))
-        self._request, self._desired = request, _desired(request, things.noun)
+        self._request, self._desired = request, _desired(request, watcher.noun)
         self._key = request.server.key
         self._known = Observed(shell=owners.may_have_shell(request.spec))
         self._made = rollback.begin(self._key)
@@ -120,7 +120,7 @@ class Start:
                 on_step(step.op)
             created = step.op is Op.CREATE
             id = "" if created else step.target or self._container
-            say(self._log, self._key, step, id, self._things.noun)
+            say(self._log, self._key, step, id, self._watcher.noun)
             if not await self._do(step):
                 return False
         return True
@@ -300,7 +300,7 @@ class Start:
         server, api_url = self._request.server, seen.labels.get(naming.LABEL_API_URL, "")
         ours = server.has(Provenance.read(seen.id, seen.name, seen.labels))
         if ours and not server.knows(seen.id) and await self._another_hub_at(api_url):
-            raise of_another_hub(self._things.noun, name, api_url, self._key.hub)
+            raise of_another_hub(self._watcher.noun, name, api_url, self._key.hub)
         return Holder(seen.id, seen.labels)
 
     async def _start(self, container_id: str) -> None:
@@ -356,7 +356,7 @@ def containers_of(watcher: Table, server: ServerRef) -> list[ObservedContainer]:
 
 
 def instances_of(watcher: Table, server: ServerRef) -> list[Instance]:
-    """The same, as a plan needs it."""
+    """Every container of a server, as a plan needs it."""
     return [
         Instance(record.id, record.running, record.spec)
         for record in containers_of(watcher, server)
@@ -389,9 +389,7 @@ async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
             raise error
 
 
-def say(
-    log: logging.Logger, key: naming.Key, step: Step, container_id: str, noun: str = "container"
-) -> None:
+def say(log: logging.Logger, key: naming.Key, step: Step, container_id: str, noun: str) -> None:
     """Log a step with its cause, and which container it is about, if that has an id by now."""
     which = f" {container_id[:12]}" if container_id else ""
     level = logging.WARNING if step.notable else logging.INFO

@@ -47,7 +47,7 @@ class Table(ABC):
         timings: when it is looked again, and how long is waited for what.
 
     Attributes:
-        noun: what its things are called.
+        noun: what its things are called in messages: ``container`` or ``service``.
     """
 
     noun = "container"
@@ -353,7 +353,7 @@ class Table(ABC):
 
     @abstractmethod
     async def _list(self, heard: set[str]) -> None:
-        """The same where nothing newer was heard since this was asked, also while it is taken over.
+        """Ask for all there is, and take it over where nothing newer was heard since, or meanwhile.
 
         Args:
             heard: ids of what was heard of since; it grows meanwhile.

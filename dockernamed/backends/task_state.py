@@ -116,7 +116,7 @@ class NodeSeen:
 
 
 def task_from(item: Mapping[str, Any]) -> TaskSeen:
-    """Of an item of ``GET /tasks``, or of ``GET /tasks/{id}``."""
+    """What an item of ``GET /tasks``, or ``GET /tasks/{id}``, says."""
     status, spec = item.get("Status") or {}, item.get("Spec") or {}
     state = intern(str(status.get("State") or "new").lower())
     attached = item.get("NetworksAttachments") or ()
@@ -143,7 +143,7 @@ def task_from(item: Mapping[str, Any]) -> TaskSeen:
 
 
 def node_from(item: Mapping[str, Any]) -> NodeSeen:
-    """Of an item of ``GET /nodes``, or of ``GET /nodes/{id}``."""
+    """What an item of ``GET /nodes``, or ``GET /nodes/{id}``, says."""
     status, spec = item.get("Status") or {}, item.get("Spec") or {}
     manager = item.get("ManagerStatus") or {}
     addresses = (str(status.get("Addr") or ""), _host_of(str(manager.get("Addr") or "")))
@@ -174,12 +174,12 @@ def has_ended(task: TaskSeen, node_down: bool) -> bool:
 
 
 def lost_words(node: NodeSeen) -> str:
-    """Of a task that ended by the loss of its node."""
+    """Why a task ended that was lost with its node, in words."""
     return f"the node that it ran on is down: {node.name}{f' ({node.words})' if node.words else ''}"
 
 
 def drained_words(node: NodeSeen) -> str:
-    """Of a task that ended since its node is to run none."""
+    """Why a task ended whose node is to run none, in words."""
     return f"the node that it ran on was drained: {node.name}"
 
 

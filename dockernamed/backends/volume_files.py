@@ -27,7 +27,7 @@ from .task_state import task_from
 
 
 class VolumeFiles:
-    """Those of a Swarm's volumes.
+    """Deletes the files of a Swarm's volumes, on the node where they are.
 
     Args:
         engine: one of its managers.

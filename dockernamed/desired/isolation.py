@@ -84,7 +84,7 @@ class OwnNetwork:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Those that it has on the Engine."""
+        """The labels that it has on the Engine, which `read` reads."""
         kind = f"{_OVERLAY if self.overlay else ''}{_INTERNAL if self.internal else ''}"
         scope = f"{self.scope}{kind}"
         found = {naming.LABEL_HUB: self.hub, naming.LABEL_NETWORK: scope}

@@ -241,7 +241,7 @@ def check_certified(
 
 
 def hub_host_beside(network: str, gateway: str, hub_container: Mapping[str, Any] | None) -> str:
-    """The same in a network that we made, where the Hub's container, if it has one, is as well.
+    """What `hub_host` returns of a network that we made, where the Hub's container is as well.
 
     Args:
         network: its name.

@@ -38,7 +38,7 @@ class Provenance:
 
     @classmethod
     def read(cls, id: str, name: str, labels: Mapping[str, str]) -> Provenance:
-        """Of a container with these labels."""
+        """Where a container with these labels comes from."""
         made_as, start = labels.get(naming.LABEL_CONTAINER, ""), labels.get(LABEL_START, "")
         return cls(id, name, naming.key_of(labels), made_as, start)
 

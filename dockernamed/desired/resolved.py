@@ -164,11 +164,11 @@ class ServerState:
     kind: str = CONTAINER
 
     def without_container(self) -> ServerState:
-        """The same once the container is gone: volumes and settings stay."""
+        """What is kept once the container is gone: volumes and settings."""
         return replace(self, object_id="", object_name="", promise=None)
 
     def as_kind(self, kind: str) -> ServerState:
-        """The same for a spawner of such servers: what is of another kind is none of its own."""
+        """What a spawner of this kind takes of it: of another kind, nothing but the volumes."""
         if kind == self.kind:
             return self
         return replace(self.without_container(), settings=None, made={}, kind=kind)
@@ -263,11 +263,11 @@ class ResolvedSettings:
         return str(self.host_config.get("NetworkMode") or self.place.network) == "host"
 
     def at_host_port(self, port: int) -> ResolvedSettings:
-        """The same with a TCP port of the Engine's host."""
+        """These settings with a TCP port of the Engine's host."""
         return replace(self, kept=replace(self.kept, port=port, on_host=True))
 
     def in_network(self, name: str) -> ResolvedSettings:
-        """The same in a network that was made for it."""
+        """These settings in a network that was made for the server."""
         return replace(
             self,
             place=replace(self.place, network=name),
@@ -275,7 +275,7 @@ class ResolvedSettings:
         )
 
     def with_gpus(self, devices: Mapping[str, str]) -> ResolvedSettings:
-        """The same with GPUs of its own: id → name to ask the Engine for."""
+        """These settings with GPUs of the server's own: id → name to ask the Engine for."""
         kept = replace(self.kept, gpus=tuple(devices))
         return replace(self, kept=kept, gpus=tuple(devices.values()))
 

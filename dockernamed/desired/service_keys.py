@@ -184,7 +184,7 @@ _MODES = re.compile(r"container:|ns:|none$|private$|slirp4netns|pasta")
 
 @dataclass(frozen=True)
 class Translation:
-    """Of one body, for one version of the API.
+    """A container's body on its way to a service's, for one version of the API.
 
     Attributes:
         spec: that the body was made from.

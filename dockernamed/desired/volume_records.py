@@ -82,7 +82,7 @@ class VolumeRecord:
 
     @property
     def all_labels(self) -> dict[str, str]:
-        """Those of the config."""
+        """The labels of the config that stands for it."""
         own = {
             _DRIVER: self.driver,
             _SHARED: (_FOUND if self.found else "yes") if self.shared else "",
@@ -97,7 +97,7 @@ class VolumeRecord:
 
     @property
     def config_name(self) -> str:
-        """Of the config."""
+        """The name of the config that stands for it."""
         return record_name(self.name)
 
 
@@ -128,7 +128,7 @@ class Removal:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Those of the config."""
+        """The labels of the config that stands for it."""
         return {
             naming.LABEL_HUB: self.hub,
             LABEL_REMOVAL: self.volume,
@@ -139,7 +139,7 @@ class Removal:
 
     @property
     def config_name(self) -> str:
-        """Of the config."""
+        """The name of the config that stands for it."""
         return f"dockernamed-removal-{_digest(f'{self.node} {self.volume}')}"
 
 

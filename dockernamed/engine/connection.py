@@ -292,7 +292,7 @@ def _no_password() -> str:
 
 
 def _headers(connection: Connection, options: Mapping[str, object]) -> dict[str, str]:
-    """Those of ``HttpHeaders`` in config.json, and who we are."""
+    """Headers of each request: ``HttpHeaders`` of config.json, and who we are."""
     agent = options.get("user_agent", docker.constants.DEFAULT_USER_AGENT)
     more = docker.utils.config.load_general_config().get("HttpHeaders") or {}
     return {"User-Agent": str(agent), **{str(name): str(value) for name, value in more.items()}}
@@ -308,7 +308,7 @@ def _version(connection: Connection, options: Mapping[str, object]) -> str | Non
 
 
 def _proxy(base: str) -> str | None:
-    """Of the environment, as for any URL."""
+    """The URL of a proxy that the environment names for this way, or None."""
     scheme, host = urlsplit(base).scheme, urlsplit(base).netloc
     if urllib.request.proxy_bypass(host):
         return None

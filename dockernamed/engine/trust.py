@@ -163,7 +163,7 @@ def check_files(said: Said, files: Iterable[object]) -> None:
 
 
 def check_authority(said: Said, tls: Any) -> None:
-    """Of two CAs, docker-py silently ignores one.
+    """Refuse two different CAs, of which docker-py would silently ignore one.
 
     Raises:
         ConfigError: both are named.

@@ -309,7 +309,7 @@ class _Told:
 
 
 class _ToldByTornado(_Told):
-    """The same where JupyterHub 5 looks for it over REST: in what tornado writes into its log."""
+    """A `_Told` for JupyterHub 5, which takes its REST answer from what tornado would log."""
 
     @property
     def log_message(self) -> str:

@@ -18,7 +18,7 @@ _LATER = frozenset({408, 423, 425, 429})
 
 
 class KeptOptions:
-    """Those of one server.
+    """The options of one server, as they were before a request and as it sent them.
 
     Args:
         spawner: the server's, with ``user_options`` as they are now.

@@ -35,7 +35,7 @@ async def faults(settings: Any, runtime: Runtime) -> list[str] | None:
 
 
 async def faults_now(settings: Any, runtime: Runtime) -> list[str]:
-    """The same from an Engine that is there.
+    """What `faults` returns, of an Engine that is there.
 
     Raises:
         DockerNamedError: it could not be asked.

@@ -95,7 +95,7 @@ def _totals(settings: Any) -> Iterator[tuple[str, str, float]]:
 
 
 def overriding(settings: Any, name: str, value: object) -> None:
-    """The same for one value that a profile or a group puts in the place of a setting.
+    """Check one value that a profile or a group puts in the place of a setting.
 
     Raises:
         ConfigError: it cannot work with the other settings.

@@ -26,7 +26,7 @@ def proof_of(spawner: Any, kept: KeptSettings) -> Proof:
 
 
 class Whereabouts:
-    """Those of one server.
+    """Where one server is, as the Hub and its proxy have it.
 
     Args:
         spawner: the server's.

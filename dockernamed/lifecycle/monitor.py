@@ -26,7 +26,7 @@ _HOW = {
 }
 
 
-class _Sight(NamedTuple):
+class _Place(NamedTuple):
     """What tells whether a server may be elsewhere by now."""
 
     disconnects: int
@@ -57,7 +57,7 @@ class ServerMonitor:
         self.id = id
         self._timings = timings
         self._watcher, self._ended, self._moved = watcher, ended, moved
-        self._sight = self._glance()
+        self._place = self._place_now()
         self._restarting = False
         self._task = asyncio.ensure_future(self._watch())
         self._task.add_done_callback(_report)
@@ -77,8 +77,8 @@ class ServerMonitor:
         """
         if not self._watcher.connected:
             return False  # nobody could say where; asked again when it is back
-        before, self._sight = self._sight, self._glance()
-        now = self._sight
+        before, self._place = self._place, self._place_now()
+        now = self._place
         if before.network_changes != now.network_changes:
             return True
         if before.endpoint_fingerprint is None or now.endpoint_fingerprint is None:
@@ -103,12 +103,12 @@ class ServerMonitor:
         while self.outdated():
             await self._moved()
 
-    def _glance(self) -> _Sight:
+    def _place_now(self) -> _Place:
         record, disconnects = self._watcher.get(self.id), self._watcher.disconnects
         return (
-            _Sight(disconnects)
+            _Place(disconnects)
             if record is None
-            else _Sight(disconnects, record.endpoint_fingerprint, record.network_changes)
+            else _Place(disconnects, record.endpoint_fingerprint, record.network_changes)
         )
 
     async def _watch(self) -> None:
@@ -118,8 +118,8 @@ class ServerMonitor:
             disconnects = self._watcher.disconnects - (not self._watcher.connected)
             if not await self._comes_back(record):
                 break
-            LOG.info("Container %s was restarted", record.name)
-            self._sight = self._sight._replace(endpoint_fingerprint=None)
+            LOG.info("The %s %s was restarted", self._watcher.noun, record.name)
+            self._place = self._place._replace(endpoint_fingerprint=None)
             await self._moved()
         how = _HOW[record.stop_requested, self._watcher.disconnects != disconnects]
         # Not in this task: what the Hub does about it may well end this monitor.

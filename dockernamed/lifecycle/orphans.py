@@ -277,7 +277,7 @@ class OrphanReaper:
         ]
 
     async def _listed_networks(self) -> Sequence[SeenNetwork]:
-        """Those of this Hub; none where a proxy does not let the Hub ask, which is told once."""
+        """This Hub's networks; none where a proxy does not let the Hub ask, which is told once."""
         try:
             return await self._backend.networks(self._hub)
         except CallNotAllowed as error:
@@ -289,7 +289,7 @@ class OrphanReaper:
     async def _unused(
         self, networks: Iterable[SeenNetwork]
     ) -> dict[str, Callable[[], Awaitable[None]]]:
-        """Those that no container has: id → what removes one, unless it is taken by then."""
+        """The networks that no container has: id → what removes one, unless it is taken by then."""
         ours = self._networks
         if ours is None:
             return {}

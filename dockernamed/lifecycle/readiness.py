@@ -130,7 +130,7 @@ class ReadinessProbe:
     async def _answered(
         self, settings: ResolvedSettings, proof: Proof, container_id: str
     ) -> Endpoint | None:
-        """The same, as long as the server stays where it is; None: it does not."""
+        """One try of `first_answer`, while the server stays where it is; None: it does not."""
         kept, watcher = settings.kept, self._runtime.watcher
         before = watcher.get(container_id)
         try:

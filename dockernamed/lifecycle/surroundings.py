@@ -88,7 +88,7 @@ def open_ports(tables: Iterable[str]) -> list[int]:
 
 
 def ports_here() -> list[int]:
-    """The same of this machine."""
+    """TCP ports of this machine at which something listens on all addresses."""
     texts = []
     for path in LISTENING:
         with suppress(OSError):

@@ -174,7 +174,7 @@ def rules(override: Mapping[str, object]) -> list[re.Pattern[str]]:
 
 
 def check_number(override: Mapping[str, object], where: str) -> None:
-    """The same for a number, which can leave no name, but run into one.
+    """Refuse a number that could run into a user's or server's name; it can leave none.
 
     Raises:
         ConfigError: see `check`.

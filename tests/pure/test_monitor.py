@@ -21,6 +21,8 @@ IMPATIENT = Timings(restart_goes_on=0.01, stop_is_over=30)
 class StandIn:
     """Deaths, news and an Engine's word of the container when the test says so."""
 
+    noun = "container"
+
     def __init__(self) -> None:
         self.disconnects = 0
         self.moves: list[Callable[[ObservedContainer], None]] = []
