@@ -283,7 +283,9 @@ class Services(RuleBasedStateMachine):
         """The process of one ends, if it runs, whether or not managers hear of it."""
         service = self.one(which)
         if [one["Status"]["State"] for one in self._tasks(service)[-1:]] == ["running"]:
-            self.swarm.end(service.id, code)
+            # Another task, without a node or a container as yet, may have followed just now.
+            with contextlib.suppress(KeyError, AssertionError):
+                self.swarm.end(service.id, code)
 
     @precondition(lambda self: self.leader)
     @rule(
