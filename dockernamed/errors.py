@@ -243,6 +243,10 @@ class EngineFailed(EngineError):
     """5xx: the Engine tried and failed."""
 
 
+class NotRunningYet(EngineFailed):
+    """A server is to run, but does not yet, or it is not told where it does."""
+
+
 class ImageError(DockerNamedError):
     """An image is not available.
 

@@ -30,9 +30,9 @@ from ..errors import (
     ConfigError,
     Conflict,
     EngineError,
-    EngineFailed,
     EngineUnavailable,
     NotFound,
+    NotRunningYet,
     ServerDied,
 )
 from ..timeouts import ended, within
@@ -106,19 +106,20 @@ class Executor:
         Raises:
             NotFound: it is gone.
             ServerDied: it has ended, and so is nowhere.
-            EngineFailed: it does not run yet, or not again yet.
+            NotRunningYet: not yet, or not again yet; or nobody tells so far at which port.
             ConfigError: it cannot be reached though it runs.
             EngineError: the Engine could not be asked.
         """
         record, place = self._watcher.get(container_id), self._watcher.place(container_id)
-        if record is not None and place is not None:
+        told = place is not None and bool(place.ports or access.by != "published")
+        if record is not None and place is not None and told:
             return Endpoint(record.id, record.name, *reached_at(place, record.name, port, access))
         seen = await self._things.inspect(container_id)
         if not seen.running or seen.place is None:
             raise ServerDied(seen.exit_code, seen.oom, "", seen.words)
         if seen.pending:
             action = f"look where {self._watcher.noun} {seen.name} is"
-            raise EngineFailed(action, seen.words or "it does not run yet")
+            raise NotRunningYet(action, seen.words or "it does not run yet")
         return Endpoint(seen.id, seen.name, *reached_at(seen.place, seen.name, port, access))
 
     async def _without_other_hubs(self, server: ServerRef) -> ServerRef:

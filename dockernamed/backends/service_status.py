@@ -34,10 +34,12 @@ def seen(info: Mapping[str, Any], tasks: Iterable[TaskSeen], nodes: Mapping[str,
     start, wanted = start_of(spec), replicas_of(spec) > 0
     now = status_of((one for one in tasks if one.start == start), nodes)
     running = _runs(now, wanted=wanted)
-    pending = running and (now is None or not now.task.running)
-    place = _place(spec)
-    if now is not None and running and not pending:
+    place, pending, words = _place(spec), running, "" if now is None else now.words
+    if now is not None and running and now.task.running:
         place = location(now.task, nodes.get(now.task.node))
+        # A manager that leads since a moment ago may tell of a task before it tells of its ports.
+        if pending := _publishes(spec) and not place.ports:
+            words = "its published ports are not known yet"
     return Seen(
         id=str(info["ID"]),
         name=str(spec["Name"]),
@@ -47,7 +49,7 @@ def seen(info: Mapping[str, Any], tasks: Iterable[TaskSeen], nodes: Mapping[str,
         has_run=start > 0,
         place=place,
         volumes=volumes_of(spec),
-        words="" if now is None else now.words,
+        words=words,
         pending=pending,
     )
 
@@ -59,6 +61,12 @@ def _runs(now: ServiceStatus | None, *, wanted: bool) -> bool:
     if now.state is None:
         return now.stopping or wanted  # it ends, or another one is to follow it
     return now.state is not State.EXITED
+
+
+def _publishes(spec: Mapping[str, Any]) -> bool:
+    """Whether a service has ports at the nodes of its tasks, by its ``Spec``."""
+    ports = (spec.get("EndpointSpec") or {}).get("Ports") or ()
+    return any(port.get("PublishMode") == "host" for port in ports)
 
 
 def _place(spec: Mapping[str, Any]) -> Location:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -20,13 +20,14 @@ from ..errors import (
     EngineTimeout,
     NeverRan,
     NotFound,
+    NotRunningYet,
     ServerDied,
     ServerFailed,
     ServerSilent,
     WrongServer,
     shown,
 )
-from ..timeouts import within
+from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .redact import hidden, plain_text, printable, secrets_in
 from .runtime import Runtime
@@ -133,8 +134,12 @@ class ReadinessProbe:
         """One try of `first_answer`, while the server stays where it is; None: it does not."""
         kept, watcher = settings.kept, self._runtime.watcher
         before = watcher.get(container_id)
+
+        async def look() -> Endpoint:
+            return await self._runtime.backend.endpoint(container_id, kept.port, kept.access)
+
         try:
-            running = await self._runtime.backend.endpoint(container_id, kept.port, kept.access)
+            running = await retry(look, self._until_too_late(), on=NotRunningYet)
         except (ServerDied, NotFound):
             end = watcher.get(container_id)
             end = end if end is not None and end.ended else None
@@ -167,6 +172,12 @@ class ReadinessProbe:
             raise death
         self.too_late = ServerSilent(url, self._seconds, death.log)
         raise self.too_late
+
+    def _until_too_late(self) -> Iterator[float]:
+        """Pauses between two looks, as long as there is time for a further one."""
+        pause = self._runtime.timings.look_at_task
+        while self.time_left() > pause:
+            yield pause
 
     def _require(
         self, wrong: Answer | None, url: str, proof: Proof, settings: ResolvedSettings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from support.driving import MakeHub, Told, message, refused
 from support.fake_engine import Behaviour, FakeEngine
 from support.fake_engine.swarm_control import FakeSwarm
+from support.fake_engine.swarm_objects import Status, Task
 from support.operations import keep_house
 from support.stage import QUICK, eventually, reached
 from support.stub_hub import Hub, runtimes
@@ -307,6 +309,39 @@ async def test_managers_that_do_not_answer_before_the_start(
 
 
 # --- while it runs --------------------------------------------------------------------------------
+
+
+async def test_ports_that_are_told_late(
+    make: Callable[..., Hub], swarm: FakeSwarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manager may tell of a running task before it tells of its ports: a start waits for them."""
+    looks: list[Task] = []
+
+    def text(task: Task) -> str:
+        looks.append(task)
+        shown = task.inspect()
+        if len(looks) < 8:
+            shown["Status"] = {**shown["Status"], "PortStatus": {}}
+        return json.dumps(shown)
+
+    monkeypatch.setattr(Task, "text", text)
+    spawner = await make().spawn("exp-1")
+    assert at(spawner) == place(swarm, swarm.tasks()[-1])
+
+
+async def test_ports_that_are_never_told(
+    make: Callable[..., Hub],
+    swarm: FakeSwarm,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Such a start ends with its time, and the log says what was missing."""
+    known = Status.inspect
+    monkeypatch.setattr(Status, "inspect", lambda status: {**known(status), "PortStatus": {}})
+    error = await asyncio.wait_for(refused(make(start_timeout=2)), 20)
+    assert "cannot look where service" in message(error)
+    assert "its published ports are not known yet" in caplog.text
+    await eventually(lambda: swarm.services == {})
 
 
 async def test_a_lost_node(
