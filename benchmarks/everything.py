@@ -62,7 +62,7 @@ def swarm_measures(*, quick: bool) -> Mapping[str, Measure[SwarmSetting]]:
     servers = [5, 20]
     return {
         "swarm-one": lambda s: swarm_figures.one(s, pick(5, 30)),
-        "swarm-at-once": lambda s: swarm_figures.at_once(s, servers[-1], pick(2, 5)),
+        "swarm-at-once": lambda s: swarm_figures.at_once(s, servers[-1], pick(4, 5)),
         "swarm-requests": lambda s: swarm_figures.requests(s, servers, pick(5, 30)),
         "swarm-death": lambda s: swarm_figures.death(s, pick(3, 15)),
     }

@@ -28,6 +28,7 @@ async def bursts(setting: Setting, count: int, rounds: int) -> tuple[Samples, Sa
         for number, order in enumerate(rotated(contenders, rounds)):
             names = [f"many{number}n{index}" for index in range(count)]
             for hub in order:
+                await setting.quiet()
                 if hub is None:
                     started, stopped = await _bare(setting, count)
                 else:

@@ -29,6 +29,7 @@ async def starts(
         contenders: list[Hub | None] = [None, *hubs]
         for number, order in enumerate(rotated(contenders, rounds + warm)):
             for hub in order:
+                await setting.quiet()
                 server = f"one{number}"
                 stopped: float | None
                 if hub is None:

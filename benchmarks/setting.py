@@ -149,6 +149,9 @@ class Setting:
         ]
         await self._remove_all(f"/images/{tag}" for tag in tags if f"/{self.name}" in tag)
 
+    async def quiet(self) -> None:
+        """Wait until nothing is left to do of what has ended: an Engine has done it by then."""
+
     async def _remove_all(self, paths: Any) -> None:
         async def remove(path: str) -> None:
             # Of what a Hub is removing at this moment, the Engine says so; it goes anyway.

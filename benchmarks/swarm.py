@@ -77,6 +77,19 @@ class SwarmSetting(Setting):
                     await self.engine.remove(service["ID"])
         await asyncio.to_thread(self.swarm.remove_all, self.name)
 
+    async def quiet(self) -> None:
+        """Wait until no node has containers that have ended.
+
+        To remove them takes a node much work, a while after it told that their tasks have ended;
+        who is measured next would be slowed down by it.
+        """
+        while await asyncio.to_thread(self._has_ended_containers):  # noqa: ASYNC110  (asks)
+            await asyncio.sleep(LOOK_S)
+
+    def _has_ended_containers(self) -> bool:
+        found = [one for node in self.swarm.nodes for one in node.containers()]
+        return any(one["State"] != "running" for one in found)
+
     async def service(self, hub: Hub, server: str) -> str:
         """The id of a server's service."""
         (found,) = [
