@@ -211,9 +211,8 @@ class Executor:
                 undo = self._undo(start, request.server.key)
                 timings = self._timings
                 timeout = timings.cancelled_start if cancelled else timings.failed_start
-                with suppress(
-                    asyncio.CancelledError
-                ):  # why it failed is told, not that it took long
+                # Why it failed is told, not that taking it back was cancelled.
+                with suppress(asyncio.CancelledError):
                     await asyncio.wait({undo}, timeout=timeout)
             raise
         start.keep()
