@@ -17,6 +17,7 @@
     │   │   └── CallNotAllowed 403 of a proxy before the Engine: it does not let the call through
     │   ├── NotAManager        503: it manages no Swarm, so there are no services
     │   └── EngineFailed       5xx: the Engine tried and failed
+    │       └── NotRunningYet  a server is to run, but does not yet, or it is not told where
     ├── ImageError             an image is not available
     │   ├── ImageMissing       not present, and the pull policy does not allow pulling it
     │   └── PullFailed         the pull failed; the message is the registry's
@@ -244,7 +245,7 @@ class EngineFailed(EngineError):
 
 
 class NotRunningYet(EngineFailed):
-    """A server is to run, but does not yet, or it is not told where it does."""
+    """A server is to run, but does not yet, or it is not told where."""
 
 
 class ImageError(DockerNamedError):

@@ -295,13 +295,15 @@ class ServiceVolumes:
                 return record
             if record.going:
                 await self._files.stop(name)
+                await self._renew(kept)
+                continue
             if record.first and not record.node:
                 node, coming = await self._node_of(record.first)
                 record = await self._on_node(record, node) if node else record
             if coming and record.first != service:
                 continue
             first = record.first if record.node else service
-            record = replace(record, first=first, image=image, going=False)
+            record = replace(record, first=first, image=image)
             if await self._write(kept, record):
                 (self._placed.add if record.node else self._placed.discard)(name)
                 return record
@@ -364,13 +366,28 @@ class ServiceVolumes:
     async def _make(self, wanted: VolumeRecord) -> VolumeRecord | None:
         """The record of a volume that had none; None: somebody else was quicker."""
         record = await self._as_it_is(wanted)
+        return record if await self._keep(record) else None
+
+    async def _keep(self, record: VolumeRecord) -> bool:
+        """Have a new config keep a record. False: somebody else was quicker."""
         data = record.name.encode("utf-8", "surrogatepass")
         try:
             await self._swarm.create_config(record.config_name, data, record.all_labels)
         except NameTaken:
             self._log.debug("Somebody else was quicker to note volume %s", record.name)
-            return None
-        return record
+            return False
+        return True
+
+    async def _renew(self, kept: _Kept) -> None:
+        """Have another config keep the record of a volume whose files are wanted again.
+
+        That one is not meant by who asked for the removal, where a manager takes long to do it.
+        """
+        try:
+            await self._swarm.remove_config(kept.id)
+        except NotFound:
+            self._log.debug("The record of volume %s was just removed", kept.record.name)
+        await self._keep(replace(kept.record, going=False))
 
     async def _as_it_is(self, wanted: VolumeRecord) -> VolumeRecord:
         """The record of a volume that has none yet, but may be on the manager."""

@@ -51,6 +51,7 @@ class Estate:
 
     def __init__(self, fake: FakeEngine) -> None:
         self._fake = fake
+        self._of_others: set[str] = set()  # ids of what somebody else removed
 
     def things(self) -> list[Thing]:
         """All of them."""
@@ -70,8 +71,9 @@ class Estate:
         self._fake.die(thing.id)
 
     def remove(self, thing: Thing) -> None:
-        """Somebody else removes it."""
+        """Somebody else removes it, but not the volumes without a name that go with it."""
         self._fake.remove(thing.id)
+        self._of_others.add(thing.id)
 
     def of_server(self, server: str, user: str = "ann") -> list[Thing]:
         """Those of a server, by their labels."""
@@ -96,7 +98,7 @@ class Estate:
     def leftovers(self) -> set[str]:
         """What nothing there has a use for, in words."""
         owners = self._fake.anonymous_volumes.keys() - {one.id for one in self.things()}
-        return {f"anonymous volumes of {owner}" for owner in owners}
+        return {f"anonymous volumes of {owner}" for owner in owners - self._of_others}
 
 
 class ServiceEstate(Estate):
