@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.fake_engine import Behaviour, FakeEngine, FakeSwarm
-from support.stage import HUB, IMAGE, KEY, QUICK, eventually
+from support.stage import CONFIG_REMOVE, HUB, IMAGE, KEY, QUICK, eventually, late, reached
 
 from dockernamed import naming
 from dockernamed.backends.services import Services
@@ -538,6 +538,25 @@ async def test_a_hub_that_is_killed_while_it_deletes(
     found = record(swarm)
     assert found is not None
     assert not found.going
+
+
+async def test_a_removal_that_is_done_late(
+    fake: FakeEngine, hub: Callable[[], Services], swarm: FakeSwarm
+) -> None:
+    """It takes no record by which a server has been started since."""
+    killed, next_one = hub(), hub()
+    await killed.remove(await at_node_2(killed, swarm))
+    fake.behave(Behaviour(exit_code=0), name="dockernamed-empty-.*")
+    held = late(fake, *CONFIG_REMOVE)
+    removal = asyncio.ensure_future(killed.remove_volume(VOLUME))
+    await reached(held)
+    removal.cancel()
+    await started(next_one, "again")
+    held.release()
+    await eventually(lambda: held.done)
+    found = record(swarm)
+    assert found is not None
+    assert (found.hostname, found.going) == ("node-2", False)
 
 
 async def _never(*_: object) -> None:
