@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import aiohttp
+
 from ..errors import EngineFailed, EngineTimeout, EngineUnavailable
 from ..timeouts import ended, retry
 from .call import Call, parse_items, parse_nothing, parse_object
@@ -196,9 +198,9 @@ class Caller:
                 opening.result()
             yield batches()
         finally:
+            # Also where we are cancelled once more, while it ends.
+            opening.add_done_callback(_close_answer)
             await ended(opening)
-            if not opening.cancelled() and not opening.exception():
-                opening.result().close()
 
     def _note_silence(self, error: EngineTimeout) -> None:
         """Tell once, until it answers again, what an Engine may be that answers nothing."""
@@ -209,3 +211,8 @@ class Caller:
                 error,
             )
         self._silent = True
+
+
+def _close_answer(opening: asyncio.Task[aiohttp.ClientResponse]) -> None:
+    if not opening.cancelled() and not opening.exception():
+        opening.result().close()
