@@ -111,8 +111,7 @@ class Executor:
             EngineError: the Engine could not be asked.
         """
         record, place = self._watcher.get(container_id), self._watcher.place(container_id)
-        told = place is not None and bool(place.ports or access.by != "published")
-        if record is not None and place is not None and told:
+        if record is not None and place is not None and (place.ports or access.by != "published"):
             return Endpoint(record.id, record.name, *reached_at(place, record.name, port, access))
         seen = await self._things.inspect(container_id)
         if not seen.running or seen.place is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.hub.dockerview import BUSYBOX, LAB
+from support.hub.engineproxy import EngineProxy
 from support.swarm import Swarm, alive, fallen
 from support.swarm.hubs import SwarmHubs
 
@@ -83,6 +84,13 @@ def prefix() -> str:
 def swarm_hubs(_one_manager: Swarm, tmp_path_factory: pytest.TempPathFactory) -> SwarmHubs:
     """Makes Hubs whose servers are services of the Swarm of `swarm`."""
     return _hubs_of(_one_manager, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def proxy(_one_manager: Swarm) -> Iterator[EngineProxy]:
+    """Where calls of a Hub to the manager of `swarm` are held."""
+    with EngineProxy(_one_manager.manager.url) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module")

@@ -54,13 +54,6 @@ MOMENTS = [
 
 
 @pytest.fixture(scope="module")
-def proxy(_one_manager: Swarm) -> Iterator[EngineProxy]:
-    """Where calls of the Hub to its manager are held."""
-    with EngineProxy(_one_manager.manager.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
 def hub(swarm_hubs: SwarmHubs, proxy: EngineProxy) -> Iterator[Hub]:
     """A Hub that reaches its manager through the proxy, and keeps house all the time."""
     config = """

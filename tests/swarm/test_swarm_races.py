@@ -9,16 +9,8 @@ from support.hub.engineproxy import EngineProxy
 from support.hub.hubproc import Hub
 from support.hub.races import *  # noqa: F403  (the tests)
 from support.hub.races import never_blocked
-from support.swarm import Swarm
 from support.swarm.hubs import SwarmHubs
 from support.swarm.manyservices import ManyServices
-
-
-@pytest.fixture(scope="module")
-def proxy(_one_manager: Swarm) -> Iterator[EngineProxy]:
-    """Where calls of the Hub to its manager are held."""
-    with EngineProxy(_one_manager.manager.url) as proxy:
-        yield proxy
 
 
 @pytest.fixture(scope="module")
