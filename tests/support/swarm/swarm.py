@@ -299,10 +299,12 @@ class Swarm:
     # --- waiting
 
     def has_leader(self, node: Node, timeout: float = 90) -> None:
-        """Wait until a manager's requests are fulfilled, as after a loss of the quorum."""
+        """Wait until a manager can have something changed, as after a loss of the quorum.
+
+        One that led before goes on answering what only reads, though it may be voted out.
+        """
         eventually(
-            lambda: _asked(node, lambda client: client.nodes()),
-            lambda nodes: nodes is not None,
+            lambda: _asked(node, _change_nothing),
             what=f"{node} has a leader",
             timeout=timeout,
         )
@@ -329,7 +331,8 @@ class Swarm:
     def ready(self, timeout: float = 60) -> None:
         """Wait until all nodes are ready and active, and all managers agree."""
         manager = self.manager
-        self.has_leader(manager)
+        for node in self.managers:
+            self.has_leader(node)
         eventually(
             lambda: _asked(manager, lambda client: [_state(node) for node in client.nodes()]),
             lambda states: len(states or ()) == len(self.nodes) and set(states) <= READY,
@@ -487,6 +490,13 @@ def _asked(node: Node, ask: Callable[[docker.APIClient], Any]) -> Any:
         finally:
             client.close()
     return None
+
+
+def _change_nothing(client: docker.APIClient) -> bool:
+    """Have the managers agree on the Swarm's settings as they are."""
+    swarm = client.inspect_swarm()
+    changed: bool = client.update_swarm(swarm["Version"]["Index"], swarm["Spec"])
+    return changed
 
 
 def _state(node: Any) -> str:
