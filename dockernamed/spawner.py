@@ -43,20 +43,17 @@ from .hub.ownership import OfOthers, of_others, ports_of_others
 from .hub.quotas import admit
 from .hub.sent_options import ask_for_defaults, were_sent
 from .hub.whereabouts import Whereabouts, proof_of
-from .images.prepull import prepull
-from .images.pull_queue import NOBODY, PullLimits
-from .images.puller import Progress, Pulled
+from .images.pull_queue import PullLimits
 from .lifecycle import earlier_volumes
 from .lifecycle.attempt import StartAttempt
 from .lifecycle.backends import CONTAINERS
-from .lifecycle.credentials import credentials_for
 from .lifecycle.hooks import AfterStart, modified
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
+from .lifecycle.pulls import Pulls
 from .lifecycle.readiness import ReadinessProbe, url_of
 from .lifecycle.resolver import SettingsResolver
 from .lifecycle.runtime import Runtime
-from .options import chooser
 from .options.chooser import Chooser
 from .options.overrides import hub_wide, restore
 from .options.user_options import Choice
@@ -66,8 +63,6 @@ from .timings import DEFAULT
 
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
-#: For who named a registry: what answered there, or that nobody did, may be no business of theirs.
-NO_ANSWER_TOLD = "it could not be pulled; the Hub's log says why"
 
 #: What servers were before → the command that removes one with what is private of it.
 _REMOVAL = {"container": "container rm --force --volumes", "service": "service rm"}
@@ -86,9 +81,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     #: How long is waited for what; no setting.
     timings = DEFAULT
-    #: What servers are, and who reads the settings for that; no settings.
+    #: What servers are, who reads the settings for that, and who gets the images; no settings.
     backend = CONTAINERS
     resolver_class = SettingsResolver
+    pulls_class = Pulls
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -332,8 +328,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         attempt.settings = settings
         # What the server is told of its limits.
         self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
-        self._progress.tell(5, f"Looking for image {self.image}")
-        attempt.image = (await self._pull_for_user()).info or {}
+        attempt.settings, attempt.image = await self.pulls_class(self, self._runtime).for_start(
+            settings, self._progress.tell, registry_unknown=self._choice.registry_unknown
+        )
 
     async def _resolved(self, attempt: StartAttempt) -> ResolvedSettings:
         """The settings of a start, of which nothing is made yet."""
@@ -382,46 +379,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         taken = ports_of_others(self.user.db, self.orm_spawner)
         return await self._runtime.host_ports.give(self.key, self.port, earlier, taken)
 
-    async def _pull(
-        self,
-        runtime: Runtime,
-        image: str,
-        on_progress: Callable[[Progress], None] | None = None,
-        user: str = NOBODY,
-    ) -> Pulled:
-        credentials = await credentials_for(image, self.registry_credentials, self)
-        info = await runtime.puller.ensure(
-            image,
-            self.pull_policy,
-            timeout=self.pull_timeout,
-            credentials=credentials,
-            on_progress=on_progress,
-            user=user,
-        )
-        return Pulled(info, credentials)
-
-    async def _pull_for_user(self) -> Pulled:
-        """The image of this server; of a registry that only its user knows, no answer is told."""
-        try:
-            return await self._pull(self._runtime, self.image, self._pulling, self.user.name)
-        except errors.PullFailed as error:
-            if not self._choice.registry_unknown:
-                raise
-            self.log.warning("%s: %s", self._log_name, error)
-            raise errors.PullFailed(self.image, NO_ANSWER_TOLD) from None
-
-    def _pulling(self, progress: Progress) -> None:
-        percent = 100 * progress.done // max(progress.total, 1)
-        how_far = f"{percent} %, " if progress.total else ""
-        self._progress.tell(
-            5 + 45 * percent // 100, f"Pulling {self.image}: {how_far}{progress.message}"
-        )
-
     async def prepull_all(self, runtime: Runtime) -> None:
         """With ``prepull``, pull every image that can be chosen."""
-        images = chooser.images(self) if self.prepull else ()
-        pull, pauses = partial(self._pull, runtime), runtime.timings.prepull_again
-        await prepull(images, pull, runtime.watcher, self.log, pauses)
+        await self.pulls_class(self, runtime).beforehand()
 
     async def _find_hub(self, place: Place, gateway: str | None = None) -> None:
         """Set hub_connect_url where the admin left it to us.
