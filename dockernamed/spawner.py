@@ -21,13 +21,8 @@ from .backends.observed import ObservedContainer
 from .callables import evaluated
 from .desired.environment import Environment, split
 from .desired.gpus import gpu_environment
-from .desired.network import (
-    ALL_INTERFACES,
-    Endpoint,
-    certified,
-    check_reachable,
-)
-from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
+from .desired.network import Endpoint
+from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
 from .desired.spec import ServerSpec, notes
 from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
@@ -35,8 +30,9 @@ from .engine.client import Connection
 from .hub import app
 from .hub.config_types import refused
 from .hub.http_errors import as_http_error, http_error, hub_advice
+from .hub.hub_url import HubUrl
 from .hub.identity import hub_id_of
-from .hub.internal_ssl import names_in, ssl_context
+from .hub.internal_ssl import ssl_context
 from .hub.kept_options import KeptOptions
 from .hub.other_hubs import another_hub_at
 from .hub.ownership import OfOthers, of_others, ports_of_others
@@ -92,8 +88,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._attempt: StartAttempt | None = None
         self._monitor: ServerMonitor | None = None
         self._progress = StartProgress()
-        self._hub_url_found: str | None = None
-        self._hub_hosts: Mapping[str, str] = {}
+        self._hub_url = HubUrl(self)
         self._choice = Choice()
         self._options = KeptOptions(self)
         self._whereabouts = Whereabouts(self, lambda: self._runtime, self._settings_now)
@@ -336,7 +331,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """The settings of a start, of which nothing is made yet."""
         resolver = self._resolver
         place = await resolver.place()
-        await self._find_hub(place)
+        await self._hub_url.find(resolver, place)
         settings = await resolver.resolve(place, self.get_args())
         had = self._kept.gpus if self._kept else ()
         settings = await admit(self, self._runtime, settings, had, partial(self._begins, attempt))
@@ -382,30 +377,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     async def prepull_all(self, runtime: Runtime) -> None:
         """With ``prepull``, pull every image that can be chosen."""
         await self.pulls_class(self, runtime).beforehand()
-
-    async def _find_hub(self, place: Place, gateway: str | None = None) -> None:
-        """Set hub_connect_url where the admin left it to us.
-
-        Args:
-            place: of the server.
-            gateway: of the network that was made for it; None as long as that may be missing.
-        """
-        hub, set_by_admin = self.hub, self.hub_connect_url != self._hub_url_found
-        if set_by_admin or hub.connect_ip or hub.connect_url:
-            return
-        if place.network != "host":
-            check_reachable(hub.ip)
-        if hub.ip not in ALL_INTERFACES:
-            return
-        host = await self._resolver.hub_host(place, gateway)
-        if host is None:
-            return
-        if self.internal_ssl:
-            certificate = self.user.settings["internal_ssl_cert"]
-            names = await asyncio.to_thread(names_in, certificate)
-            host, self._hub_hosts = certified(host, names)
-        url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
-        self.hub_connect_url = self._hub_url_found = url
 
     # --- start -----------------------------------------------------------------------------
 
@@ -456,7 +427,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         async def start_there(network: SeenNetwork) -> str:
             attempt.settings = settings.in_network(network.name)
-            await self._find_hub(attempt.settings.place, network.gateway)
+            await self._hub_url.find(self._resolver, attempt.settings.place, network.gateway)
             return await self._start(attempt, probe)
 
         return await self._runtime.networks.run_in(settings.key, settings.place.own, start_there)
@@ -515,7 +486,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
         def made(settings: ResolvedSettings, env: Environment) -> ServerSpec:
             spec = settings.spec(attempt.image, volumes, env, attempt.files)
-            return replace(spec, hosts=self._hub_hosts)
+            return replace(spec, hosts=self._hub_url.hosts)
 
         hook, judge = self.modify_container_hook, self._resolver.judge
         return await modified(hook, self, settings, env, made, judge)
