@@ -24,10 +24,11 @@ from .desired.gpus import gpu_environment
 from .desired.network import Endpoint
 from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
 from .desired.spec import ServerSpec, notes
-from .desired.volumes import VolumePlan, is_of_server, plan_volumes
+from .desired.volumes import VolumePlan
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
-from .hub import app
+from .hub import app, kept_state
+from .hub.belongings import Belongings
 from .hub.config_types import refused
 from .hub.http_errors import as_http_error, http_error, hub_advice
 from .hub.hub_url import HubUrl
@@ -35,7 +36,7 @@ from .hub.identity import hub_id_of
 from .hub.internal_ssl import ssl_context
 from .hub.kept_options import KeptOptions
 from .hub.other_hubs import another_hub_at
-from .hub.ownership import OfOthers, of_others, ports_of_others
+from .hub.ownership import ports_of_others
 from .hub.quotas import admit
 from .hub.sent_options import ask_for_defaults, were_sent
 from .hub.whereabouts import Whereabouts, proof_of
@@ -59,9 +60,6 @@ from .timings import DEFAULT
 
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
 MAX_LOG_LINES = 50
-
-#: What servers were before → the command that removes one with what is private of it.
-_REMOVAL = {"container": "container rm --force --volumes", "service": "service rm"}
 
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
@@ -166,20 +164,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up a server that an earlier Hub process started."""
         super().load_state(state)
-        self._state = ServerState.from_json(state)
-        if self._state.kind != self.backend.kind:
-            self._let_go_of_another_kind()
-
-    def _let_go_of_another_kind(self) -> None:
-        """Forget what the server was as another kind of thing; never its volumes."""
-        kind, ours = self._state.kind, self.backend.kind
-        if self._state.object_id:
-            self.log.warning(
-                "%s was started as a %s, %s, and counts as stopped, since servers are %ss now: if "
-                "it still runs, remove it (docker %s)",
-                *(self._log_name, kind, self._state.object_name, ours, _REMOVAL[kind]),
-            )
-        self._state = self._state.as_kind(ours)
+        self._state = kept_state.taken_up(state, self)
 
     def get_state(self) -> dict[str, Any]:
         """What the Hub keeps: the container while there is one, volumes and settings for good."""
@@ -198,6 +183,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def _kept(self) -> KeptSettings | None:
         """The settings that the server was last started with."""
         return self._state.settings
+
+    @property
+    def _belongings(self) -> Belongings:
+        return Belongings(self, self._runtime.watcher, self._state)
 
     # --- options ---------------------------------------------------------------------------
 
@@ -437,11 +426,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         assert settings is not None, "JupyterHub does not start what could not be prepared"
         env = split(await self._env(), settings.secrets.environment)
         probe.env, probe.secrets = env.all, settings.secrets.words
-        volumes, others = self._volumes(settings, attempt.image)
+        volumes, others = self._belongings.volumes(settings, attempt.image)
         spec, env = await self._wanted(attempt, settings, volumes, env)
         probe.env = env.all
         self._tell_notes(volumes.notes, notes(spec, env.all, attempt.image))
-        self._note_before_start(settings, volumes.remembered)
+        remembered = {**self._state.volumes, **volumes.remembered}
+        self._state = replace(self._state, settings=settings.kept, promise=settings.promise)
+        # A failed start forgets the volumes.
+        kept_state.note(self, replace(self._state, volumes=remembered))
         request = StartRequest(
             server=ServerRef(settings.key, others=others.containers, made=self._state.made),
             spec=spec,
@@ -464,10 +456,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self._state = ServerState(
             object_id=endpoint.id,
             object_name=endpoint.name,
-            volumes={**self._state.volumes, **volumes.remembered},
+            volumes=remembered,
             image=settings.image,
             settings=settings.kept,
-            made=self._made(endpoint.id),
+            made=self._belongings.made(endpoint.id),
             promise=settings.promise,
             kind=self.backend.kind,
         )
@@ -524,55 +516,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         self.log.warning("%s: %s", self._log_name, advice)
         self._progress.tell(76, advice)
 
-    def _volumes(
-        self, settings: ResolvedSettings, image: Mapping[str, Any]
-    ) -> tuple[VolumePlan, OfOthers]:
-        """The server's mounts, and what other servers have of what it might take for its own."""
-        names = [one.mount.source for one in settings.volumes.all if one.is_named_volume]
-        others = self._of_others(*settings.names, *names)
-        plan = plan_volumes(
-            settings.volumes,
-            settings.key,
-            home=settings.home(image),
-            remembered=self._state.volumes,
-            taken=others.volumes,
-            elsewhere=others.volumes_of_other_users,
-        )
-        return plan, others
-
-    @property
-    def _server_ref(self) -> ServerRef:
-        """Whose containers are ours, whatever we and others were called before."""
-        others = self._of_others().containers
-        return ServerRef(self.key, self.object_id, others, self._state.made)
-
-    def _made(self, id: str) -> Mapping[str, str]:
-        """`ServerState.made` for a container that is ours, and for earlier ones with copies."""
-        watcher, before = self._runtime.watcher, self._state.made
-        records = watcher.find(self.user.name, self.name)
-        copied = {one.start for one in records if before.get(one.start, one.id) != one.id}
-        earlier = {start: made for start, made in before.items() if start in copied}
-        record = watcher.get(id)
-        return {**earlier, record.start: id} if record is not None and record.start else earlier
-
-    def _of_others(self, *mentions: str) -> OfOthers:
-        """What other servers of the Hub have of some names, and of this server's containers."""
-        records = self._runtime.watcher.find(self.user.name, self.name)
-        ids = [record.id for record in records]
-        return of_others(self.user.db, self.orm_spawner, [*mentions, *ids])
-
-    def _note_before_start(self, settings: ResolvedSettings, remembered: Mapping[str, str]) -> None:
-        """Have volumes and settings in the Hub's database before the container exists.
-
-        JupyterHub stores our state once the server answers. Until then the Hub may be killed, and
-        the server live on. A failed start forgets the volumes.
-        """
-        self._state = replace(self._state, settings=settings.kept, promise=settings.promise)
-        noted = replace(self._state, volumes={**self._state.volumes, **remembered}).to_json()
-        if noted != self.orm_spawner.state:
-            self.orm_spawner.state = {**self.get_state(), **noted}
-            self.user.db.commit()
-
     # --- the environment -------------------------------------------------------------------
 
     def get_env(self) -> dict[str, str]:
@@ -611,11 +554,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if record is None:
             if self.object_id and not runtime.watcher.connected:
                 return None
-            found = await runtime.backend.running_id(self._server_ref)
+            found = await runtime.backend.running_id(self._belongings.server)
             if found is None:
                 return 0
             # A Hub that was killed in the middle of a start left no id, but labels.
-            self._state = replace(self._state, object_id=found, made=self._made(found))
+            self._state = replace(self._state, object_id=found, made=self._belongings.made(found))
         elif not record.running:
             if self._monitor is None and record.ended:
                 self._log_end(record, "ended while the Hub was down (was the Engine restarted?)")
@@ -711,7 +654,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             return
         settings = self._kept or self
         await self._runtime.backend.stop(
-            self._server_ref,
+            self._belongings.server,
             grace=0.0 if now else settings.stop_timeout,
             keep=not settings.remove,
         )
@@ -738,27 +681,17 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         The Hub forgets the server whatever we raise, so an Engine that is away is waited for.
         """
         backend = self._runtime.backend
-        await backend.delete(self._server_ref)
+        await backend.delete(self._belongings.server)
         await self._leave_network()
         if not (self._kept or self).delete_volumes:
             return
 
-        def goes(volumes: Mapping[str, Mapping[str, str]]) -> list[str]:
-            own = set(self._state.volumes.values())
-            mine = [
-                name
-                for name, labels in volumes.items()
-                if is_of_server(name, labels, self.key, own)
-            ]
-            taken = self._of_others(*mine).volumes
-            return [name for name in mine if name not in taken]
-
-        await backend.delete_volumes(self.key.hub, goes)
+        await backend.delete_volumes(self.key.hub, self._belongings.volumes_to_delete)
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        old = replace(self._server_ref, key=replace(self.key, server=old_name))
+        old = replace(self._belongings.server, key=replace(self.key, server=old_name))
         backend, patience = self._runtime.backend, self._runtime.timings.engine_first_seen
         await as_http_error(backend.delete(old, patience), self)
         await self._leave_network()
