@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -21,16 +20,14 @@ from .backends.observed import ObservedContainer
 from .callables import evaluated
 from .desired.environment import Environment, split
 from .desired.gpus import gpu_environment
-from .desired.network import Endpoint
 from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
 from .desired.spec import ServerSpec, notes
 from .desired.volumes import VolumePlan
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
-from .hub import app, kept_state
+from .hub import app, hub_wide, kept_state
 from .hub.belongings import Belongings
-from .hub.config_types import refused
-from .hub.http_errors import as_http_error, http_error, hub_advice
+from .hub.http_errors import as_http_error, http_error
 from .hub.hub_url import HubUrl
 from .hub.identity import hub_id_of
 from .hub.internal_ssl import ssl_context
@@ -38,13 +35,13 @@ from .hub.kept_options import KeptOptions
 from .hub.other_hubs import another_hub_at
 from .hub.ownership import ports_of_others
 from .hub.quotas import admit
-from .hub.sent_options import ask_for_defaults, were_sent
-from .hub.whereabouts import Whereabouts, proof_of
+from .hub.sent_options import applied, ask_for_defaults
+from .hub.until_ready import until_ready
+from .hub.whereabouts import Whereabouts
 from .images.pull_queue import PullLimits
-from .lifecycle import earlier_volumes
 from .lifecycle.attempt import StartAttempt
 from .lifecycle.backends import CONTAINERS
-from .lifecycle.hooks import AfterStart, modified
+from .lifecycle.hooks import modified
 from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
 from .lifecycle.pulls import Pulls
@@ -52,14 +49,10 @@ from .lifecycle.readiness import ReadinessProbe, url_of
 from .lifecycle.resolver import SettingsResolver
 from .lifecycle.runtime import Runtime
 from .options.chooser import Chooser
-from .options.overrides import hub_wide, restore
 from .options.user_options import Choice
 from .settings import DockerNamedSettings
-from .timeouts import ended, within
+from .timeouts import within
 from .timings import DEFAULT
-
-#: Lines of the log of a server that does not answer, in which a reason is looked for.
-MAX_LOG_LINES = 50
 
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
@@ -223,25 +216,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """Check what the user asked for before anything is made; JupyterHub saved it already."""
         if ask_for_defaults(self.handler):
             user_options = self.user_options = {}
-        choice = self._choice = await as_http_error(self._chosen(user_options), self)
+        applying = applied(
+            user_options, self.chooser, self.handler, self._warn, others=self._has_own_form
+        )
+        choice = self._choice = await as_http_error(applying, self)
         self.log.info("%s: %s", self._log_name, naming.shown(choice.label) or "default options")
-
-    async def _chosen(self, user_options: dict[str, Any]) -> Choice:
-        """Apply a choice; one that was saved and is no longer offered never locks anybody out."""
-        try:
-            return await self.chooser.apply(user_options, others=self._has_own_form)
-        except errors.OptionsError as error:
-            if were_sent(self.handler):
-                raise
-            if not (await self.chooser.menu()).empty:
-                hint = "these options are of an earlier start; send {} for the defaults"
-                raise errors.OptionsError(
-                    error.field, error.value, f"{error.hint} ({hint})", error.choices
-                ) from error
-            note = f"The options of the last start are no longer offered ({error}): using defaults"
-            self.log.warning("%s: %s", self._log_name, note)
-            self._progress.tell(0, note)
-            return await self.chooser.apply({})
 
     async def typed_options(self, user_options: Any) -> list[str]:
         """Those options of a link whose values were typed, and not listed by an admin."""
@@ -258,12 +237,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def run_auth_state_hook(self, auth_state: Any) -> None:
         """The admin's hook."""
-        with self._hub_wide_settings_kept("auth_state_hook"):
+        with hub_wide.kept_by("auth_state_hook", self):
             await super().run_auth_state_hook(auth_state)
 
     async def apply_group_overrides(self) -> None:
         """The overrides of the user's groups, where they can differ between servers."""
-        with self._hub_wide_settings_kept("group_overrides"):
+        with hub_wide.kept_by("group_overrides", self):
             await super().apply_group_overrides()
 
     async def run_pre_spawn_hook(self) -> None:
@@ -271,7 +250,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         attempt = self._attempt = StartAttempt()
         self._options.accepted()
         with self._options.judged():
-            with self._hub_wide_settings_kept("pre_spawn_hook"):
+            with hub_wide.kept_by("pre_spawn_hook", self):
                 result = super().run_pre_spawn_hook()
                 if inspect.isawaitable(result):
                     await result
@@ -283,23 +262,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             await work
         except errors.ConfigError as error:
             raise self._choice.blamed(error) from error
-
-    @contextmanager
-    def _hub_wide_settings_kept(self, hook: str) -> Iterator[None]:
-        """Refuse a hook that changes what cannot differ between the servers of one Hub.
-
-        A setting that does not take what a hook gives it is named, with the value.
-        """
-        before = hub_wide(self)
-        try:
-            yield
-        except traitlets.TraitError as wrong:
-            found = refused(wrong, self, hook)
-            raise http_error(found, self) if found else wrong from wrong
-        finally:
-            error = restore(self, before, hook)
-        if error is not None:
-            raise http_error(error, self)
 
     async def _prepare(self, attempt: StartAttempt) -> None:
         naming.check_names(self.key)
@@ -333,28 +295,13 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return self._attempt is attempt and self.pending == "spawn"
 
     async def _look_for_earlier_volumes(self, settings: ResolvedSettings) -> None:
-        """At a first start, say that the Engine has the server's volumes under another hub id.
-
-        Raises:
-            ForeignObject: it has, and such a start is to be refused.
-        """
-        volumes, refuse = settings.volumes, self.volumes_of_another_hub == "refuse"
-        if self._state.volumes or not any(one.identity for one in volumes.all):
+        """At a first start, say that the Engine has the server's volumes under another hub id."""
+        if self._state.volumes or not any(one.identity for one in settings.volumes.all):
             return
-        try:
-            earlier = await self._runtime.earlier_volumes.of(settings.key)
-        except errors.EngineError as error:
-            if refuse:
-                raise
-            self.log.warning("Cannot look for volumes under other hub ids: %s", error)
-            return
-        if earlier is None:
-            return
-        if refuse:
-            raise earlier_volumes.refusal(earlier, settings.key)
-        note = earlier_volumes.note(earlier, settings.key)
-        self.log.warning("%s: %s", self._log_name, note)
-        self._progress.tell(0, note)
+        refuse = self.volumes_of_another_hub == "refuse"
+        note = await self._runtime.earlier_volumes.note(settings.key, refuse=refuse)
+        if note:
+            self._warn(note)
 
     async def _host_port(self) -> int:
         """A port of the Engine's host for this server alone."""
@@ -429,7 +376,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         volumes, others = self._belongings.volumes(settings, attempt.image)
         spec, env = await self._wanted(attempt, settings, volumes, env)
         probe.env = env.all
-        self._tell_notes(volumes.notes, notes(spec, env.all, attempt.image))
+        for note in volumes.notes:
+            self.log.info("%s: %s", self._log_name, note)
+        for note in notes(spec, env.all, attempt.image):
+            self._warn(note)
         remembered = {**self._state.volumes, **volumes.remembered}
         self._state = replace(self._state, settings=settings.kept, promise=settings.promise)
         # A failed start forgets the volumes.
@@ -446,7 +396,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         try:
             endpoint = await self._runtime.backend.start(
                 request,
-                until_ready=partial(self._until_ready, settings, probe),
+                until_ready=partial(
+                    until_ready, self, self._runtime, probe, self._progress, settings
+                ),
                 on_step=partial(self._progress.step, noun=self._runtime.kind),
                 on_note=partial(self._progress.tell, 75),
             )
@@ -483,38 +435,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         hook, judge = self.modify_container_hook, self._resolver.judge
         return await modified(hook, self, settings, env, made, judge)
 
-    def _tell_notes(self, of_volumes: Iterable[str], of_hardening: Iterable[str]) -> None:
-        for note in of_volumes:
-            self.log.info("%s: %s", self._log_name, note)
-        for note in of_hardening:
-            self.log.warning("%s: %s", self._log_name, note)
-            self._progress.tell(0, note)
-
-    async def _until_ready(
-        self, settings: ResolvedSettings, probe: ReadinessProbe, container_id: str
-    ) -> Endpoint:
-        """From its container's start to its first answer, with the admin's hooks in between."""
-        tell = partial(self._progress.tell, 70)
-        after = AfterStart(self._runtime, probe, self.log, self._log_name, tell)
-        await probe.until_it_runs(container_id, tell)
-        await after.command(container_id, settings.post_start)
-        await after.hook(container_id, self.post_start_hook, self)
-        self._progress.tell(75, "Waiting for the server to answer")
-        silence = asyncio.ensure_future(self._explain_silence(container_id))
-        try:
-            return await probe.first_answer(settings, proof_of(self, settings.kept), container_id)
-        finally:
-            await ended(silence)
-
-    async def _explain_silence(self, container_id: str) -> None:
-        """Say what a server logged that takes long to answer, as soon as that tells why."""
-        advice = ""
-        while not advice:
-            await asyncio.sleep(self._runtime.timings.explain_silence)
-            log = await self._runtime.backend.last_words(container_id, MAX_LOG_LINES)
-            advice = hub_advice(log, self)
-        self.log.warning("%s: %s", self._log_name, advice)
-        self._progress.tell(76, advice)
+    def _warn(self, note: str) -> None:
+        """Tell the user of a start, and the Hub's log, what does not keep it from going on."""
+        self.log.warning("%s: %s", self._log_name, note)
+        self._progress.tell(0, note)
 
     # --- the environment -------------------------------------------------------------------
 
