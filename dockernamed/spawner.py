@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import traitlets
 from jupyterhub.spawner import Spawner
@@ -16,13 +16,11 @@ from traitlets import default, observe
 
 from . import errors, naming, templates
 from .backends.base import SeenNetwork, ServerRef, StartRequest
-from .backends.observed import ObservedContainer
 from .callables import evaluated
 from .desired.environment import Environment, split
 from .desired.gpus import gpu_environment
 from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
 from .desired.spec import ServerSpec, notes
-from .desired.volumes import VolumePlan
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
 from .hub import app, hub_wide, kept_state
@@ -30,19 +28,19 @@ from .hub.belongings import Belongings
 from .hub.http_errors import as_http_error, http_error
 from .hub.hub_url import HubUrl
 from .hub.identity import hub_id_of
-from .hub.internal_ssl import ssl_context
+from .hub.internal_ssl import made_out_to, ssl_context
 from .hub.kept_options import KeptOptions
 from .hub.other_hubs import another_hub_at
 from .hub.ownership import ports_of_others
 from .hub.quotas import admit
 from .hub.sent_options import applied, ask_for_defaults
 from .hub.until_ready import until_ready
+from .hub.watch import Watch
 from .hub.whereabouts import Whereabouts
 from .images.pull_queue import PullLimits
 from .lifecycle.attempt import StartAttempt
 from .lifecycle.backends import CONTAINERS
 from .lifecycle.hooks import modified
-from .lifecycle.monitor import ServerMonitor
 from .lifecycle.progress import StartProgress
 from .lifecycle.pulls import Pulls
 from .lifecycle.readiness import ReadinessProbe, url_of
@@ -64,7 +62,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     # JupyterHub has no type hints: what we assign of its attributes.
     hub_connect_url: str | None
-    ssl_alt_names: Any
 
     #: How long is waited for what; no setting.
     timings = DEFAULT
@@ -77,17 +74,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         super().__init__(**kwargs)
         self._state = ServerState()
         self._attempt: StartAttempt | None = None
-        self._monitor: ServerMonitor | None = None
         self._progress = StartProgress()
         self._hub_url = HubUrl(self)
         self._choice = Choice()
         self._options = KeptOptions(self)
         self._whereabouts = Whereabouts(self, lambda: self._runtime, self._settings_now)
+        self._watch = Watch(self, lambda: self._runtime, self._whereabouts)
         if self.user is not None:
-            # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
-            # share a client. A "!" never comes out of quote().
-            parts = [quote(part, safe="") for part in (self.user.name, self.name) if part]
-            self.oauth_client_id = "jupyterhub-user-" + "!".join(parts)
+            self.oauth_client_id = naming.oauth_client_id(self.user.name, self.name)
 
     # --- identity --------------------------------------------------------------------------
 
@@ -168,7 +162,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """Forget the container; never the volumes."""
         super().clear_state()
         self._state = self._state.without_container()
-        self._stop_watching()
+        self._watch.stop()
         self._progress.close()
         self._progress = StartProgress()
 
@@ -271,7 +265,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         except asyncio.TimeoutError:
             words = f"no answer within {seconds:g} s"  # nobody else minds the time before start()
             raise errors.EngineTimeout("prepare the start", words) from None
-        attempt.settings = settings
         # What the server is told of its limits.
         self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
         attempt.settings, attempt.image = await self.pulls_class(self, self._runtime).for_start(
@@ -359,31 +352,67 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         settings = attempt.settings
         assert settings is not None, "JupyterHub does not start what could not be prepared"
         if settings.place.own is None:
-            return await self._start(attempt, probe)
+            return await self._start(attempt, settings, probe)
 
         async def start_there(network: SeenNetwork) -> str:
-            attempt.settings = settings.in_network(network.name)
-            await self._hub_url.find(self._resolver, attempt.settings.place, network.gateway)
-            return await self._start(attempt, probe)
+            there = attempt.settings = settings.in_network(network.name)
+            await self._hub_url.find(self._resolver, there.place, network.gateway)
+            return await self._start(attempt, there, probe)
 
         return await self._runtime.networks.run_in(settings.key, settings.place.own, start_there)
 
-    async def _start(self, attempt: StartAttempt, probe: ReadinessProbe) -> str:
-        settings = attempt.settings
-        assert settings is not None, "JupyterHub does not start what could not be prepared"
+    async def _start(
+        self, attempt: StartAttempt, settings: ResolvedSettings, probe: ReadinessProbe
+    ) -> str:
+        request, remembered = await self._request(attempt, settings, probe)
+        self._state = replace(self._state, settings=settings.kept, promise=settings.promise)
+        volumes = {**self._state.volumes, **remembered}
+        # A failed start forgets the volumes.
+        kept_state.note(self, replace(self._state, volumes=volumes))
+        runtime, progress = self._runtime, self._progress
+        try:
+            endpoint = await runtime.backend.start(
+                request,
+                until_ready=partial(until_ready, self, runtime, probe, progress, settings),
+                on_step=partial(progress.step, noun=runtime.kind),
+                on_note=partial(progress.tell, 75),
+            )
+        except errors.ServerDied:
+            attempt.container_kept = settings.kept.keep_failed
+            raise
+        self._state = ServerState(
+            object_id=endpoint.id,
+            object_name=endpoint.name,
+            volumes=volumes,
+            image=settings.image,
+            settings=settings.kept,
+            made=self._belongings.made(endpoint.id),
+            promise=settings.promise,
+            kind=self.backend.kind,
+        )
+        self._watch.begin()
+        progress.tell(90, "The server is ready")
+        return url_of(endpoint, secure=self.internal_ssl)
+
+    async def _request(
+        self, attempt: StartAttempt, settings: ResolvedSettings, probe: ReadinessProbe
+    ) -> tuple[StartRequest, Mapping[str, str]]:
+        """What the start asks for, as the admin's hook has it, and the volumes to remember."""
         env = split(await self._env(), settings.secrets.environment)
         probe.env, probe.secrets = env.all, settings.secrets.words
         volumes, others = self._belongings.volumes(settings, attempt.image)
-        spec, env = await self._wanted(attempt, settings, volumes, env)
+
+        def made(settings: ResolvedSettings, env: Environment) -> ServerSpec:
+            spec = settings.spec(attempt.image, volumes, env, attempt.files)
+            return replace(spec, hosts=self._hub_url.hosts)
+
+        hook, judge = self.modify_container_hook, self._resolver.judge
+        spec, env = await modified(hook, self, settings, env, made, judge)
         probe.env = env.all
         for note in volumes.notes:
             self.log.info("%s: %s", self._log_name, note)
         for note in notes(spec, env.all, attempt.image):
             self._warn(note)
-        remembered = {**self._state.volumes, **volumes.remembered}
-        self._state = replace(self._state, settings=settings.kept, promise=settings.promise)
-        # A failed start forgets the volumes.
-        kept_state.note(self, replace(self._state, volumes=remembered))
         request = StartRequest(
             server=ServerRef(settings.key, others=others.containers, made=self._state.made),
             spec=spec,
@@ -393,47 +422,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             keep_failed=settings.kept.keep_failed,
             homes=settings.homes(attempt.image, volumes.mounts, self._state.volumes.values()),
         )
-        try:
-            endpoint = await self._runtime.backend.start(
-                request,
-                until_ready=partial(
-                    until_ready, self, self._runtime, probe, self._progress, settings
-                ),
-                on_step=partial(self._progress.step, noun=self._runtime.kind),
-                on_note=partial(self._progress.tell, 75),
-            )
-        except errors.ServerDied:
-            attempt.container_kept = settings.kept.keep_failed
-            raise
-        self._state = ServerState(
-            object_id=endpoint.id,
-            object_name=endpoint.name,
-            volumes=remembered,
-            image=settings.image,
-            settings=settings.kept,
-            made=self._belongings.made(endpoint.id),
-            promise=settings.promise,
-            kind=self.backend.kind,
-        )
-        self._watch()
-        self._progress.tell(90, "The server is ready")
-        return url_of(endpoint, secure=self.internal_ssl)
-
-    async def _wanted(
-        self,
-        attempt: StartAttempt,
-        settings: ResolvedSettings,
-        volumes: VolumePlan,
-        env: Environment,
-    ) -> tuple[ServerSpec, Environment]:
-        """The server's container, and its environment, as the admin's hook has them."""
-
-        def made(settings: ResolvedSettings, env: Environment) -> ServerSpec:
-            spec = settings.spec(attempt.image, volumes, env, attempt.files)
-            return replace(spec, hosts=self._hub_url.hosts)
-
-        hook, judge = self.modify_container_hook, self._resolver.judge
-        return await modified(hook, self, settings, env, made, judge)
+        return request, volumes.remembered
 
     def _warn(self, note: str) -> None:
         """Tell the user of a start, and the Hub's log, what does not keep it from going on."""
@@ -484,17 +473,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             # A Hub that was killed in the middle of a start left no id, but labels.
             self._state = replace(self._state, object_id=found, made=self._belongings.made(found))
         elif not record.running:
-            if self._monitor is None and record.ended:
-                self._log_end(record, "ended while the Hub was down (was the Engine restarted?)")
-            if self._monitor is not None and self._monitor.restarting:
-                return None
-            return record.exit_code or 0
+            return self._watch.exit_code(record)
         if self.pending == "check":
             await self._join_network()
             if await self._whereabouts.displaced(self._kept):
                 return 1
-        if self._watch().outdated():
-            await self._whereabouts.follow()
+        await self._watch.catch_up()
         return None
 
     async def _join_network(self) -> None:
@@ -517,32 +501,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         runtime = self._runtime
         away = not runtime.watcher.connected
         return self._came_to_nothing and (away or runtime.backend.undoes(self.key))
-
-    def _watch(self) -> ServerMonitor:
-        if self._monitor is None or self._monitor.id != self.object_id:
-            self._stop_watching()
-            runtime = self._runtime
-            moved = self._whereabouts.follow
-            self._monitor = ServerMonitor(
-                runtime.watcher, self.object_id, self._ended, moved, runtime.timings
-            )
-        return self._monitor
-
-    def _stop_watching(self) -> None:
-        self._whereabouts.stop()
-        if self._monitor is not None:
-            self._monitor.end()
-            self._monitor = None
-
-    async def _ended(self, record: ObservedContainer, how: str) -> None:
-        """Tell the Hub at once, if it listens yet: poll_and_notify asks its callbacks only once."""
-        self._log_end(record, how)
-        if self._callbacks:
-            await self.poll_and_notify()
-
-    def _log_end(self, record: ObservedContainer, how: str) -> None:
-        why = " (out of memory)" if record.oom else f" ({record.words})" if record.words else ""
-        self.log.warning("%s %s, with exit code %s%s", self._log_name, how, record.exit_code, why)
 
     async def get_url(self) -> str:
         """Where the server is now: published ports change when the Engine restarts."""
@@ -573,7 +531,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def stop(self, now: bool = False) -> None:
         """Stop the server, kill it when ``now``; remove its container unless it is kept."""
-        self._stop_watching()
+        self._watch.stop()
         if self._nothing_to_ask():
             return
         settings = self._kept or self
@@ -609,7 +567,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         await self._leave_network()
         if not (self._kept or self).delete_volumes:
             return
-
         await backend.delete_volumes(self.key.hub, self._belongings.volumes_to_delete)
 
     async def rename(self, old_name: str, new_name: str) -> None:
@@ -624,18 +581,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def create_certs(self) -> Any:
         """JupyterHub's, made out to the names of the container, and to where it is published."""
-        attempt, before = self._attempt, self.ssl_alt_names
+        attempt = self._attempt
         assert attempt is not None, "JupyterHub makes certificates for a start"
-        if not callable(before):
-            names = [f"DNS:{name}" for name in self._resolver.names()]
-            names += attempt.settings.place.alt_names if attempt.settings else []
-            self.ssl_alt_names = list(dict.fromkeys([*before, *names]))
-        try:
+        names = [f"DNS:{name}" for name in self._resolver.names()]
+        names += attempt.settings.place.alt_names if attempt.settings else []
+        with made_out_to(names, self):
             paths = await super().create_certs()
-            # At once: those of another server of this user will be written over them.
-            attempt.certificates = certificates(paths)
-        finally:
-            self.ssl_alt_names = before
+        # At once: those of another server of this user will be written over them.
+        attempt.certificates = certificates(paths)
         return paths
 
     async def move_certs(self, paths: Mapping[str, str]) -> dict[str, str]:
