@@ -13,7 +13,7 @@ from ..lifecycle.progress import StartProgress
 from ..lifecycle.readiness import ReadinessProbe
 from ..lifecycle.runtime import Runtime
 from ..timeouts import ended
-from .http_errors import hub_advice
+from .advice import hub_advice
 from .whereabouts import proof_of
 
 #: Lines of the log of a server that does not answer, in which a reason is looked for.
