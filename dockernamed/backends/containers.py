@@ -99,9 +99,6 @@ class Containers(EngineNetworks):
         """See `base.Things.kill`."""
         await self._engine.kill_container(id)
 
-    async def end_run(self, id: str) -> None:
-        """See `base.Things.end_run`: a container is its only run."""
-
     async def remove(self, id: str) -> None:
         """See `base.Things.remove`."""
         async with self._removals:

@@ -282,8 +282,7 @@ class Executor:
         server = await self._without_other_hubs(server)
 
         async def stop() -> None:
-            found = instances_of(self._watcher, server)
-            for step in plan_stop(found, keep=keep):
+            for step in plan_stop(instances_of(self._watcher, server), keep=keep):
                 say(self._log, server.key, step, step.target, self._watcher.noun)
                 if step.op is Op.STOP:
                     await self._stop(step.target, grace)
@@ -291,9 +290,6 @@ class Executor:
                         await self._news_of_the_end(step.target)
                 else:
                     await self._remove(step.target)
-            for one in found:
-                if keep and not one.running:
-                    await self._end_run(one.id)
 
         await self.rollback.retry(stop, self._timings.stop_waits_for_engine)
 
@@ -455,12 +451,6 @@ class Executor:
         except Conflict:
             # Docker's answer to killing what has ended by itself just now.
             self._log.debug("%s %s had ended already", self._watcher.noun, container_id[:12])
-
-    async def _end_run(self, container_id: str) -> None:
-        try:
-            await self._things.end_run(container_id)
-        except NotFound:
-            self._watcher.note_removed(container_id)
 
     async def _news_of_the_end(self, container_id: str) -> None:
         """A start right after would otherwise find a kept container running, and replace it."""
