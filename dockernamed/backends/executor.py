@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -35,7 +35,7 @@ from ..errors import (
     NotRunningYet,
     ServerDied,
 )
-from ..timeouts import ended, within
+from ..timeouts import before_raising, ended, within
 from ..timings import DEFAULT, Timings
 from .base import (
     AskForHub,
@@ -210,9 +210,7 @@ class Executor:
                 undo = self._undo(start, request.server.key)
                 timings = self._timings
                 timeout = timings.cancelled_start if cancelled else timings.failed_start
-                # Why it failed is told, not that taking it back was cancelled.
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait({undo}, timeout=timeout)
+                await before_raising(undo, timeout)
             raise
         start.keep()
         return answer
