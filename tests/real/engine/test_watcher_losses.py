@@ -192,7 +192,7 @@ async def test_memory_is_bounded_by_containers_not_events(
     fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100,000 events of containers that come and go leave no memory behind."""
-    monkeypatch.setattr("dockernamed.backends.table.MAX_GONE", 500)
+    monkeypatch.setattr("dockernamed.backends.records.MAX_GONE", 500)
     async with watching(engine) as watcher:
 
         def burst(start: int, count: int) -> None:
