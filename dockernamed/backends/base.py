@@ -89,7 +89,9 @@ class StartRequest:
 
 @dataclass(frozen=True)
 class Seen:
-    """One thing as it was a moment ago.
+    """One thing as the backend answered a moment ago, when it was asked.
+
+    What is known without asking is `observed.ObservedContainer`.
 
     Attributes:
         id: the backend's.

@@ -18,7 +18,8 @@ from ..engine.client import Engine
 from ..errors import NotFound
 from .base import Can, Executed, Seen, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_volume
-from .observed import State, is_dead, name_in, state_named
+from .observed import State
+from .observed_containers import is_dead, name_in, state_named
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
 #: version 23 may deadlock for good when many are removed while networks are listed.

@@ -16,7 +16,7 @@ from support.engine.watching import HUB, IMAGE, LABELS, dead, eventually, heard,
 from support.engine.worlds import connect
 from support.fake_engine import FakeEngine
 
-from dockernamed.backends.observed import from_list
+from dockernamed.backends.observed_containers import from_list
 from dockernamed.backends.watcher import ObservedContainer, State, Watcher
 from dockernamed.engine.call import Call, parse_items
 from dockernamed.engine.client import Engine
