@@ -104,10 +104,9 @@ class ServiceVolumes:
         if (known := self._told.get(name)) is not None:
             return known
         wanted = VolumeRecord(name, labels, driver or "local", is_shared(driver, options))
-        record = None
-        while record is None:
-            kept = await self._find(name)
-            record = await self._make(wanted) if kept is None else kept.record
+        kept = await self._find(name)
+        made = await self._make(wanted) if kept is None else kept.record
+        record = made or (await self._find_or_make(wanted)).record
         if record.shared:
             self._shared.add(name)
         told = self._told[name] = _seen(record)

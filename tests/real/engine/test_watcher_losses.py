@@ -16,7 +16,7 @@ from support.engine.watching import HUB, IMAGE, LABELS, dead, eventually, heard,
 from support.engine.worlds import connect
 from support.fake_engine import FakeEngine
 
-from dockernamed.backends.observed import from_list
+from dockernamed.backends.observed_containers import from_list
 from dockernamed.backends.watcher import ObservedContainer, State, Watcher
 from dockernamed.engine.call import Call, parse_items
 from dockernamed.engine.client import Engine
@@ -192,7 +192,7 @@ async def test_memory_is_bounded_by_containers_not_events(
     fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100,000 events of containers that come and go leave no memory behind."""
-    monkeypatch.setattr("dockernamed.backends.table.MAX_GONE", 500)
+    monkeypatch.setattr("dockernamed.backends.records.MAX_GONE", 500)
     async with watching(engine) as watcher:
 
         def burst(start: int, count: int) -> None:

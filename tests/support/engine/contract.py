@@ -102,12 +102,12 @@ async def test_an_end_for_want_of_memory(
 
 
 async def test_a_run_that_is_over(things: Things, make_thing: MakeThing) -> None:
-    """Nothing of it need stay, and the thing runs again; who asks twice does no harm."""
+    """It may be stopped, also twice, as if it ran still; and it runs again."""
     id = await make_thing(Program(exit_code=7))
     await things.start(id)
     await ended(things, id)
     for _ in range(2):
-        await things.end_run(id)
+        await things.stop(id, 5)
         assert not (await things.inspect(id)).running
     if Can.KEEP in things.can:
         await things.start(id)
