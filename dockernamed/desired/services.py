@@ -18,7 +18,7 @@ from typing import Any
 from .. import naming
 from .changes import OURS
 from .environment import Environment
-from .placement import ServiceSettings
+from .placement import RESTARTS, RESTARTS_WITHIN, ServiceSettings
 from .service_extra import checked_extra, with_extra
 from .service_keys import NS, OLDEST, Translation, left_out, put
 from .service_mounts import Api
@@ -127,6 +127,8 @@ def _mode(replicas: int) -> dict[str, Any]:
 def _place(service: dict[str, Any], settings: ServiceSettings) -> None:
     task = service["TaskTemplate"]
     task["RestartPolicy"] = {"Condition": settings.restart_policy}
+    if settings.restart_policy != "none":
+        task["RestartPolicy"] |= {"MaxAttempts": RESTARTS, "Window": RESTARTS_WITHIN * NS}
     task["ContainerSpec"].setdefault("StopGracePeriod", round(settings.stop_grace * NS))
     put(service, ("EndpointSpec", "Mode"), settings.endpoint_mode)
     if settings.constraints:

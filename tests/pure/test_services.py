@@ -565,7 +565,9 @@ def test_placement() -> None:
     assert task["Resources"]["Reservations"]["GenericResources"] == [
         {"DiscreteResourceSpec": {"Kind": "GPU", "Value": 1}}
     ]
-    assert task["RestartPolicy"] == {"Condition": "on-failure"}
+    often = {"MaxAttempts": 3, "Window": 300_000_000_000}
+    assert task["RestartPolicy"] == {"Condition": "on-failure", **often}
+    assert body_of()["TaskTemplate"]["RestartPolicy"] == {"Condition": "none"}
     assert task["ContainerSpec"]["StopGracePeriod"] == 2_500_000_000
     assert body["EndpointSpec"]["Mode"] == "vip"
     assert body["UpdateConfig"] == {"Order": "start-first"}

@@ -481,7 +481,7 @@ async def test_events(world: SwarmWorld, swarm_client: Swarm, make: Make) -> Non
 
 async def test_restart_on_failure(swarm_client: Swarm, make: Make) -> None:
     """A task that fails has another in its slot, so often as its policy says; a good end stays."""
-    policy = {"Condition": "on-failure", "MaxAttempts": 2, "Delay": 1}
+    policy = {"Condition": "on-failure", "MaxAttempts": 2, "Delay": 1, "Window": 300 * 10**9}
     failing = await make(Program(exit_code=3), RestartPolicy=policy)
     well = await make(Program(exit_code=0), RestartPolicy=policy)
 

@@ -55,14 +55,21 @@ def test_a_lost_node(hub: Hub, view: SwarmView, swarm: Swarm, user: str) -> None
 
     The Hub's machine still reaches the node, so that the old servers would answer. A server with
     files there is refused until the node is back, one without starts elsewhere, and one with
-    ``on-failure`` is followed to its new node. Files of a server that is deleted meanwhile are
-    deleted later.
+    ``on-failure`` is followed to its new node, unless only the lost one has its files. Files of a
+    server that is deleted meanwhile are deleted later.
     """
     hub.add_user(user)
     n2, n3 = swarm["n2"], swarm["n3"]
     allow(swarm, n3)
     servers = {"pinned": "n3", "deleted": "n3", "roams": "roaming", "follows": "following"}
+    servers["waits"] = "staying"
     spawn(hub, user, **servers, other="n2")
+    eventually(
+        lambda: str(view.service(user, "waits")["Spec"]["TaskTemplate"]["Placement"]),
+        lambda placement: n3.id in placement,
+        what="a server that follows is bound to the node of its files",
+    )
+    allow(swarm, n2, n3)
     for server in ("pinned", "deleted"):
         view.write(view.one(user, server), "/work/mine", server)
     names = [*servers, "other"]
@@ -77,7 +84,8 @@ def test_a_lost_node(hub: Hub, view: SwarmView, swarm: Swarm, user: str) -> None
         what="the servers of the lost node have ended",
         timeout=LOST,
     )
-    for server in ("pinned", "deleted", "roams"):
+    told(hub, f"{user}:waits ended", "no suitable node")
+    for server in ("pinned", "deleted", "roams", "waits"):
         told(hub, f"{user}:{server}", "the node that it ran on is down: n3")
         assert who(hub, user, server) not in before.values()
     assert view.task(user, "other")["ID"] == other
@@ -90,9 +98,10 @@ def test_a_lost_node(hub: Hub, view: SwarmView, swarm: Swarm, user: str) -> None
     )
     assert answers(twin) == before["follows"]
 
-    status, words = refused(hub, user, "pinned", "n3")
-    assert status == 503
-    assert "on the node n3, which is down: start that machine" in words
+    for server, profile in (("pinned", "n3"), ("waits", "staying")):
+        status, words = refused(hub, user, server, profile)
+        assert status == 503
+        assert "on the node n3, which is down: start that machine" in words
     hub.forget(user, "deleted")
     told(hub, "deleted", "on n3: its files will be deleted later: the node is down")
     allow(swarm, n2)
