@@ -55,6 +55,8 @@ _NAMES = (
 _SPELLED = {name.lower(): name for name in _NAMES}
 #: Whose keys are the admin's own words.
 _FREE = frozenset({"Labels", "Options", "Sysctls", "DriverOpts"})
+#: Lists that mean nothing in part: the command of a health check.
+_WHOLE = frozenset({"Test"})
 #: What the Engine says of a value of another type than its API has.
 _WRONG_TYPE = re.compile(
     r"cannot unmarshal (?P<given>\w+).* into Go struct field \w+\.(?P<path>[\w.]+) of type "
@@ -207,7 +209,7 @@ def _laid_over(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, A
             result.pop(key, None)
         elif isinstance(value, Mapping):
             result[key] = _laid_over(old if isinstance(old, Mapping) else {}, value)
-        elif isinstance(value, list) and isinstance(old, list):
+        elif isinstance(value, list) and isinstance(old, list) and key not in _WHOLE:
             result[key] = [*old, *copy.deepcopy(value)]
         else:
             result[key] = copy.deepcopy(value)

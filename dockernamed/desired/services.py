@@ -29,6 +29,9 @@ __all__ = ["OLDEST", "Api", "ServiceFile", "api_of", "left_out", "scaled", "serv
 #: Labels of ours that a task's container has too.
 _OF_CONTAINER = (naming.LABEL_HUB, naming.LABEL_USER, naming.LABEL_SERVER)
 _CONTAINER = ("TaskTemplate", "ContainerSpec")
+#: An Engine only shows what an image's own health check says. A Swarm ends a server that fails it,
+#: such as while a computation leaves it no time, or where only the Hub's certificate is taken.
+NO_HEALTH_CHECK: Mapping[str, Any] = {"Test": ["NONE"]}
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ def _place(service: dict[str, Any], settings: ServiceSettings, constraints: Sequ
     task = service["TaskTemplate"]
     task["RestartPolicy"] = {"Condition": settings.restart_policy}
     task["ContainerSpec"].setdefault("StopGracePeriod", round(settings.stop_grace * NS))
+    task["ContainerSpec"].setdefault("Healthcheck", NO_HEALTH_CHECK)
     put(service, ("EndpointSpec", "Mode"), settings.endpoint_mode)
     if where := [*settings.constraints, *constraints]:
         put(service, ("TaskTemplate", "Placement", "Constraints"), where)

@@ -64,6 +64,20 @@ def test_it_is_laid_over() -> None:
     assert task["Placement"] == {"Constraints": ["a==b", "c==d"], "MaxReplicas": 1}
 
 
+@pytest.mark.parametrize(
+    ("given", "made_of_it"),
+    [
+        ({}, {"Test": ["NONE"]}),
+        ({"Test": ["CMD", "true"], "Retries": 9}, {"Test": ["CMD", "true"], "Retries": 9}),
+        (None, None),
+    ],
+)
+def test_health_checks(given: dict[str, Any] | None, made_of_it: dict[str, Any] | None) -> None:
+    """A Swarm ends what its image calls unhealthy, so only an admin's own words have it do that."""
+    container = made({"TaskTemplate": {"ContainerSpec": {"Healthcheck": given}}})["TaskTemplate"]
+    assert container["ContainerSpec"].get("Healthcheck") == made_of_it
+
+
 def test_any_case_of_letters() -> None:
     """The Engine reads any, and so would take the last of two keys that are one to it."""
     extra = {"tasktemplate": {"containerspec": {"readonly": True}}, "labels": {"UPPER": "x"}}

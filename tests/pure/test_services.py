@@ -83,6 +83,7 @@ def test_the_least() -> None:
             "Init": True,
             "Labels": naming.labels(KEY),
             "StopGracePeriod": 10_000_000_000,
+            "Healthcheck": {"Test": ["NONE"]},
         },
         "RestartPolicy": {"Condition": "none"},
     }
