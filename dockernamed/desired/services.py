@@ -20,7 +20,7 @@ from .changes import OURS
 from .environment import Environment
 from .placement import ServiceSettings
 from .service_extra import checked_extra, with_extra
-from .service_keys import NS, OLDEST, Translation, left_out, put
+from .service_keys import NO_HEALTH_CHECK, NS, OLDEST, Translation, left_out, put
 from .service_mounts import Api
 from .spec import ServerSpec, container_config
 
@@ -29,9 +29,6 @@ __all__ = ["OLDEST", "Api", "ServiceFile", "api_of", "left_out", "scaled", "serv
 #: Labels of ours that a task's container has too.
 _OF_CONTAINER = (naming.LABEL_HUB, naming.LABEL_USER, naming.LABEL_SERVER)
 _CONTAINER = ("TaskTemplate", "ContainerSpec")
-#: An Engine only shows what an image's own health check says. A Swarm ends a server that fails it,
-#: such as while a computation leaves it no time, or where only the Hub's certificate is taken.
-NO_HEALTH_CHECK: Mapping[str, Any] = {"Test": ["NONE"]}
 
 
 @dataclass(frozen=True)
