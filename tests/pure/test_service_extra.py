@@ -101,7 +101,18 @@ OURS: list[tuple[dict[str, Any], str, str]] = [
     ({"EndpointSpec": None}, "['EndpointSpec']", "port"),
     ({"EndpointSpec": {"Ports": None}}, "['EndpointSpec']['Ports']", "port"),
     ({TASK: None}, "['TaskTemplate']", "change that"),
-    ({TASK: []}, "['TaskTemplate']", "change that"),
+    ({TASK: []}, "['TaskTemplate']", "use a dict"),
+    ({"Labels": ["a"]}, "['Labels']", "use a dict"),
+    (
+        {TASK: {CONTAINER: {"Env": {"A": "b"}}}},
+        "['TaskTemplate']['ContainerSpec']['Env']",
+        "a list",
+    ),
+    (
+        {TASK: {"Placement": {"Constraints": "a==b"}}},
+        "['TaskTemplate']['Placement']['Constraints']",
+        "use a list",
+    ),
     ({TASK: {"PluginSpec": {"Name": "x"}}}, "['TaskTemplate']['PluginSpec']", "plugin"),
     ({TASK: {"Runtime": "plugin"}}, "['TaskTemplate']['Runtime']", "containers"),
     ({TASK: {"NetworkAttachmentSpec": {}}}, "['TaskTemplate']['NetworkAttachmentSpec']", "server"),
@@ -169,6 +180,11 @@ NO_INT = "json: cannot unmarshal string into Go struct field {} of type int64"
             "json: cannot unmarshal number 1000 into Go struct field "
             "ContainerSpec.TaskTemplate.ContainerSpec.StopGracePeriod of type time.Duration",
             "takes no number there, but what its API calls time.Duration",
+        ),
+        (
+            {"Labels": {"a": 1}},
+            "json: cannot unmarshal number into Go struct field ServiceSpec.Labels of type string",
+            "extra_service_spec['Labels'] = {'a': 1}: the Engine takes no number there",
         ),
         (
             {"EndpointSpec": {"Mode": "zzz"}},
