@@ -170,9 +170,22 @@ TASK_HINTS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"missing plugin",
-        "mounts",
-        "no node has that driver of volumes, networks or logs; install it on the nodes (docker "
-        "plugin install), or leave it out",
+        "",
+        "No node has the driver of volumes (mounts), logs (log_config) or networks that is asked "
+        "for: install it on the nodes (docker plugin install), or leave it out",
+    ),
+    (
+        r"no longer meets constraints",
+        "",
+        "Its node was changed meanwhile: it lost a label or a part of its memory. With "
+        "generic_resources any change counts, such as a network's first server on the node: "
+        "docs/swarm.md says how to keep networks on all nodes",
+    ),
+    (
+        r"unhealthy container",
+        "",
+        "The health check that extra_service_spec or extra_create_kwargs gives it has failed: "
+        "leave it out, or give the server more time with Interval, Retries and StartPeriod",
     ),
     (
         r"unsupported platform",
