@@ -246,8 +246,8 @@ class ServiceVolumes:
                     await self._note(names, service, node)
                     return
         except DockerNamedError as error:
-            # It is asked again when it matters: at a next start, the stop, the removal; and a server
-            # that may be started again elsewhere is looked for by who keeps house.
+            # It is asked again when it matters: at a next start, at the stop, at the removal. Who
+            # keeps house binds servers that may be started again elsewhere.
             self._log.warning("Where the volumes %s are is not noted yet: %s", names, error)
 
     async def _node_of(self, service: str) -> tuple[str, bool]:

@@ -405,9 +405,10 @@ class Services(EngineNetworks):
 
         await retry(remove, self._timings.network_free, on=Conflict)
 
-    async def tidy(self, hub: str) -> None:
+    async def tidy(self, hub: str, *, orphans: bool = True) -> None:
         """See `base.Things.tidy`."""
-        await self._secrets.tidy(hub)
+        if orphans:
+            await self._secrets.tidy(hub)
         await self._volumes.tidy(hub)
         await self._bind(hub)
 
