@@ -107,10 +107,12 @@ class ServiceVolumes:
         record = None
         while record is None:
             kept = await self._find(name)
-            record = await self._make(wanted) if kept is None else kept.record
-            if kept is not None and kept.record.shared and kept.record.going:
+            if kept is None:
+                record = await self._make(wanted)
+            elif kept.record.shared and kept.record.going:
                 await self._renew(kept)  # others are renewed when they are claimed
-                record = None
+            else:
+                record = kept.record
         if record.shared:
             self._shared.add(name)
         told = self._told[name] = _seen(record)

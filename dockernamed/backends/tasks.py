@@ -142,7 +142,10 @@ class TaskWatcher(Table):
         return row.place
 
     def is_wanted(self, id: str) -> bool:
-        """See `Table.is_wanted`: a service of a task that has ended is told to have one still."""
+        """See `Table.is_wanted`: a service whose task has ended is told to have one still.
+
+        Then that task stays, and whoever asks for tasks that have ended is told of it each time.
+        """
         row = self._rows.get(id)
         return row is not None and row.replicas > 0
 

@@ -185,6 +185,18 @@ async def test_of_two_first_starts_the_second_waits(services: Services, swarm: F
     assert len({where(swarm, f"s{number}") for number in range(4)}) == 1
 
 
+async def test_a_new_volume_that_several_hubs_want_at_once(
+    hub: Callable[[], Services], swarm: FakeSwarm
+) -> None:
+    """One of them makes it; all are told whose it is, and so mount none that is not theirs."""
+    labels = [{**LABELS, LABEL_START: f"s{number}"} for number in range(3)]
+    told = await asyncio.gather(*(hub().create_volume(VOLUME, None, {}, one) for one in labels))
+    found = record(swarm)
+    assert found is not None
+    assert [one.labels for one in told] == [found.labels] * 3
+    assert len(swarm.configs) == 1
+
+
 async def test_a_first_start_that_fails_keeps_nobody_waiting(
     fake: FakeEngine, services: Services, swarm: FakeSwarm
 ) -> None:

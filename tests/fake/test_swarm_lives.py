@@ -102,7 +102,7 @@ async def test_a_task_that_fails(
 ) -> None:
     """The start ends with the task's own words, also where the Swarm would try on for ever."""
     fake.behave(behaviour)
-    error = await asyncio.wait_for(refused(make(restart_policy=restart)), 20)
+    error = await asyncio.wait_for(refused(make(restart_policy=restart)), 30)
     assert told in message(error)
     assert swarm.services == {}
     await eventually(lambda: not swarm.secrets)
@@ -281,7 +281,7 @@ async def test_managers_that_do_not_answer(
     hub = make(start_timeout=seconds, client_kwargs={"timeout": 600})
     fake.behave(behaviour)
     held = fake.fault("stall", *call)
-    error = await asyncio.wait_for(refused(hub), 20)
+    error = await asyncio.wait_for(refused(hub), 30)
     assert held.hits == 1
     assert told in message(error)
     fake.behave(Behaviour())
@@ -304,7 +304,7 @@ async def test_managers_that_do_not_answer_before_the_start(
     hub = make(start_timeout=3, client_kwargs={"timeout": 600}, **{setting: values[setting]})
     call = "/networks/shared" if setting == "network_name" else "/configs"
     held = fake.fault("stall", "GET", call)
-    error = await asyncio.wait_for(refused(hub), 20)
+    error = await asyncio.wait_for(refused(hub), 30)
     assert (held.hits, "no answer within 3 s" in message(error)) == (1, True), message(error)
     held.release()
 
@@ -339,7 +339,7 @@ async def test_ports_that_are_never_told(
     """Such a start ends with its time, and the log says what was missing."""
     known = Status.inspect
     monkeypatch.setattr(Status, "inspect", lambda status: {**known(status), "PortStatus": {}})
-    error = await asyncio.wait_for(refused(make(start_timeout=2)), 20)
+    error = await asyncio.wait_for(refused(make(start_timeout=2)), 30)
     assert "cannot look where service" in message(error)
     assert "its published ports are not known yet" in caplog.text
     await eventually(lambda: swarm.services == {})

@@ -30,7 +30,7 @@ class Hub:
 
     def __init__(self, fake: FakeEngine, timings: Timings = QUICK) -> None:
         self.fake = fake
-        self.engine = connect(fake.url, timeout=5.0)
+        self.engine = connect(fake.url, timeout=30.0)
         self.managers = Swarm(self.engine)
         self.table = TaskWatcher(self.managers, fake.url, HUB, timings)
 

@@ -31,6 +31,8 @@ from dockernamed.errors import (
 #: Makes a service that is removed after the test; its id.
 Make = Callable[..., Awaitable[str]]
 Task = Mapping[str, Any]
+#: A node that is lost is down after 10 to 16 seconds, as with Docker's own heartbeat.
+HEARTBEAT = 5
 #: Where what a Swarm says depends on its age.
 OF_ANY_AGE = pytest.mark.parametrize("world", ["fake", "newer fake", "real"], indirect=True)
 
