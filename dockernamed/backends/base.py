@@ -367,9 +367,10 @@ class Things(Protocol):
 
     # --- keeping house -----------------------------------------------------------------------
 
-    async def tidy(self, hub: str) -> None:
-        """Take away what calls that were lost, or could not be done then, have left of a Hub.
+    async def tidy(self, hub: str, *, orphans: bool = True) -> None:
+        """Do for a Hub what could not be done then, and take away what lost calls have left.
 
         Args:
             hub: the Hub's id.
+            orphans: False: only do what was asked for, and take nothing away beyond that.
         """

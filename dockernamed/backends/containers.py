@@ -173,7 +173,7 @@ class Containers(EngineNetworks):
         """See `base.Things.members`."""
         return await self._engine.containers_of_network(network)
 
-    async def tidy(self, hub: str) -> None:
+    async def tidy(self, hub: str, *, orphans: bool = True) -> None:
         """See `base.Things.tidy`: nothing is ever left."""
 
 

@@ -415,13 +415,13 @@ class Executor:
 
         await asyncio.shield(self.rollback.spawn(discard()))
 
-    async def tidy(self, hub: str) -> None:
-        """Take away what was left of a Hub because it could not be taken away before.
+    async def tidy(self, hub: str, *, orphans: bool = True) -> None:
+        """See `base.Things.tidy`.
 
         Raises:
             EngineError: the backend could not be asked.
         """
-        await self._things.tidy(hub)
+        await self._things.tidy(hub, orphans=orphans)
 
     async def networks(self, hub: str) -> Sequence[SeenNetwork]:
         """All networks that have a Hub's label."""

@@ -235,18 +235,21 @@ class ServiceVolumes:
     async def _follow(self, service: str, names: Sequence[str], pin: Pin | None) -> None:
         try:
             node = await self._watch.runs_on(service)
-            if pin is None:
+            if pin is not None:
+                node = ""  # it may have been elsewhere before, and made its volumes there
+            else:
                 # Nothing depends on it soon, and servers that start just now come first.
                 await asyncio.sleep(self._timings.note_node)
             async for _ in looks(self._timings):
                 node, coming = (node, False) if node else await self._node_of(service)
                 if node or not coming:
-                    await self._note(names, service, node)
                     if node and pin is not None:
                         await pin(node)
+                    await self._note(names, service, node)
                     return
         except DockerNamedError as error:
-            # It is asked again when it matters: at a next start, at the stop, at the removal.
+            # It is asked again when it matters: at a next start, at the stop, at the removal. Who
+            # keeps house binds servers that may be started again elsewhere.
             self._log.warning("Where the volumes %s are is not noted yet: %s", names, error)
 
     async def _node_of(self, service: str) -> tuple[str, bool]:
@@ -256,7 +259,7 @@ class ServiceVolumes:
             # Volumes are made along with the container.
             made = [one for one in tasks if one.node and one.has_container]
             if made:
-                return max(made, key=lambda one: one.created).node, False
+                return min(made, key=lambda one: one.created).node, False
             if tasks:
                 return "", not all(one.over for one in tasks)
             wanted = replicas_of((await self._swarm.inspect_service(service))["Spec"]) > 0

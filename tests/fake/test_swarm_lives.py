@@ -578,6 +578,40 @@ async def test_managers_that_cannot_tell(make: Callable[..., Hub], swarm: FakeSw
     assert await asyncio.wait_for(polling, 30) is None
 
 
+@pytest.mark.parametrize("policy", ["report", "off"])
+async def test_files_that_are_still_to_be_deleted(
+    make: Callable[..., Hub], swarm: FakeSwarm, fake: FakeEngine, policy: str
+) -> None:
+    """Those of a server that was deleted while its node was away are no orphans, which an admin
+    may want to keep: they go when the node is back. A secret of nobody's stays.
+    """
+    fake.behave(Behaviour(exit_code=0), name="dockernamed-empty-.*")
+    swarm.change("node-1", availability="pause")
+    hub = make()
+    spawner = await hub.spawn("exp-1")
+    (task,) = swarm.tasks()
+    (node,) = [one["Description"]["Hostname"] for one in swarm.nodes if one["ID"] == task["NodeID"]]
+    swarm.change(node, availability="drain")
+    await eventually(lambda: not runtimes()[0].watcher.records()[0].running)
+    await hub.stop("exp-1")
+    await spawner.delete_forever()
+    assert len(swarm.configs) == 1
+    (runtime,) = runtimes()
+    labels = {"dockernamed.hub": spawner.key.hub, "dockernamed.service": "x" * 25}
+    managers: Any = runtime.parts.things
+    await managers._swarm.create_secret("left", b"x", labels)
+    swarm.change(node, availability="active")
+    reaper = OrphanReaper(
+        spawner.key.hub, runtime.watcher, runtime.backend, list, keep=False,
+        policy=policy, grace=0, stop_timeout=1, interval=0, log=logging.getLogger("test"),
+        timings=QUICK,
+    )  # fmt: skip
+    await reaper.round()
+    assert (swarm.configs, len(swarm.secrets)) == ({}, 1)
+    await runtime.backend.tidy(spawner.key.hub)
+    assert swarm.secrets == {}
+
+
 async def test_orphans(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
     """A service that no server of the Hub stands for is removed, with its secrets."""
     hub = make()
