@@ -18,7 +18,8 @@ from ..engine.client import Engine
 from ..errors import NotFound
 from .base import Can, Executed, Seen, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_volume
-from .observed import State, is_dead, name_in, state_named
+from .observed import State
+from .observed_containers import is_dead, name_in, state_named
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
 #: version 23 may deadlock for good when many are removed while networks are listed.
@@ -98,9 +99,6 @@ class Containers(EngineNetworks):
     async def kill(self, id: str) -> None:
         """See `base.Things.kill`."""
         await self._engine.kill_container(id)
-
-    async def end_run(self, id: str) -> None:
-        """See `base.Things.end_run`: a container is its only run."""
 
     async def remove(self, id: str) -> None:
         """See `base.Things.remove`."""

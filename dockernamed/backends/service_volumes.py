@@ -107,7 +107,12 @@ class ServiceVolumes:
         record = None
         while record is None:
             kept = await self._find(name)
-            record = await self._make(wanted) if kept is None else kept.record
+            if kept is None:
+                record = await self._make(wanted)
+            elif kept.record.shared and kept.record.going:
+                await self._renew(kept)  # others are renewed when they are claimed
+            else:
+                record = kept.record
         if record.shared:
             self._shared.add(name)
         told = self._told[name] = _seen(record)
@@ -143,8 +148,9 @@ class ServiceVolumes:
             record, node = kept.record, kept.record.node
             if record.first and not node:
                 node, _ = await self._node_of(record.first)
-            # Whoever finds the record when this Hub is killed knows that files may be deleted.
-            if not node or await self._write(kept, replace(record, going=True)):
+            # Whoever finds the record when this Hub is killed knows that files may be deleted, and
+            # that the record itself may go at any time.
+            if await self._write(kept, replace(record, going=True)):
                 break
         hub, hostname = record.labels.get(naming.LABEL_HUB, ""), record.hostname or node
         removal = Removal(hub, name, node, hostname, record.image)

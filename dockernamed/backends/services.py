@@ -198,14 +198,6 @@ class Services(EngineNetworks):
             raise Conflict(f"kill service {id}", "it does not run")
         await self._end(info, 0)
 
-    async def end_run(self, id: str) -> None:
-        """See `base.Things.end_run`: a task that has failed stays, as long as one is wanted.
-
-        And whoever asks for tasks that have ended is told of each such task.
-        """
-        if id not in self._leaving:  # what we stopped ourselves has none
-            await self._scale_down(await self._swarm.inspect_service(id))
-
     async def _end(self, info: Mapping[str, Any], grace: float) -> None:
         id = str(info["ID"])
         await self._scale_down(info)

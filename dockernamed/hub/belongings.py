@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..backends.table import ObservedContainer, Table
+from ..backends.observed import ObservedContainer
+from ..backends.table import Table
 from ..desired.provenance import ServerRef
 from ..desired.resolved import ResolvedSettings, ServerState
 from ..desired.volumes import VolumePlan, is_of_server, plan_volumes

@@ -174,6 +174,18 @@ async def test_of_two_first_starts_the_second_waits(services: Services, swarm: F
     assert len({where(swarm, f"s{number}") for number in range(4)}) == 1
 
 
+async def test_a_new_volume_that_several_hubs_want_at_once(
+    hub: Callable[[], Services], swarm: FakeSwarm
+) -> None:
+    """One of them makes it; all are told whose it is, and so mount none that is not theirs."""
+    labels = [{**LABELS, LABEL_START: f"s{number}"} for number in range(3)]
+    told = await asyncio.gather(*(hub().create_volume(VOLUME, None, {}, one) for one in labels))
+    found = record(swarm)
+    assert found is not None
+    assert [one.labels for one in told] == [found.labels] * 3
+    assert len(swarm.configs) == 1
+
+
 async def test_a_first_start_that_fails_keeps_nobody_waiting(
     fake: FakeEngine, services: Services, swarm: FakeSwarm
 ) -> None:
@@ -557,6 +569,37 @@ async def test_a_removal_that_is_done_late(
     found = record(swarm)
     assert found is not None
     assert (found.hostname, found.going) == ("node-2", False)
+
+
+SHARED = {"driver": "local", "options": {"type": "nfs", "o": "addr=10.0.0.1", "device": ":/x"}}
+
+
+@pytest.mark.parametrize(
+    ("more", "same_hub"), [({}, False), ({}, True), (SHARED, False)], ids=["new", "same", "shared"]
+)
+async def test_a_late_removal_of_a_record_without_a_node(
+    fake: FakeEngine,
+    hub: Callable[[], Services],
+    swarm: FakeSwarm,
+    more: dict[str, Any],
+    same_hub: bool,
+) -> None:
+    """Likewise of a volume that nothing had used, or that is on shared storage."""
+    first = hub()
+    await first.remove(await made(first, "first", mount(**more)))
+    held = late(fake, *CONFIG_REMOVE)
+    removal = asyncio.ensure_future(first.remove_volume(VOLUME))
+    await reached(held)
+    removal.cancel()
+    await started(first if same_hub else hub(), "again", mount(**more))
+    if not more:
+        await eventually(lambda: is_placed(swarm))
+    before = record(swarm)
+    assert before is not None
+    assert not before.going
+    held.release()
+    await eventually(lambda: held.done)
+    assert record(swarm) == before
 
 
 async def _never(*_: object) -> None:

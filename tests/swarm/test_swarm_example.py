@@ -103,11 +103,11 @@ class Stack(Client):
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
+def stack(tmp_path: Path, heartbeat: float) -> Iterator[Stack]:
     """The Hub as a service of a Swarm."""
     if os.geteuid() != 0:
         pytest.fail("only root can make a Swarm")
-    with Swarm(images=[LAB, HUB_IMAGE]) as swarm:
+    with Swarm(images=[LAB, HUB_IMAGE], heartbeat=heartbeat) as swarm:
         stack = Stack(swarm, tmp_path)
         try:
             stack.deploy()

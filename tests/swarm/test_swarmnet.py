@@ -21,6 +21,9 @@ from support.swarm import Node, Swarm
 from support.swarm.remains import clear_the_killed, remains
 from support.swarm.view import SwarmView
 
+#: A node that is lost is down after 10 to 16 seconds, as with Docker's own heartbeat.
+HEARTBEAT = 5
+
 
 @pytest.fixture
 def prefix(swarm: Swarm, prefix: str) -> Iterator[str]:
