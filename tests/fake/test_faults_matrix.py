@@ -182,6 +182,8 @@ async def test_fault(
     fault = arm(kind, fake, call, passing, monkeypatch)
     if kind == "killed":
         await run_and_kill(operation, hub, fake, fault)
+        # A Swarm answers as soon as it knows what to do, and does it then.
+        await eventually(lambda: not estate.changing())
         await all_is_well(hub, fake, estate)
     else:
         error = await run(operation, hub, fake, fault)
