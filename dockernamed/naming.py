@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from urllib.parse import quote
 
 from . import templates
 from .errors import ConfigError, OptionsError, TemplateError
@@ -128,6 +129,16 @@ def key_of(labels: Mapping[str, str] | None) -> Key | None:
     if hub is None or user is None or server is None:
         return None
     return Key(hub, user, server)
+
+
+def oauth_client_id(user: str, server: str) -> str:
+    """The OAuth client of one server and no other.
+
+    JupyterHub joins user and server with ``-``, so that ('a', 'b-c') and ('a-b', 'c') would share
+    one.
+    """
+    # A "!" never comes out of quote().
+    return "jupyterhub-user-" + "!".join(quote(part, safe="") for part in (user, server) if part)
 
 
 def object_name(key: Key, *, prefix: str = DEFAULT_PREFIX, template: str = DEFAULT_TEMPLATE) -> str:

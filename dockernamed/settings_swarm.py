@@ -50,7 +50,9 @@ class DockerNamedSwarmSettings(Configurable):
         default_value="none",
         help="""What becomes of a server that crashed, or whose node was lost. `"none"`: it has
         ended, and its user starts it again. `"on-failure"`: the Swarm starts it anew, perhaps on
-        another node, and the Hub follows it there; what it had in memory is lost either way.
+        another node, and the Hub follows it there; what it had in memory is lost either way. It
+        has ended all the same if no node takes it, or if it is started anew three times within five
+        minutes and fails again.
         Example: `"on-failure"`.""",
     ).tag(config=True)
 

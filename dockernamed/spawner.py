@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import traitlets
 from jupyterhub.spawner import Spawner
@@ -17,60 +16,41 @@ from traitlets import default, observe
 
 from . import errors, naming, templates
 from .backends.base import SeenNetwork, ServerRef, StartRequest
-from .backends.observed import ObservedContainer
 from .callables import evaluated
 from .desired.environment import Environment, split
 from .desired.gpus import gpu_environment
-from .desired.network import (
-    ALL_INTERFACES,
-    Endpoint,
-    certified,
-    check_reachable,
-)
-from .desired.resolved import KeptSettings, Place, ResolvedSettings, ServerState
+from .desired.resolved import KeptSettings, ResolvedSettings, ServerState
 from .desired.spec import ServerSpec, notes
-from .desired.volumes import VolumePlan, is_of_server, plan_volumes
 from .engine.archive import CERTS_DIR, certificates
 from .engine.client import Connection
-from .hub import app
-from .hub.config_types import refused
-from .hub.http_errors import as_http_error, http_error, hub_advice
+from .hub import app, hub_wide, kept_state
+from .hub.belongings import Belongings
+from .hub.http_errors import as_http_error, http_error
+from .hub.hub_url import HubUrl
 from .hub.identity import hub_id_of
-from .hub.internal_ssl import names_in, ssl_context
+from .hub.internal_ssl import made_out_to, ssl_context
 from .hub.kept_options import KeptOptions
 from .hub.other_hubs import another_hub_at
-from .hub.ownership import OfOthers, of_others, ports_of_others
+from .hub.ownership import ports_of_others
 from .hub.quotas import admit
-from .hub.sent_options import ask_for_defaults, were_sent
-from .hub.whereabouts import Whereabouts, proof_of
-from .images.prepull import prepull
-from .images.pull_queue import NOBODY, PullLimits
-from .images.puller import Progress, Pulled
-from .lifecycle import earlier_volumes
+from .hub.sent_options import applied, ask_for_defaults
+from .hub.until_ready import until_ready
+from .hub.watch import Watch
+from .hub.whereabouts import Whereabouts
+from .images.pull_queue import PullLimits
 from .lifecycle.attempt import StartAttempt
 from .lifecycle.backends import CONTAINERS
-from .lifecycle.credentials import credentials_for
-from .lifecycle.hooks import AfterStart, modified
-from .lifecycle.monitor import ServerMonitor
+from .lifecycle.hooks import modified
 from .lifecycle.progress import StartProgress
+from .lifecycle.pulls import Pulls
 from .lifecycle.readiness import ReadinessProbe, url_of
 from .lifecycle.resolver import SettingsResolver
 from .lifecycle.runtime import Runtime
-from .options import chooser
 from .options.chooser import Chooser
-from .options.overrides import hub_wide, restore
 from .options.user_options import Choice
 from .settings import DockerNamedSettings
-from .timeouts import ended, within
+from .timeouts import within
 from .timings import DEFAULT
-
-#: Lines of the log of a server that does not answer, in which a reason is looked for.
-MAX_LOG_LINES = 50
-#: For who named a registry: what answered there, or that nobody did, may be no business of theirs.
-NO_ANSWER_TOLD = "it could not be pulled; the Hub's log says why"
-
-#: What servers were before → the command that removes one with what is private of it.
-_REMOVAL = {"container": "container rm --force --volumes", "service": "service rm"}
 
 
 class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
@@ -82,30 +62,26 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     # JupyterHub has no type hints: what we assign of its attributes.
     hub_connect_url: str | None
-    ssl_alt_names: Any
 
     #: How long is waited for what; no setting.
     timings = DEFAULT
-    #: What servers are, and who reads the settings for that; no settings.
+    #: What servers are, who reads the settings for that, and who gets the images; no settings.
     backend = CONTAINERS
     resolver_class = SettingsResolver
+    pulls_class = Pulls
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._state = ServerState()
         self._attempt: StartAttempt | None = None
-        self._monitor: ServerMonitor | None = None
         self._progress = StartProgress()
-        self._hub_url_found: str | None = None
-        self._hub_hosts: Mapping[str, str] = {}
+        self._hub_url = HubUrl(self)
         self._choice = Choice()
         self._options = KeptOptions(self)
         self._whereabouts = Whereabouts(self, lambda: self._runtime, self._settings_now)
+        self._watch = Watch(self, lambda: self._runtime, self._whereabouts)
         if self.user is not None:
-            # JupyterHub joins user and server with "-", so ('a', 'b-c') and ('a-b', 'c') would
-            # share a client. A "!" never comes out of quote().
-            parts = [quote(part, safe="") for part in (self.user.name, self.name) if part]
-            self.oauth_client_id = "jupyterhub-user-" + "!".join(parts)
+            self.oauth_client_id = naming.oauth_client_id(self.user.name, self.name)
 
     # --- identity --------------------------------------------------------------------------
 
@@ -175,20 +151,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up a server that an earlier Hub process started."""
         super().load_state(state)
-        self._state = ServerState.from_json(state)
-        if self._state.kind != self.backend.kind:
-            self._let_go_of_another_kind()
-
-    def _let_go_of_another_kind(self) -> None:
-        """Forget what the server was as another kind of thing; never its volumes."""
-        kind, ours = self._state.kind, self.backend.kind
-        if self._state.object_id:
-            self.log.warning(
-                "%s was started as a %s, %s, and counts as stopped, since servers are %ss now: if "
-                "it still runs, remove it (docker %s)",
-                *(self._log_name, kind, self._state.object_name, ours, _REMOVAL[kind]),
-            )
-        self._state = self._state.as_kind(ours)
+        self._state = kept_state.taken_up(state, self)
 
     def get_state(self) -> dict[str, Any]:
         """What the Hub keeps: the container while there is one, volumes and settings for good."""
@@ -199,7 +162,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """Forget the container; never the volumes."""
         super().clear_state()
         self._state = self._state.without_container()
-        self._stop_watching()
+        self._watch.stop()
         self._progress.close()
         self._progress = StartProgress()
 
@@ -207,6 +170,10 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def _kept(self) -> KeptSettings | None:
         """The settings that the server was last started with."""
         return self._state.settings
+
+    @property
+    def _belongings(self) -> Belongings:
+        return Belongings(self, self._runtime.watcher, self._state)
 
     # --- options ---------------------------------------------------------------------------
 
@@ -243,25 +210,11 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         """Check what the user asked for before anything is made; JupyterHub saved it already."""
         if ask_for_defaults(self.handler):
             user_options = self.user_options = {}
-        choice = self._choice = await as_http_error(self._chosen(user_options), self)
+        applying = applied(
+            user_options, self.chooser, self.handler, self._warn, others=self._has_own_form
+        )
+        choice = self._choice = await as_http_error(applying, self)
         self.log.info("%s: %s", self._log_name, naming.shown(choice.label) or "default options")
-
-    async def _chosen(self, user_options: dict[str, Any]) -> Choice:
-        """Apply a choice; one that was saved and is no longer offered never locks anybody out."""
-        try:
-            return await self.chooser.apply(user_options, others=self._has_own_form)
-        except errors.OptionsError as error:
-            if were_sent(self.handler):
-                raise
-            if not (await self.chooser.menu()).empty:
-                hint = "these options are of an earlier start; send {} for the defaults"
-                raise errors.OptionsError(
-                    error.field, error.value, f"{error.hint} ({hint})", error.choices
-                ) from error
-            note = f"The options of the last start are no longer offered ({error}): using defaults"
-            self.log.warning("%s: %s", self._log_name, note)
-            self._progress.tell(0, note)
-            return await self.chooser.apply({})
 
     async def typed_options(self, user_options: Any) -> list[str]:
         """Those options of a link whose values were typed, and not listed by an admin."""
@@ -278,12 +231,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def run_auth_state_hook(self, auth_state: Any) -> None:
         """The admin's hook."""
-        with self._hub_wide_settings_kept("auth_state_hook"):
+        with hub_wide.kept_by("auth_state_hook", self):
             await super().run_auth_state_hook(auth_state)
 
     async def apply_group_overrides(self) -> None:
         """The overrides of the user's groups, where they can differ between servers."""
-        with self._hub_wide_settings_kept("group_overrides"):
+        with hub_wide.kept_by("group_overrides", self):
             await super().apply_group_overrides()
 
     async def run_pre_spawn_hook(self) -> None:
@@ -291,7 +244,7 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         attempt = self._attempt = StartAttempt()
         self._options.accepted()
         with self._options.judged():
-            with self._hub_wide_settings_kept("pre_spawn_hook"):
+            with hub_wide.kept_by("pre_spawn_hook", self):
                 result = super().run_pre_spawn_hook()
                 if inspect.isawaitable(result):
                     await result
@@ -304,23 +257,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         except errors.ConfigError as error:
             raise self._choice.blamed(error) from error
 
-    @contextmanager
-    def _hub_wide_settings_kept(self, hook: str) -> Iterator[None]:
-        """Refuse a hook that changes what cannot differ between the servers of one Hub.
-
-        A setting that does not take what a hook gives it is named, with the value.
-        """
-        before = hub_wide(self)
-        try:
-            yield
-        except traitlets.TraitError as wrong:
-            found = refused(wrong, self, hook)
-            raise http_error(found, self) if found else wrong from wrong
-        finally:
-            error = restore(self, before, hook)
-        if error is not None:
-            raise http_error(error, self)
-
     async def _prepare(self, attempt: StartAttempt) -> None:
         naming.check_names(self.key)
         seconds = self.start_timeout
@@ -329,17 +265,17 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         except asyncio.TimeoutError:
             words = f"no answer within {seconds:g} s"  # nobody else minds the time before start()
             raise errors.EngineTimeout("prepare the start", words) from None
-        attempt.settings = settings
         # What the server is told of its limits.
         self.mem_limit, self.cpu_limit = settings.mem_limit, settings.cpu_limit
-        self._progress.tell(5, f"Looking for image {self.image}")
-        attempt.image = (await self._pull_for_user()).info or {}
+        attempt.settings, attempt.image = await self.pulls_class(self, self._runtime).for_start(
+            settings, self._progress.tell, registry_unknown=self._choice.registry_unknown
+        )
 
     async def _resolved(self, attempt: StartAttempt) -> ResolvedSettings:
         """The settings of a start, of which nothing is made yet."""
         resolver = self._resolver
         place = await resolver.place()
-        await self._find_hub(place)
+        await self._hub_url.find(resolver, place)
         settings = await resolver.resolve(place, self.get_args())
         had = self._kept.gpus if self._kept else ()
         settings = await admit(self, self._runtime, settings, had, partial(self._begins, attempt))
@@ -352,28 +288,13 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         return self._attempt is attempt and self.pending == "spawn"
 
     async def _look_for_earlier_volumes(self, settings: ResolvedSettings) -> None:
-        """At a first start, say that the Engine has the server's volumes under another hub id.
-
-        Raises:
-            ForeignObject: it has, and such a start is to be refused.
-        """
-        volumes, refuse = settings.volumes, self.volumes_of_another_hub == "refuse"
-        if self._state.volumes or not any(one.identity for one in volumes.all):
+        """At a first start, say that the Engine has the server's volumes under another hub id."""
+        if self._state.volumes or not any(one.identity for one in settings.volumes.all):
             return
-        try:
-            earlier = await self._runtime.earlier_volumes.of(settings.key)
-        except errors.EngineError as error:
-            if refuse:
-                raise
-            self.log.warning("Cannot look for volumes under other hub ids: %s", error)
-            return
-        if earlier is None:
-            return
-        if refuse:
-            raise earlier_volumes.refusal(earlier, settings.key)
-        note = earlier_volumes.note(earlier, settings.key)
-        self.log.warning("%s: %s", self._log_name, note)
-        self._progress.tell(0, note)
+        refuse = self.volumes_of_another_hub == "refuse"
+        note = await self._runtime.earlier_volumes.note(settings.key, refuse=refuse)
+        if note:
+            self._warn(note)
 
     async def _host_port(self) -> int:
         """A port of the Engine's host for this server alone."""
@@ -382,70 +303,9 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         taken = ports_of_others(self.user.db, self.orm_spawner)
         return await self._runtime.host_ports.give(self.key, self.port, earlier, taken)
 
-    async def _pull(
-        self,
-        runtime: Runtime,
-        image: str,
-        on_progress: Callable[[Progress], None] | None = None,
-        user: str = NOBODY,
-    ) -> Pulled:
-        credentials = await credentials_for(image, self.registry_credentials, self)
-        info = await runtime.puller.ensure(
-            image,
-            self.pull_policy,
-            timeout=self.pull_timeout,
-            credentials=credentials,
-            on_progress=on_progress,
-            user=user,
-        )
-        return Pulled(info, credentials)
-
-    async def _pull_for_user(self) -> Pulled:
-        """The image of this server; of a registry that only its user knows, no answer is told."""
-        try:
-            return await self._pull(self._runtime, self.image, self._pulling, self.user.name)
-        except errors.PullFailed as error:
-            if not self._choice.registry_unknown:
-                raise
-            self.log.warning("%s: %s", self._log_name, error)
-            raise errors.PullFailed(self.image, NO_ANSWER_TOLD) from None
-
-    def _pulling(self, progress: Progress) -> None:
-        percent = 100 * progress.done // max(progress.total, 1)
-        how_far = f"{percent} %, " if progress.total else ""
-        self._progress.tell(
-            5 + 45 * percent // 100, f"Pulling {self.image}: {how_far}{progress.message}"
-        )
-
     async def prepull_all(self, runtime: Runtime) -> None:
         """With ``prepull``, pull every image that can be chosen."""
-        images = chooser.images(self) if self.prepull else ()
-        pull, pauses = partial(self._pull, runtime), runtime.timings.prepull_again
-        await prepull(images, pull, runtime.watcher, self.log, pauses)
-
-    async def _find_hub(self, place: Place, gateway: str | None = None) -> None:
-        """Set hub_connect_url where the admin left it to us.
-
-        Args:
-            place: of the server.
-            gateway: of the network that was made for it; None as long as that may be missing.
-        """
-        hub, set_by_admin = self.hub, self.hub_connect_url != self._hub_url_found
-        if set_by_admin or hub.connect_ip or hub.connect_url:
-            return
-        if place.network != "host":
-            check_reachable(hub.ip)
-        if hub.ip not in ALL_INTERFACES:
-            return
-        host = await self._resolver.hub_host(place, gateway)
-        if host is None:
-            return
-        if self.internal_ssl:
-            certificate = self.user.settings["internal_ssl_cert"]
-            names = await asyncio.to_thread(names_in, certificate)
-            host, self._hub_hosts = certified(host, names)
-        url = f"{hub.proto}://{host}:{hub.connect_port or hub.port}"
-        self.hub_connect_url = self._hub_url_found = url
+        await self.pulls_class(self, runtime).beforehand()
 
     # --- start -----------------------------------------------------------------------------
 
@@ -492,25 +352,67 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         settings = attempt.settings
         assert settings is not None, "JupyterHub does not start what could not be prepared"
         if settings.place.own is None:
-            return await self._start(attempt, probe)
+            return await self._start(attempt, settings, probe)
 
         async def start_there(network: SeenNetwork) -> str:
-            attempt.settings = settings.in_network(network.name)
-            await self._find_hub(attempt.settings.place, network.gateway)
-            return await self._start(attempt, probe)
+            there = attempt.settings = settings.in_network(network.name)
+            await self._hub_url.find(self._resolver, there.place, network.gateway)
+            return await self._start(attempt, there, probe)
 
         return await self._runtime.networks.run_in(settings.key, settings.place.own, start_there)
 
-    async def _start(self, attempt: StartAttempt, probe: ReadinessProbe) -> str:
-        settings = attempt.settings
-        assert settings is not None, "JupyterHub does not start what could not be prepared"
+    async def _start(
+        self, attempt: StartAttempt, settings: ResolvedSettings, probe: ReadinessProbe
+    ) -> str:
+        request, remembered = await self._request(attempt, settings, probe)
+        self._state = replace(self._state, settings=settings.kept, promise=settings.promise)
+        volumes = {**self._state.volumes, **remembered}
+        # A failed start forgets the volumes.
+        kept_state.note(self, replace(self._state, volumes=volumes))
+        runtime, progress = self._runtime, self._progress
+        try:
+            endpoint = await runtime.backend.start(
+                request,
+                until_ready=partial(until_ready, self, runtime, probe, progress, settings),
+                on_step=partial(progress.step, noun=runtime.kind),
+                on_note=partial(progress.tell, 75),
+            )
+        except errors.ServerDied:
+            attempt.container_kept = settings.kept.keep_failed
+            raise
+        self._state = ServerState(
+            object_id=endpoint.id,
+            object_name=endpoint.name,
+            volumes=volumes,
+            image=settings.image,
+            settings=settings.kept,
+            made=self._belongings.made(endpoint.id),
+            promise=settings.promise,
+            kind=self.backend.kind,
+        )
+        self._watch.begin()
+        progress.tell(90, "The server is ready")
+        return url_of(endpoint, secure=self.internal_ssl)
+
+    async def _request(
+        self, attempt: StartAttempt, settings: ResolvedSettings, probe: ReadinessProbe
+    ) -> tuple[StartRequest, Mapping[str, str]]:
+        """What the start asks for, as the admin's hook has it, and the volumes to remember."""
         env = split(await self._env(), settings.secrets.environment)
         probe.env, probe.secrets = env.all, settings.secrets.words
-        volumes, others = self._volumes(settings, attempt.image)
-        spec, env = await self._wanted(attempt, settings, volumes, env)
+        volumes, others = self._belongings.volumes(settings, attempt.image)
+
+        def made(settings: ResolvedSettings, env: Environment) -> ServerSpec:
+            spec = settings.spec(attempt.image, volumes, env, attempt.files)
+            return replace(spec, hosts=self._hub_url.hosts)
+
+        hook, judge = self.modify_container_hook, self._resolver.judge
+        spec, env = await modified(hook, self, settings, env, made, judge)
         probe.env = env.all
-        self._tell_notes(volumes.notes, notes(spec, env.all, attempt.image))
-        self._note_before_start(settings, volumes.remembered)
+        for note in volumes.notes:
+            self.log.info("%s: %s", self._log_name, note)
+        for note in notes(spec, env.all, attempt.image):
+            self._warn(note)
         request = StartRequest(
             server=ServerRef(settings.key, others=others.containers, made=self._state.made),
             spec=spec,
@@ -520,127 +422,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
             keep_failed=settings.kept.keep_failed,
             homes=settings.homes(attempt.image, volumes.mounts, self._state.volumes.values()),
         )
-        try:
-            endpoint = await self._runtime.backend.start(
-                request,
-                until_ready=partial(self._until_ready, settings, probe),
-                on_step=partial(self._progress.step, noun=self._runtime.kind),
-                on_note=partial(self._progress.tell, 75),
-            )
-        except errors.ServerDied:
-            attempt.container_kept = settings.kept.keep_failed
-            raise
-        self._state = ServerState(
-            object_id=endpoint.id,
-            object_name=endpoint.name,
-            volumes={**self._state.volumes, **volumes.remembered},
-            image=settings.image,
-            settings=settings.kept,
-            made=self._made(endpoint.id),
-            promise=settings.promise,
-            kind=self.backend.kind,
-        )
-        self._watch()
-        self._progress.tell(90, "The server is ready")
-        return url_of(endpoint, secure=self.internal_ssl)
+        return request, volumes.remembered
 
-    async def _wanted(
-        self,
-        attempt: StartAttempt,
-        settings: ResolvedSettings,
-        volumes: VolumePlan,
-        env: Environment,
-    ) -> tuple[ServerSpec, Environment]:
-        """The server's container, and its environment, as the admin's hook has them."""
-
-        def made(settings: ResolvedSettings, env: Environment) -> ServerSpec:
-            spec = settings.spec(attempt.image, volumes, env, attempt.files)
-            return replace(spec, hosts=self._hub_hosts)
-
-        hook, judge = self.modify_container_hook, self._resolver.judge
-        return await modified(hook, self, settings, env, made, judge)
-
-    def _tell_notes(self, of_volumes: Iterable[str], of_hardening: Iterable[str]) -> None:
-        for note in of_volumes:
-            self.log.info("%s: %s", self._log_name, note)
-        for note in of_hardening:
-            self.log.warning("%s: %s", self._log_name, note)
-            self._progress.tell(0, note)
-
-    async def _until_ready(
-        self, settings: ResolvedSettings, probe: ReadinessProbe, container_id: str
-    ) -> Endpoint:
-        """From its container's start to its first answer, with the admin's hooks in between."""
-        tell = partial(self._progress.tell, 70)
-        after = AfterStart(self._runtime, probe, self.log, self._log_name, tell)
-        await probe.until_it_runs(container_id, tell)
-        await after.command(container_id, settings.post_start)
-        await after.hook(container_id, self.post_start_hook, self)
-        self._progress.tell(75, "Waiting for the server to answer")
-        silence = asyncio.ensure_future(self._explain_silence(container_id))
-        try:
-            return await probe.first_answer(settings, proof_of(self, settings.kept), container_id)
-        finally:
-            await ended(silence)
-
-    async def _explain_silence(self, container_id: str) -> None:
-        """Say what a server logged that takes long to answer, as soon as that tells why."""
-        advice = ""
-        while not advice:
-            await asyncio.sleep(self._runtime.timings.explain_silence)
-            log = await self._runtime.backend.last_words(container_id, MAX_LOG_LINES)
-            advice = hub_advice(log, self)
-        self.log.warning("%s: %s", self._log_name, advice)
-        self._progress.tell(76, advice)
-
-    def _volumes(
-        self, settings: ResolvedSettings, image: Mapping[str, Any]
-    ) -> tuple[VolumePlan, OfOthers]:
-        """The server's mounts, and what other servers have of what it might take for its own."""
-        names = [one.mount.source for one in settings.volumes.all if one.is_named_volume]
-        others = self._of_others(*settings.names, *names)
-        plan = plan_volumes(
-            settings.volumes,
-            settings.key,
-            home=settings.home(image),
-            remembered=self._state.volumes,
-            taken=others.volumes,
-            elsewhere=others.volumes_of_other_users,
-        )
-        return plan, others
-
-    @property
-    def _server_ref(self) -> ServerRef:
-        """Whose containers are ours, whatever we and others were called before."""
-        others = self._of_others().containers
-        return ServerRef(self.key, self.object_id, others, self._state.made)
-
-    def _made(self, id: str) -> Mapping[str, str]:
-        """`ServerState.made` for a container that is ours, and for earlier ones with copies."""
-        watcher, before = self._runtime.watcher, self._state.made
-        records = watcher.find(self.user.name, self.name)
-        copied = {one.start for one in records if before.get(one.start, one.id) != one.id}
-        earlier = {start: made for start, made in before.items() if start in copied}
-        record = watcher.get(id)
-        return {**earlier, record.start: id} if record is not None and record.start else earlier
-
-    def _of_others(self, *mentions: str) -> OfOthers:
-        """What other servers of the Hub have of some names, and of this server's containers."""
-        records = self._runtime.watcher.find(self.user.name, self.name)
-        ids = [record.id for record in records]
-        return of_others(self.user.db, self.orm_spawner, [*mentions, *ids])
-
-    def _note_before_start(self, settings: ResolvedSettings, remembered: Mapping[str, str]) -> None:
-        """Have volumes and settings in the Hub's database before the container exists.
-
-        JupyterHub stores our state once the server answers. Until then the Hub may be killed, and
-        the server live on. A failed start forgets the volumes.
-        """
-        self._state = replace(self._state, settings=settings.kept, promise=settings.promise)
-        noted = replace(self._state, volumes={**self._state.volumes, **remembered}).to_json()
-        if noted != self.orm_spawner.state:
-            self.orm_spawner.state = {**self.get_state(), **noted}
-            self.user.db.commit()
+    def _warn(self, note: str) -> None:
+        """Tell the user of a start, and the Hub's log, what does not keep it from going on."""
+        self.log.warning("%s: %s", self._log_name, note)
+        self._progress.tell(0, note)
 
     # --- the environment -------------------------------------------------------------------
 
@@ -680,23 +467,18 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         if record is None:
             if self.object_id and not runtime.watcher.connected:
                 return None
-            found = await runtime.backend.running_id(self._server_ref)
+            found = await runtime.backend.running_id(self._belongings.server)
             if found is None:
                 return 0
             # A Hub that was killed in the middle of a start left no id, but labels.
-            self._state = replace(self._state, object_id=found, made=self._made(found))
+            self._state = replace(self._state, object_id=found, made=self._belongings.made(found))
         elif not record.running:
-            if self._monitor is None and record.ended:
-                self._log_end(record, "ended while the Hub was down (was the Engine restarted?)")
-            if self._monitor is not None and self._monitor.restarting:
-                return None
-            return record.exit_code or 0
+            return self._watch.exit_code(record)
         if self.pending == "check":
             await self._join_network()
             if await self._whereabouts.displaced(self._kept):
                 return 1
-        if self._watch().outdated():
-            await self._whereabouts.follow()
+        await self._watch.catch_up()
         return None
 
     async def _join_network(self) -> None:
@@ -719,32 +501,6 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         runtime = self._runtime
         away = not runtime.watcher.connected
         return self._came_to_nothing and (away or runtime.backend.undoes(self.key))
-
-    def _watch(self) -> ServerMonitor:
-        if self._monitor is None or self._monitor.id != self.object_id:
-            self._stop_watching()
-            runtime = self._runtime
-            moved = self._whereabouts.follow
-            self._monitor = ServerMonitor(
-                runtime.watcher, self.object_id, self._ended, moved, runtime.timings
-            )
-        return self._monitor
-
-    def _stop_watching(self) -> None:
-        self._whereabouts.stop()
-        if self._monitor is not None:
-            self._monitor.end()
-            self._monitor = None
-
-    async def _ended(self, record: ObservedContainer, how: str) -> None:
-        """Tell the Hub at once, if it listens yet: poll_and_notify asks its callbacks only once."""
-        self._log_end(record, how)
-        if self._callbacks:
-            await self.poll_and_notify()
-
-    def _log_end(self, record: ObservedContainer, how: str) -> None:
-        why = " (out of memory)" if record.oom else f" ({record.words})" if record.words else ""
-        self.log.warning("%s %s, with exit code %s%s", self._log_name, how, record.exit_code, why)
 
     async def get_url(self) -> str:
         """Where the server is now: published ports change when the Engine restarts."""
@@ -775,12 +531,12 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def stop(self, now: bool = False) -> None:
         """Stop the server, kill it when ``now``; remove its container unless it is kept."""
-        self._stop_watching()
+        self._watch.stop()
         if self._nothing_to_ask():
             return
         settings = self._kept or self
         await self._runtime.backend.stop(
-            self._server_ref,
+            self._belongings.server,
             grace=0.0 if now else settings.stop_timeout,
             keep=not settings.remove,
         )
@@ -807,27 +563,16 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
         The Hub forgets the server whatever we raise, so an Engine that is away is waited for.
         """
         backend = self._runtime.backend
-        await backend.delete(self._server_ref)
+        await backend.delete(self._belongings.server)
         await self._leave_network()
         if not (self._kept or self).delete_volumes:
             return
-
-        def goes(volumes: Mapping[str, Mapping[str, str]]) -> list[str]:
-            own = set(self._state.volumes.values())
-            mine = [
-                name
-                for name, labels in volumes.items()
-                if is_of_server(name, labels, self.key, own)
-            ]
-            taken = self._of_others(*mine).volumes
-            return [name for name in mine if name not in taken]
-
-        await backend.delete_volumes(self.key.hub, goes)
+        await backend.delete_volumes(self.key.hub, self._belongings.volumes_to_delete)
 
     async def rename(self, old_name: str, new_name: str) -> None:
         """Let go of a kept container: its labels cannot follow. The volumes are remembered."""
         self.log.info("%s is renamed from %r to %r", self._log_name, old_name, new_name)
-        old = replace(self._server_ref, key=replace(self.key, server=old_name))
+        old = replace(self._belongings.server, key=replace(self.key, server=old_name))
         backend, patience = self._runtime.backend, self._runtime.timings.engine_first_seen
         await as_http_error(backend.delete(old, patience), self)
         await self._leave_network()
@@ -836,18 +581,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
 
     async def create_certs(self) -> Any:
         """JupyterHub's, made out to the names of the container, and to where it is published."""
-        attempt, before = self._attempt, self.ssl_alt_names
+        attempt = self._attempt
         assert attempt is not None, "JupyterHub makes certificates for a start"
-        if not callable(before):
-            names = [f"DNS:{name}" for name in self._resolver.names()]
-            names += attempt.settings.place.alt_names if attempt.settings else []
-            self.ssl_alt_names = list(dict.fromkeys([*before, *names]))
-        try:
+        names = [f"DNS:{name}" for name in self._resolver.names()]
+        names += attempt.settings.place.alt_names if attempt.settings else []
+        with made_out_to(names, self):
             paths = await super().create_certs()
-            # At once: those of another server of this user will be written over them.
-            attempt.certificates = certificates(paths)
-        finally:
-            self.ssl_alt_names = before
+        # At once: those of another server of this user will be written over them.
+        attempt.certificates = certificates(paths)
         return paths
 
     async def move_certs(self, paths: Mapping[str, str]) -> dict[str, str]:

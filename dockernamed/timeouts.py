@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -53,6 +54,16 @@ async def ended(task: asyncio.Task[Any]) -> None:
     """Cancel a task, and return when it is over, however it went."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def before_raising(task: asyncio.Task[Any], seconds: float) -> None:
+    """Give a task that takes back what has failed a moment, before the failure is told.
+
+    It goes on when that is over. Whoever is cancelled meanwhile tells the failure all the same:
+    this never raises.
+    """
+    with suppress(asyncio.CancelledError):
+        await asyncio.wait({task}, timeout=seconds)
 
 
 async def retry(

@@ -27,6 +27,8 @@ class Timings:
             ``ended_tasks`` where that takes longer.
         tasks_told: that a manager of a Swarm may take for one of these. One that has no leader
             takes half a minute to say so, or says nothing.
+        no_node: that a server of a Swarm which ran may wait for a node that takes its next task, as
+            while one frees what it reserves; after that it has ended.
         oom_before_end: an end so soon after the kernel killed in the container is laid to that.
         starting: for which a list is not believed that says a container we start does not run.
         look_again: between two looks at a container of an Engine that is ending.
@@ -89,6 +91,7 @@ class Timings:
     ended_tasks: float = 0.5
     changing_tasks: float = 0.05
     tasks_told: float = 5.0
+    no_node: float = 3.0
     oom_before_end: float = 10.0
     starting: float = 60.0
     look_again: float = 0.5

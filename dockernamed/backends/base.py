@@ -89,7 +89,9 @@ class StartRequest:
 
 @dataclass(frozen=True)
 class Seen:
-    """One thing as it was a moment ago.
+    """One thing as the backend answered a moment ago, when it was asked.
+
+    What is known without asking is `observed.ObservedContainer`.
 
     Attributes:
         id: the backend's.
@@ -226,22 +228,17 @@ class Things(Protocol):
         """Start it; fine when it runs already."""
 
     async def stop(self, id: str, grace: float) -> None:
-        """Ask it to end, end it after ``grace`` seconds, and return once it has ended."""
+        """Ask it to end, end it after ``grace`` seconds, and return once it has ended.
+
+        Fine where it does not run. Of one that has ended by itself nothing of that run is left but
+        what a next one needs: its exit code, and what it wrote, may not be told any more.
+        """
 
     async def kill(self, id: str) -> None:
         """End it at once, or as soon as the backend can.
 
         Raises:
             Conflict: it does not run.
-        """
-
-    async def end_run(self, id: str) -> None:
-        """Leave nothing of the run of one that has ended by itself, but what a next run needs.
-
-        Its exit code, and what it wrote, may not be told any more afterwards.
-
-        Raises:
-            NotFound: there is no such thing.
         """
 
     async def remove(self, id: str) -> None:
@@ -370,9 +367,10 @@ class Things(Protocol):
 
     # --- keeping house -----------------------------------------------------------------------
 
-    async def tidy(self, hub: str) -> None:
-        """Take away what calls that were lost, or could not be done then, have left of a Hub.
+    async def tidy(self, hub: str, *, orphans: bool = True) -> None:
+        """Do for a Hub what could not be done then, and take away what lost calls have left.
 
         Args:
             hub: the Hub's id.
+            orphans: False: only do what was asked for, and take nothing away beyond that.
         """

@@ -18,7 +18,8 @@ from ..engine.client import Engine
 from ..errors import NotFound
 from .base import Can, Executed, Seen, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_volume
-from .observed import State, is_dead, name_in, state_named
+from .observed import State
+from .observed_containers import is_dead, name_in, state_named
 
 #: Removals under way at once. The Engine does most of each one after the other, and those before
 #: version 23 may deadlock for good when many are removed while networks are listed.
@@ -99,9 +100,6 @@ class Containers(EngineNetworks):
         """See `base.Things.kill`."""
         await self._engine.kill_container(id)
 
-    async def end_run(self, id: str) -> None:
-        """See `base.Things.end_run`: a container is its only run."""
-
     async def remove(self, id: str) -> None:
         """See `base.Things.remove`."""
         async with self._removals:
@@ -175,7 +173,7 @@ class Containers(EngineNetworks):
         """See `base.Things.members`."""
         return await self._engine.containers_of_network(network)
 
-    async def tidy(self, hub: str) -> None:
+    async def tidy(self, hub: str, *, orphans: bool = True) -> None:
         """See `base.Things.tidy`: nothing is ever left."""
 
 

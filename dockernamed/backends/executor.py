@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -35,7 +35,7 @@ from ..errors import (
     NotRunningYet,
     ServerDied,
 )
-from ..timeouts import ended, within
+from ..timeouts import before_raising, ended, within
 from ..timings import DEFAULT, Timings
 from .base import (
     AskForHub,
@@ -210,9 +210,7 @@ class Executor:
                 undo = self._undo(start, request.server.key)
                 timings = self._timings
                 timeout = timings.cancelled_start if cancelled else timings.failed_start
-                # Why it failed is told, not that taking it back was cancelled.
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait({undo}, timeout=timeout)
+                await before_raising(undo, timeout)
             raise
         start.keep()
         return answer
@@ -282,8 +280,7 @@ class Executor:
         server = await self._without_other_hubs(server)
 
         async def stop() -> None:
-            found = instances_of(self._watcher, server)
-            for step in plan_stop(found, keep=keep):
+            for step in plan_stop(instances_of(self._watcher, server), keep=keep):
                 say(self._log, server.key, step, step.target, self._watcher.noun)
                 if step.op is Op.STOP:
                     await self._stop(step.target, grace)
@@ -291,9 +288,6 @@ class Executor:
                         await self._news_of_the_end(step.target)
                 else:
                     await self._remove(step.target)
-            for one in found:
-                if keep and not one.running:
-                    await self._end_run(one.id)
 
         await self.rollback.retry(stop, self._timings.stop_waits_for_engine)
 
@@ -421,13 +415,13 @@ class Executor:
 
         await asyncio.shield(self.rollback.spawn(discard()))
 
-    async def tidy(self, hub: str) -> None:
-        """Take away what was left of a Hub because it could not be taken away before.
+    async def tidy(self, hub: str, *, orphans: bool = True) -> None:
+        """See `base.Things.tidy`.
 
         Raises:
             EngineError: the backend could not be asked.
         """
-        await self._things.tidy(hub)
+        await self._things.tidy(hub, orphans=orphans)
 
     async def networks(self, hub: str) -> Sequence[SeenNetwork]:
         """All networks that have a Hub's label."""
@@ -455,12 +449,6 @@ class Executor:
         except Conflict:
             # Docker's answer to killing what has ended by itself just now.
             self._log.debug("%s %s had ended already", self._watcher.noun, container_id[:12])
-
-    async def _end_run(self, container_id: str) -> None:
-        try:
-            await self._things.end_run(container_id)
-        except NotFound:
-            self._watcher.note_removed(container_id)
 
     async def _news_of_the_end(self, container_id: str) -> None:
         """A start right after would otherwise find a kept container running, and replace it."""

@@ -12,7 +12,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -21,6 +20,7 @@ from ..desired.isolation import NetworkFacts, OwnNetwork, plan_network, plan_unu
 from ..desired.plan import Op, Step
 from ..errors import BadRequest, Conflict, DockerNamedError, EngineError, EngineFailed, NotFound
 from ..naming import Key
+from ..timeouts import before_raising
 from ..timings import DEFAULT, Timings
 from .base import SeenNetwork, Things
 from .rollback import TRANSIENT, Rollback
@@ -80,8 +80,7 @@ class Networks:
             self._let_go(wanted)
             undone = self._rollback.spawn(self._after_failure(key, wanted))
             if not isinstance(error, asyncio.CancelledError):  # who cancels has no time
-                with suppress(asyncio.CancelledError):  # why it failed is told, as it is
-                    await asyncio.wait({undone}, timeout=self._timings.cancelled_start)
+                await before_raising(undone, self._timings.failed_start)
             raise
         self._let_go(wanted)
         return answer
@@ -186,7 +185,7 @@ class Networks:
             hub_container = await self._hub_container()
             seen: dict[str, SeenNetwork | None] = {}
             while True:
-                facts = {name: _facts(one) for name, one in seen.items()}
+                facts = {name: one if one is None else _facts(one) for name, one in seen.items()}
                 plan = plan_network(wanted, facts, hub_container)
                 if not plan.steps:
                     break
@@ -264,8 +263,7 @@ class Networks:
             seen = await self._things.inspect_network(name)
             members = await self._things.members(name)
             hub_container = await self._hub_container()
-            facts = NetworkFacts(seen.labels, seen.containers)
-            plan = plan_unused(name, network, facts, members, hub_container)
+            plan = plan_unused(name, network, _facts(seen), members, hub_container)
             for step in plan:
                 self._log.info("%s", step)
                 if step.op is Op.LEAVE_NETWORK:
@@ -283,8 +281,8 @@ class Networks:
         return self._locks.setdefault(network, asyncio.Lock())
 
 
-def _facts(seen: SeenNetwork | None) -> NetworkFacts | None:
-    return None if seen is None else NetworkFacts(seen.labels, seen.containers)
+def _facts(seen: SeenNetwork) -> NetworkFacts:
+    return NetworkFacts(seen.labels, seen.containers)
 
 
 def _is(seen: SeenNetwork | None, wanted: OwnNetwork) -> bool:

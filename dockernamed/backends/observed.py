@@ -1,13 +1,11 @@
-"""What the watcher knows of one container, read from the Engine's lists and events."""
+"""What is known of one thing without asking for it: a container or, in a Swarm, a service."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from sys import intern
-from typing import Any
 
 from ..desired.provenance import Provenance
 from ..desired.spec import LABEL_START
@@ -18,14 +16,13 @@ from ..naming import (
     LABEL_SPEC,
     LABEL_USER,
     Key,
-    key_of,
 )
 
-_EXIT_STATUS = re.compile(r"Exited \((-?\d+)\)")
+NOWHERE = 0  # a fingerprint
 
 
 class State(str, Enum):
-    """What a container is to us; Engines know more states."""
+    """What a thing is to us; Engines know more states, and tasks of services have their own."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -33,37 +30,14 @@ class State(str, Enum):
     GONE = "gone"  # removed: never in the table, only in what callbacks and waiters get
 
 
-_STATES = {
-    "created": State.CREATED,
-    "configured": State.CREATED,  # Podman's, as the next and "stopped"
-    "initialized": State.CREATED,
-    "running": State.RUNNING,
-    "restarting": State.RUNNING,
-    "paused": State.RUNNING,
-    "stopping": State.RUNNING,
-    "exited": State.EXITED,
-    "stopped": State.EXITED,
-    "dead": State.EXITED,
-    "removing": State.EXITED,
-}
-EVENT_STATES = {
-    "create": State.CREATED,
-    "start": State.RUNNING,
-    "restart": State.RUNNING,
-    "die": State.EXITED,
-}
-_DEAD = ("dead", "removing")  # words for what the Engine may be unable to remove
-REMOVALS = ("destroy", "remove")  # Docker's and Podman's
-NOWHERE = 0  # a fingerprint
-KILLS = ("9", "KILL", "SIGKILL")  # signals that ask nothing
-
-
 @dataclass(frozen=True, slots=True)
 class ObservedContainer:
-    """One container.
+    """One thing, a container or a service, as lists and events have told of it by now.
+
+    What a backend answers when it is asked for one is `base.Seen`, which says where it is as well.
 
     Attributes:
-        id: the Engine's.
+        id: the backend's.
         name: without a slash.
         user: raw, from its label; likewise ``server``.
         spec: hash of the spec that it was made from; "" when it has none.
@@ -122,16 +96,6 @@ class ObservedContainer:
         return self.state in (State.EXITED, State.GONE)
 
 
-def state_named(word: object) -> State:
-    """What a word stands for that an Engine has for the state of a container."""
-    return _STATES.get(str(word).lower(), State.RUNNING)
-
-
-def is_dead(word: object) -> bool:
-    """Whether such a word says that nothing runs, and that it perhaps cannot be removed."""
-    return str(word).lower() in _DEAD
-
-
 def make(
     id: str, name: str, labels: Mapping[str, str], image: str, state: State,
     exit_code: int | None = None, endpoint_fingerprint: int | None = None,
@@ -159,95 +123,7 @@ def unknown(id: str) -> ObservedContainer:
     return ObservedContainer(id, "", "", "", "", "", State.GONE)
 
 
-def from_event(id: str, attributes: Mapping[str, str]) -> ObservedContainer:
-    """The record of a container first heard of by an event, whose state is taken over later."""
-    name, image = attributes.get("name", ""), attributes.get("image", "")
-    return make(id, name, attributes, image, State.CREATED)
-
-
-def from_list(item: Mapping[str, Any]) -> ObservedContainer | None:
-    """The record of an item of the Engine's list; None where it is none of ours."""
-    id, labels = item.get("Id"), item.get("Labels") or {}
-    if not isinstance(id, str) or key_of(labels) is None:
-        return None
-    state = state_named(item.get("State"))
-    code = None
-    if state is State.EXITED:
-        found = _EXIT_STATUS.match(str(item.get("Status", "")))
-        code = int(found[1]) if found else item.get("ExitCode")  # the latter is Podman's
-    image = str(item.get("Image", ""))
-    fingerprint = _fingerprint(item) if state is State.RUNNING else None
-    return make(id, name_in(item), labels, image, state, code, fingerprint)
-
-
-def name_in(item: Mapping[str, Any]) -> str:
-    """The name in an item of the Engine's list, which also has those of links to it (``/a/b``)."""
-    names = (str(name).lstrip("/") for name in item.get("Names") or ())
-    return next((name for name in names if "/" not in name), "")
-
-
-def _fingerprint(item: Mapping[str, Any]) -> int:
-    keys = ("IP", "PrivatePort", "PublicPort", "Type")
-    ports = {tuple(port.get(key) for key in keys) for port in item.get("Ports") or ()}
-    networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
-    addresses = {
-        (name, network.get("IPAddress"), network.get("GlobalIPv6Address"))
-        for name, network in networks.items()
-    }
-    return hash((frozenset(ports), frozenset(addresses)))
-
-
-def updated(old: ObservedContainer, listed: ObservedContainer) -> ObservedContainer:
-    """What is known of a container, put right by a list.
-
-    A list knows less than events and we do: nothing of memory, of some Engines no exit code, and
-    an image by another name once its tag has moved. It may also be a moment behind.
-    """
-    if listed.state is State.CREATED:
-        return old
-    code, same = listed.exit_code, old.state is listed.state
-    if same and code is None:
-        code = old.exit_code
-    oom = old.oom and same and code == old.exit_code
-    return replace(
-        old,
-        name=listed.name,
-        state=listed.state,
-        exit_code=code,
-        oom=oom,
-        endpoint_fingerprint=listed.endpoint_fingerprint,
-    )
-
-
 def moved(before: ObservedContainer, now: ObservedContainer) -> bool:
     """Whether a list has told of another place than one before it."""
     places = before.endpoint_fingerprint, now.endpoint_fingerprint
     return None not in places and places[0] != places[1]
-
-
-def state_of(info: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a record that tell its state, from an inspect."""
-    found = info.get("State") or {}
-    state = state_named(found.get("Status"))
-    ended = state is State.EXITED
-    code = found.get("ExitCode") if ended else None
-    return {"state": state, "exit_code": code, "oom": ended and bool(found.get("OOMKilled"))}
-
-
-def asks_to_end(action: str, attributes: Mapping[str, str]) -> bool:
-    """Docker tells of the signal that begins a stop, some Engines of the stop alone."""
-    return action == "stop" or (action == "kill" and attributes.get("signal") not in KILLS)
-
-
-def exit_code_of(attributes: Mapping[str, str]) -> int | None:
-    """What a ``die`` event says."""
-    code = attributes.get("exitCode", attributes.get("containerExitCode"))
-    try:
-        return None if code is None else int(code)
-    except ValueError:
-        return None
-
-
-def time_of(event: Mapping[str, Any]) -> float:
-    """When it was, in seconds by the Engine's clock."""
-    return float(event.get("timeNano") or 0) / 1e9 or float(event.get("time") or 0)

@@ -95,26 +95,26 @@ def status_of(
     start = max(one.start for one in left)
     found = sorted((one for one in left if one.start == start), key=lambda one: one.created)
     alive = [one for one in found if one.wanted and not one.over]
-    failed = [one for one in found if one.state in ("failed", "rejected")]
     if alive:
-        return _alive(alive, failed, nodes, again=len(found) > len(alive))
+        return _alive(alive, [one for one in found if one not in alive], nodes)
     last = found[-1]
     if last.over and last.wanted and last.has_successor:
+        count = len(_failed(found))
         return ServiceStatus(
-            None, False, last, exit_code=last.exit_code, words=last.words, restarts=len(failed)
+            None, False, last, exit_code=last.exit_code, words=last.words, restarts=count
         )
     return _not_alive(last, nodes.get(last.node))
 
 
+def _failed(tasks: Iterable[TaskSeen]) -> Sequence[TaskSeen]:
+    return [one for one in tasks if one.state in ("failed", "rejected")]
+
+
 def _alive(
-    alive: Sequence[TaskSeen],
-    failed: Sequence[TaskSeen],
-    nodes: Mapping[str, NodeSeen],
-    *,
-    again: bool,
+    alive: Sequence[TaskSeen], before: Sequence[TaskSeen], nodes: Mapping[str, NodeSeen]
 ) -> ServiceStatus:
-    """By the wanted task that runs, or the one that was made last."""
-    running = [one for one in alive if one.running]
+    """By the wanted task that runs, or the one that was made last; others went before."""
+    running, failed = [one for one in alive if one.running], _failed(before)
     now = (running or alive)[-1]
     where = nodes.get(now.node)
     if running:
@@ -127,13 +127,18 @@ def _alive(
             restarts=len(failed),
         )
     code, words = (failed[-1].exit_code, failed[-1].words) if failed else (None, "")
+    if before and now.unplaced:
+        why = _words_of_end(before[-1], nodes.get(before[-1].node))
+        words = f"{why}; {now.words}" if why else now.words
+    else:
+        words = now.words or words
     return ServiceStatus(
-        State.RUNNING if again else State.CREATED,
+        State.RUNNING if before else State.CREATED,
         False,
         now,
         exit_code=code,
-        words=now.words or words,
-        fingerprint=NOWHERE if again else None,
+        words=words,
+        fingerprint=NOWHERE if before else None,
         restarts=len(failed),
     )
 
@@ -142,14 +147,20 @@ def _not_alive(last: TaskSeen, node: NodeSeen | None) -> ServiceStatus:
     """By the task that was made last, where none is to run."""
     if not has_ended(last, node is None or node.down):
         return ServiceStatus(None, False, last, stopping=True)
-    words, asked = last.words, last.state == "shutdown"
-    if not last.over and last.node:
-        words = LEFT if node is None else lost_words(node)
-    elif asked and node is not None and node.availability == "drain":
-        words = drained_words(node)
+    words, asked = _words_of_end(last, node), last.state == "shutdown"
     return ServiceStatus(
         State.EXITED, True, last, stopping=asked, exit_code=last.exit_code, words=words
     )
+
+
+def _words_of_end(task: TaskSeen, node: NodeSeen | None) -> str:
+    """Why a task is not to run any more: where that lies in its node, this is told."""
+    if not task.over and task.node and (node is None or node.down):
+        return LEFT if node is None else lost_words(node)
+    asked = not task.over or task.state == "shutdown"
+    if asked and node is not None and node.availability == "drain":
+        return drained_words(node)
+    return task.words
 
 
 def updated(before: ObservedContainer, now: ServiceStatus) -> ObservedContainer:
@@ -171,6 +182,14 @@ def updated(before: ObservedContainer, now: ServiceStatus) -> ObservedContainer:
         endpoint_fingerprint=NOWHERE if goes_on and now.fingerprint is None else now.fingerprint,
         restarts=now.restarts,
     )
+
+
+def given_up(before: ObservedContainer, now: ServiceStatus) -> ObservedContainer:
+    """What is known of a service that ran, and that no node takes: it has ended."""
+    if before.ended:
+        return before
+    record = replace(before, exit_code=now.exit_code, words=now.words, restarts=now.restarts)
+    return replace(record, state=State.EXITED, endpoint_fingerprint=None)
 
 
 def _towards_end(before: ObservedContainer, now: ServiceStatus) -> ObservedContainer:

@@ -107,7 +107,12 @@ class ServiceVolumes:
         record = None
         while record is None:
             kept = await self._find(name)
-            record = await self._make(wanted) if kept is None else kept.record
+            if kept is None:
+                record = await self._make(wanted)
+            elif kept.record.shared and kept.record.going:
+                await self._renew(kept)  # others are renewed when they are claimed
+            else:
+                record = kept.record
         if record.shared:
             self._shared.add(name)
         told = self._told[name] = _seen(record)
@@ -143,8 +148,9 @@ class ServiceVolumes:
             record, node = kept.record, kept.record.node
             if record.first and not node:
                 node, _ = await self._node_of(record.first)
-            # Whoever finds the record when this Hub is killed knows that files may be deleted.
-            if not node or await self._write(kept, replace(record, going=True)):
+            # Whoever finds the record when this Hub is killed knows that files may be deleted, and
+            # that the record itself may go at any time.
+            if await self._write(kept, replace(record, going=True)):
                 break
         hub, hostname = record.labels.get(naming.LABEL_HUB, ""), record.hostname or node
         removal = Removal(hub, name, node, hostname, record.image)
@@ -229,18 +235,21 @@ class ServiceVolumes:
     async def _follow(self, service: str, names: Sequence[str], pin: Pin | None) -> None:
         try:
             node = await self._watch.runs_on(service)
-            if pin is None:
+            if pin is not None:
+                node = ""  # it may have been elsewhere before, and made its volumes there
+            else:
                 # Nothing depends on it soon, and servers that start just now come first.
                 await asyncio.sleep(self._timings.note_node)
             async for _ in looks(self._timings):
                 node, coming = (node, False) if node else await self._node_of(service)
                 if node or not coming:
-                    await self._note(names, service, node)
                     if node and pin is not None:
                         await pin(node)
+                    await self._note(names, service, node)
                     return
         except DockerNamedError as error:
-            # It is asked again when it matters: at a next start, at the stop, at the removal.
+            # It is asked again when it matters: at a next start, at the stop, at the removal. Who
+            # keeps house binds servers that may be started again elsewhere.
             self._log.warning("Where the volumes %s are is not noted yet: %s", names, error)
 
     async def _node_of(self, service: str) -> tuple[str, bool]:
@@ -250,7 +259,7 @@ class ServiceVolumes:
             # Volumes are made along with the container.
             made = [one for one in tasks if one.node and one.has_container]
             if made:
-                return max(made, key=lambda one: one.created).node, False
+                return min(made, key=lambda one: one.created).node, False
             if tasks:
                 return "", not all(one.over for one in tasks)
             wanted = replicas_of((await self._swarm.inspect_service(service))["Spec"]) > 0

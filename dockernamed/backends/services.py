@@ -44,6 +44,8 @@ _OF_TASK = re.compile(r"\.([a-z0-9]{25})$")
 #: What stands for the balancer of an overlay network among its containers.
 _BALANCER = "lb-"
 _NS = 1e9
+#: Begins the constraint of a service that stays where its volumes are.
+_ON_NODE = "node.id=="
 
 Spec = dict[str, Any]
 
@@ -159,8 +161,7 @@ class Services(EngineNetworks):
             if replicas_of(info["Spec"]) and seen(info, await self._tasks_of(id), {}).running:
                 return
             await self._start(info, constraints, known)
-        restart = (spec["TaskTemplate"].get("RestartPolicy") or {}).get("Condition")
-        pin = None if restart == "none" else partial(self._pin, id)
+        pin = partial(self._pin, id) if _moves(spec) else None
         self._volumes.follow(id, mounts, pin)
 
     async def _start(
@@ -184,7 +185,7 @@ class Services(EngineNetworks):
     async def _pin(self, id: str, node: str) -> None:
         """Have a service stay where its volumes are, when its next task follows by itself."""
         info = await self._swarm.inspect_service(id)
-        await self._update(info, lambda now: _constrained(now, [f"node.id=={node}"]))
+        await self._update(info, lambda now: _constrained(now, [f"{_ON_NODE}{node}"]))
 
     async def stop(self, id: str, grace: float) -> None:
         """See `base.Things.stop`: how long it is given was said when it was created."""
@@ -197,14 +198,6 @@ class Services(EngineNetworks):
             await self._scale_down(info)
             raise Conflict(f"kill service {id}", "it does not run")
         await self._end(info, 0)
-
-    async def end_run(self, id: str) -> None:
-        """See `base.Things.end_run`: a task that has failed stays, as long as one is wanted.
-
-        And whoever asks for tasks that have ended is told of each such task.
-        """
-        if id not in self._leaving:  # what we stopped ourselves has none
-            await self._scale_down(await self._swarm.inspect_service(id))
 
     async def _end(self, info: Mapping[str, Any], grace: float) -> None:
         id = str(info["ID"])
@@ -404,10 +397,26 @@ class Services(EngineNetworks):
 
         await retry(remove, self._timings.network_free, on=Conflict)
 
-    async def tidy(self, hub: str) -> None:
+    async def tidy(self, hub: str, *, orphans: bool = True) -> None:
         """See `base.Things.tidy`."""
-        await self._secrets.tidy(hub)
+        if orphans:
+            await self._secrets.tidy(hub)
         await self._volumes.tidy(hub)
+        await self._bind(hub)
+
+    async def _bind(self, hub: str) -> None:
+        """Have those services stay where their volumes are that were not told so after their start.
+
+        As by a Hub that was killed in between, or while no manager took the change.
+        """
+
+        def unbound(service: Mapping[str, Any]) -> tuple[str, Sequence[Mapping[str, Any]]] | None:
+            spec = service["Spec"]
+            free = _moves(spec) and replicas_of(spec) and not _is_bound(spec)
+            return (str(service["ID"]), mounts_of(spec)) if free else None
+
+        for id, mounts in await self._swarm.list_services(pairs({naming.LABEL_HUB: hub}), unbound):
+            self._volumes.follow(id, mounts, partial(self._pin, id))
 
 
 @contextmanager
@@ -430,6 +439,16 @@ def _constrained(spec: Spec, constraints: Iterable[str]) -> Spec:
         return spec
     placement = {**placement, "Constraints": [*found, *more]}
     return {**spec, "TaskTemplate": {**task, "Placement": placement}}
+
+
+def _moves(spec: Mapping[str, Any]) -> bool:
+    """Whether a service may be started again, perhaps elsewhere, without anybody's asking."""
+    return (spec["TaskTemplate"].get("RestartPolicy") or {}).get("Condition") != "none"
+
+
+def _is_bound(spec: Mapping[str, Any]) -> bool:
+    found = (spec["TaskTemplate"].get("Placement") or {}).get("Constraints") or ()
+    return any(one.startswith(_ON_NODE) for one in found)
 
 
 def _renewed(body: Spec, now: Spec) -> Spec:

@@ -358,7 +358,7 @@ def containers_of(watcher: Table, server: ServerRef) -> list[ObservedContainer]:
 def instances_of(watcher: Table, server: ServerRef) -> list[Instance]:
     """Every container of a server, as a plan needs it."""
     return [
-        Instance(record.id, record.running, record.spec)
+        Instance(record.id, record.running, record.spec, watcher.is_wanted(record.id))
         for record in containers_of(watcher, server)
     ]
 

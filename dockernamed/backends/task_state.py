@@ -77,6 +77,11 @@ class TaskSeen:
         return self.state == "running"
 
     @property
+    def unplaced(self) -> bool:
+        """The manager wants it to run, but finds no node that takes it; `words` say why."""
+        return self.wanted and not self.over and not self.node and bool(self.words)
+
+    @property
     def has_successor(self) -> bool:
         """Though it has ended, another one is to follow."""
         return self.restart == "any" or (self.restart == "on-failure" and self.state != "complete")

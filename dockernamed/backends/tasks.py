@@ -12,6 +12,8 @@ table stays true:
   request. The longer such a change takes, the less often; and after each look there is a rest, the
   longer the look took.
 - A node that is lost, drained or back has its services looked at.
+- A service that ran, and that the Swarm would run again but has no node for, has ended after
+  `Timings.no_node` seconds: that may stay so without end.
 - A request that fails ends all that, as a stream does that ends: nothing is called ended, and
   `Table.connected` is False until a manager answers all of it again.
 - Every `Timings.resync` seconds all of it is begun anew even if nothing seems wrong.
@@ -35,8 +37,16 @@ from ..errors import EngineTimeout, NotFound
 from ..naming import LABEL_HUB, key_of
 from ..timeouts import during, ended, within
 from ..timings import DEFAULT, Timings
-from .observed import State
-from .observed_tasks import ServiceSeen, node_after, service_from, status_of, updated
+from .observed import ObservedContainer, State
+from .observed_tasks import (
+    ServiceSeen,
+    ServiceStatus,
+    given_up,
+    node_after,
+    service_from,
+    status_of,
+    updated,
+)
 from .table import CHUNK, Table
 from .task_state import NodeSeen, TaskSeen, location, node_from, task_from
 
@@ -66,6 +76,7 @@ class _Row:
         place: where that is reached, as long as it runs.
         since: when the change began that is under way.
         due: when it is to be looked at; None: it is not about to change.
+        unplaced: since when no node takes what is to follow its last task; None: one does.
     """
 
     replicas: int = 0
@@ -78,6 +89,7 @@ class _Row:
     earlier: tuple[str, ...] = ()
     since: float = 0.0
     due: float | None = None
+    unplaced: float | None = None
 
 
 class TaskWatcher(Table):
@@ -130,7 +142,10 @@ class TaskWatcher(Table):
         return row.place
 
     def is_wanted(self, id: str) -> bool:
-        """See `Table.is_wanted`: a service of a task that has ended is told to have one still."""
+        """See `Table.is_wanted`: a service whose task has ended is told to have one still.
+
+        Then that task stays, and whoever asks for tasks that have ended is told of it each time.
+        """
         row = self._rows.get(id)
         return row is not None and row.replicas > 0
 
@@ -142,7 +157,7 @@ class TaskWatcher(Table):
         if id in self._table:
             row = self._row(id)
             row.started, row.earlier, row.task, row.stage = True, row.tasks, "", ""
-            row.place = None
+            row.place = row.unplaced = None
 
     def note_started(self, id: str) -> None:
         """We asked for a service to run. Whether it does is for its tasks to say."""
@@ -385,10 +400,17 @@ class TaskWatcher(Table):
             node = self._nodes.get(now.task.node)
             gone = not now.task.running or node is None or node.down
             row.place = None if gone else location(now.task, node)
-            settled, record = now.settled, updated(before, now)
+            over = self._is_given_up(row, before, now)
+            settled, record = now.settled, (given_up if over else updated)(before, now)
         if record != before:
             self._put(record)
         self._pace(id, settled=settled or record.ended, moved_on=stage != (row.task, row.stage))
+
+    def _is_given_up(self, row: _Row, before: ObservedContainer, now: ServiceStatus) -> bool:
+        """Whether a service has run, and no node has taken for too long what is to follow."""
+        clock, has_run = asyncio.get_running_loop().time(), before.state is not State.CREATED
+        row.unplaced = (row.unplaced or clock) if has_run and now.task.unplaced else None
+        return row.unplaced is not None and clock - row.unplaced >= self._timings.no_node
 
     def _pace(self, id: str, *, settled: bool, moved_on: bool) -> None:
         """Say when it is to be looked at again."""

@@ -32,8 +32,18 @@ from ..errors import EngineUnavailable, NotFound
 from ..naming import LABEL_HUB, key_of
 from ..timeouts import during, retry
 from ..timings import DEFAULT, Timings
-from . import observed
 from .observed import ObservedContainer, State
+from .observed_containers import (
+    EVENT_STATES,
+    REMOVALS,
+    asks_to_end,
+    exit_code_of,
+    from_event,
+    from_list,
+    state_of,
+    time_of,
+    updated,
+)
 from .table import CHUNK, Table
 
 __all__ = ["ObservedContainer", "State", "Watcher"]
@@ -87,7 +97,7 @@ class Watcher(Table):
 
     async def _list(self, heard: set[str]) -> None:
         label = f"{LABEL_HUB}={self._hub}"
-        listed = await self._engine.list_containers([label], observed.from_list)
+        listed = await self._engine.list_containers([label], from_list)
         for id in await self._apply(listed, heard):
             found = await self._ask(id)
             if found is not None and id not in heard:
@@ -109,7 +119,7 @@ class Watcher(Table):
                 if old is not None and old.ended and not record.ended:
                     risen.append(record.id)
                 else:
-                    self._put(record if old is None else observed.updated(old, record))
+                    self._put(record if old is None else updated(old, record))
             await asyncio.sleep(0)
         self._not_listed(missing - heard)
         return risen
@@ -117,7 +127,7 @@ class Watcher(Table):
     async def _ask(self, id: str, *, anew: bool = False) -> dict[str, Any] | None:
         """State, exit code and oom of a container by its inspect; None: it is gone."""
         try:
-            return observed.state_of(await self._engine.inspect_container(id, anew=anew))
+            return state_of(await self._engine.inspect_container(id, anew=anew))
         except NotFound:
             self.note_removed(id)
             return None
@@ -147,26 +157,26 @@ class Watcher(Table):
         action = event.get("Action") or event.get("status")
         if not isinstance(id, str) or id in self._gone:
             return
-        if action in observed.REMOVALS:
+        if action in REMOVALS:
             self.note_removed(id)
-        elif action in observed.EVENT_STATES:
+        elif action in EVENT_STATES:
             self._hear(id)
-            self._on_state(id, observed.EVENT_STATES[action], attributes, observed.time_of(event))
+            self._on_state(id, EVENT_STATES[action], attributes, time_of(event))
         elif id in self._table and action == "oom":
-            self._on_oom(id, observed.time_of(event))
-        elif id in self._table and observed.asks_to_end(str(action), attributes):
+            self._on_oom(id, time_of(event))
+        elif id in self._table and asks_to_end(str(action), attributes):
             self._put(replace(self._table[id], stop_requested=True, stopped=action == "stop"))
         elif id in self._table and action == "rename":
             self._put(replace(self._table[id], name=attributes.get("name", "").lstrip("/")))
 
     def _on_state(self, id: str, state: State, attributes: Mapping[str, str], time: float) -> None:
         if id not in self._table:
-            self._put(observed.from_event(id, attributes))
+            self._put(from_event(id, attributes))
         if state is State.CREATED:
             return
         code, oom = None, False
         if state is State.EXITED:
-            code = observed.exit_code_of(attributes)
+            code = exit_code_of(attributes)
             before = self._timings.oom_before_end
             oom = time - self._oom_times.pop(id, -before) < before and code != 0
         self._change(id, state, code, oom)

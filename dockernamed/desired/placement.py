@@ -8,6 +8,9 @@ from typing import Any
 
 #: Values of the setting `restart_policy`.
 RESTART_POLICIES = ("none", "on-failure")
+#: How often at most a server is started anew within how many seconds. One that fails more often is
+#: not helped by it: without a limit, a Swarm tries for ever.
+RESTARTS, RESTARTS_WITHIN = 3, 300
 #: Values of the setting `endpoint_mode`.
 ENDPOINT_MODES = ("dnsrr", "vip")
 

@@ -56,11 +56,13 @@ class Instance:
         id: the Engine's id.
         running: True also while paused or restarting: a process may be alive.
         spec: the hash in its label; "" where it has none.
+        wanted: the backend is to have it run, also where it has ended by itself.
     """
 
     id: str
     running: bool
     spec: str
+    wanted: bool = False
 
 
 @dataclass(frozen=True)
@@ -323,11 +325,16 @@ def no_shell(image: str) -> str:
 
 
 def plan_stop(instances: Sequence[Instance], *, keep: bool) -> Plan:
-    """Steps to no running container, and to none at all unless they are kept."""
+    """Steps to no running container, and to none at all unless they are kept.
+
+    What is kept is stopped also where it has ended by itself, if it is to run all the same.
+    """
     steps: list[Step] = []
     for one in instances:
         if one.running:
             steps.append(Step(Op.STOP, one.id, "requested"))
+        elif keep and one.wanted:
+            steps.append(Step(Op.STOP, one.id, "it has ended by itself, and is to run still"))
         if not keep:
             steps.append(Step(Op.REMOVE, one.id, "it is not kept"))
     return Plan(tuple(steps))

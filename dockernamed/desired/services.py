@@ -11,14 +11,14 @@ mounts. All that comes from settings or users is written so that it stays what i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .. import naming
 from .changes import OURS
 from .environment import Environment
-from .placement import ServiceSettings
+from .placement import RESTARTS, RESTARTS_WITHIN, ServiceSettings
 from .service_extra import checked_extra, with_extra
 from .service_keys import NO_HEALTH_CHECK, NS, OLDEST, Translation, left_out, put
 from .service_mounts import Api
@@ -62,21 +62,19 @@ def service_body(
     *,
     name: str,
     start_id: str,
-    replicas: int = 0,
     files: Iterable[ServiceFile] = (),
-    constraints: Sequence[str] = (),
     api: Api = OLDEST,
 ) -> dict[str, Any]:
     """The body of ``POST /services/create``, and of an update, for a spec.
+
+    It asks for no tasks: see `scaled`.
 
     Args:
         spec: what is wanted.
         env: the environment; as of `container_config`.
         name: the service's.
         start_id: as of `container_labels`; volumes get it too.
-        replicas: 1 where it is to run.
         files: that it is given, ``ENV_FILE`` of a spec with a ``process`` among them.
-        constraints: further ones, such as for the node that has its volumes.
         api: version of the Engine's API: newer ones can have more in a service.
 
     Returns:
@@ -89,13 +87,13 @@ def service_body(
     body = container_config(spec, env, name=name, start_id=start_id)
     service = Translation.of(spec, body, api).service()
     labels = {str(key): str(value) for key, value in body["Labels"].items()}
-    service.update(Name=name, Labels=labels, Mode=_mode(replicas))
+    service.update(Name=name, Labels=labels, Mode=_mode(0))
     shown = {key: one for key, one in labels.items() if not key.startswith(OURS)}
     shown.update({key: labels[key] for key in _OF_CONTAINER if key in labels})
     put(service, (*_CONTAINER, "Labels"), shown)
     if references := [file.to_api() for file in files]:
         put(service, (*_CONTAINER, "Secrets"), references)
-    _place(service, spec.service, constraints)
+    _place(service, spec.service)
     # Checked again: templates have been expanded in it since, and names of users may be keys.
     return with_extra(service, checked_extra(spec.service.extra))
 
@@ -126,14 +124,16 @@ def _mode(replicas: int) -> dict[str, Any]:
     return {"Replicated": {"Replicas": replicas}}
 
 
-def _place(service: dict[str, Any], settings: ServiceSettings, constraints: Sequence[str]) -> None:
+def _place(service: dict[str, Any], settings: ServiceSettings) -> None:
     task = service["TaskTemplate"]
     task["RestartPolicy"] = {"Condition": settings.restart_policy}
+    if settings.restart_policy != "none":
+        task["RestartPolicy"] |= {"MaxAttempts": RESTARTS, "Window": RESTARTS_WITHIN * NS}
     task["ContainerSpec"].setdefault("StopGracePeriod", round(settings.stop_grace * NS))
     task["ContainerSpec"].setdefault("Healthcheck", NO_HEALTH_CHECK)
     put(service, ("EndpointSpec", "Mode"), settings.endpoint_mode)
-    if where := [*settings.constraints, *constraints]:
-        put(service, ("TaskTemplate", "Placement", "Constraints"), where)
+    if settings.constraints:
+        put(service, ("TaskTemplate", "Placement", "Constraints"), list(settings.constraints))
     if settings.preferences:
         spread = [{"Spread": {"SpreadDescriptor": one}} for one in settings.preferences]
         put(service, ("TaskTemplate", "Placement", "Preferences"), spread)

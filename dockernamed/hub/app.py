@@ -86,7 +86,7 @@ async def _look_after(app: JupyterHub, ours: type[DockerNamedSpawner]) -> None:
     await asyncio.shield(app._start_future)
     refuse_while_servers_run(app.authenticator)
     _background(asyncio.ensure_future(settings.prepull_all(runtime)))
-    if settings.orphans != "off":
+    if settings.orphans != "off" or runtime.swarm:  # files may be left to be deleted there
         reaper = _reaper(app, settings, runtime, hub_id)
         _background(asyncio.ensure_future(reaper.run()))
 

@@ -8,7 +8,7 @@ that listens on all addresses gives its proxy the name of its host, which Jupyte
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +49,24 @@ def names_in(certificate: str) -> frozenset[str]:
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     hosts = names.get_values_for_type(x509.DNSName)
     return frozenset((*hosts, *map(str, names.get_values_for_type(x509.IPAddress))))
+
+
+@contextmanager
+def made_out_to(names: Iterable[str], spawner: Any) -> Iterator[None]:
+    """Have the certificates that a spawner makes be made out to further names.
+
+    Args:
+        names: in the form of ``ssl_alt_names``. That is left alone where the admin has set a
+            function.
+        spawner: whose.
+    """
+    before = spawner.ssl_alt_names
+    if not callable(before):
+        spawner.ssl_alt_names = list(dict.fromkeys([*before, *names]))
+    try:
+        yield
+    finally:
+        spawner.ssl_alt_names = before
 
 
 def ssl_context(spawner: Any) -> Any:

@@ -7,7 +7,12 @@ what was sent is wrong; what was saved was right once.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from ..errors import OptionsError
+from ..options.chooser import Chooser
+from ..options.user_options import Choice
 
 #: What JupyterHub itself takes of a query.
 _RESERVED = frozenset({"next", "display_name"})
@@ -36,6 +41,41 @@ def ask_for_defaults(handler: Any) -> bool:
     """The body is an empty object, for which JupyterHub 6 takes the options of the last start."""
     request = getattr(handler, "request", None)
     return request is not None and request.method == "POST" and _json(request.body) == {}
+
+
+async def applied(
+    user_options: Mapping[str, Any],
+    chooser: Chooser,
+    handler: Any,
+    warn: Callable[[str], None],
+    *,
+    others: bool,
+) -> Choice:
+    """Apply a choice; one that was saved and is no longer offered never locks anybody out.
+
+    Args:
+        user_options: sent or saved.
+        chooser: of the server.
+        handler: as for `were_sent`.
+        warn: told that the defaults are taken in place of what was saved.
+        others: as for `Chooser.apply`.
+
+    Raises:
+        OptionsError: it may not be chosen.
+        ConfigError: the settings cannot work.
+    """
+    try:
+        return await chooser.apply(user_options, others=others)
+    except OptionsError as error:
+        if were_sent(handler):
+            raise
+        if not (await chooser.menu()).empty:
+            hint = "these options are of an earlier start; send {} for the defaults"
+            raise OptionsError(
+                error.field, error.value, f"{error.hint} ({hint})", error.choices
+            ) from error
+        warn(f"The options of the last start are no longer offered ({error}): using defaults")
+        return await chooser.apply({})
 
 
 def _json(body: bytes) -> Any:

@@ -7,13 +7,15 @@ volume. So a server's first start looks whether the Engine has older ones of the
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from .. import naming
 from ..backends.base import SeenVolume
 from ..desired.plan import describe_owner
-from ..errors import ForeignObject
+from ..errors import EngineError, ForeignObject
 
+LOG = logging.getLogger("dockernamed.volumes")
 SETTING = "volumes_of_another_hub"
 
 
@@ -31,12 +33,32 @@ class EarlierVolumes:
         self._list, self._max_age = list_volumes, max_age
         self._listed: tuple[float, asyncio.Future[Sequence[SeenVolume]]] | None = None
 
-    async def of(self, key: naming.Key) -> SeenVolume | None:
-        """A volume of the same user and server, or of the user alone, under another hub id.
+    async def note(self, key: naming.Key, *, refuse: bool) -> str:
+        """What to say of such volumes at the first start of a server; "" if there are none.
+
+        Args:
+            key: the server.
+            refuse: it is not to start beside them, nor where the Engine cannot tell.
 
         Raises:
-            EngineError: the Engine could not be asked.
+            ForeignObject: there are, and such a start is to be refused.
+            EngineError: the Engine could not be asked, likewise.
         """
+        try:
+            earlier = await self._of(key)
+        except EngineError as error:
+            if refuse:
+                raise
+            LOG.warning("Cannot look for volumes under other hub ids: %s", error)
+            return ""
+        if earlier is None:
+            return ""
+        if refuse:
+            raise _refusal(earlier, key)
+        return _note(earlier, key)
+
+    async def _of(self, key: naming.Key) -> SeenVolume | None:
+        """A volume of the same user and server, or of the user alone, under another hub id."""
         found = [volume for volume in await self._volumes() if _is_earlier(volume, key)]
         # The server's own first.
         found.sort(key=lambda volume: (naming.LABEL_SERVER not in volume.labels, volume.name))
@@ -64,7 +86,7 @@ def _is_earlier(volume: SeenVolume, key: naming.Key) -> bool:
     )
 
 
-def note(volume: SeenVolume, key: naming.Key) -> str:
+def _note(volume: SeenVolume, key: naming.Key) -> str:
     """What to say of such a volume at a start with new ones, with the line that takes it up."""
     return (
         f"This server begins with new, empty volumes. Volume {volume.name!r} has files of the "
@@ -72,7 +94,7 @@ def note(volume: SeenVolume, key: naming.Key) -> str:
     )
 
 
-def refusal(volume: SeenVolume, key: naming.Key) -> ForeignObject:
+def _refusal(volume: SeenVolume, key: naming.Key) -> ForeignObject:
     """Why a server does not start beside such a volume, with the lines that make it start."""
     anyway = f'c.DockerNamedSpawner.{SETTING} = "warn"'
     return ForeignObject(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .. import naming
-from ..backends.observed import name_in
+from ..backends.observed_containers import name_in
 from ..desired.gpus import ids_in, names_to_ask_for
 from ..desired.plan import describe_owner
 from ..engine.client import Engine

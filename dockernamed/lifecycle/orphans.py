@@ -158,7 +158,8 @@ class OrphanReaper:
         backend: removes.
         known: asks the Hub for its servers; called in the event loop.
         keep: see `orphans`.
-        policy: ``"remove"`` or ``"report"``.
+        policy: ``"remove"``, ``"report"`` or ``"off"``, as the setting `orphans`. Whatever it is,
+            what servers are still owed is done: files that were to be deleted are.
         grace: seconds that something must have been an orphan before it is touched.
         stop_timeout: seconds between SIGTERM and SIGKILL.
         interval: seconds between two rounds.
@@ -218,7 +219,7 @@ class OrphanReaper:
             EngineError: the Engine could not be asked.
         """
         now = asyncio.get_running_loop().time()
-        groups = await self._find()
+        groups = await self._find() if self._policy != "off" else ()
         since = {one.id: self._since.get(one.id, now) for group in groups for one in group}
         self._since = since
         self._refused &= since.keys()
@@ -227,8 +228,8 @@ class OrphanReaper:
         for group in due:
             done = await asyncio.gather(*map(self._deal_with, group))
             waiting = waiting or not all(done)
-        if self._policy != "report" and not self._living:
-            await self._backend.tidy(self._hub)
+        if not self._living:
+            await self._backend.tidy(self._hub, orphans=self._policy == "remove")
         return waiting
 
     async def _deal_with(self, orphan: Orphan) -> bool:

@@ -64,9 +64,9 @@ async def test_what_is_needed(hub: Hub, fake: FakeEngine, call: ApiCall) -> None
     fault = fake.fault("forbidden", call.method, call.pattern, times=10**6)
     if call.path in ("/events", "/containers/json"):
         hub.spawner("exp-1").runtime(hub.spawner("exp-1").key.hub)
-        await asyncio.to_thread(fault.reached.wait, 10)
+        await asyncio.to_thread(fault.reached.wait, 30)
     with pytest.raises(Exception, match=re.escape(named(call))) as caught:
-        await asyncio.wait_for(life(hub), 20)
+        await asyncio.wait_for(life(hub), 30)
     error: Any = caught.value
     said = str(error) if isinstance(error, DockerNamedError) else message(error)
     assert f"does not allow {named(call)}, which is needed to {call.purpose}" in said
@@ -78,7 +78,7 @@ async def test_what_is_needed(hub: Hub, fake: FakeEngine, call: ApiCall) -> None
 async def test_what_is_only_lost(hub: Hub, fake: FakeEngine, call: ApiCall) -> None:
     """A server starts, stops and is deleted without it."""
     fake.fault("forbidden", call.method, call.pattern, times=10**6)
-    await asyncio.wait_for(life(hub), 20)
+    await asyncio.wait_for(life(hub), 30)
     assert fake.containers == []
 
 
@@ -89,7 +89,7 @@ async def test_what_is_only_lost_with_a_network_of_the_users(
     """Likewise where a network is made for the server's user, and goes with the server."""
     hub = make_hub(**OWN_NETWORK)
     fake.fault("forbidden", call.method, call.pattern, times=10**6)
-    await asyncio.wait_for(life(hub), 20)
+    await asyncio.wait_for(life(hub), 30)
     assert fake.containers == []
 
 

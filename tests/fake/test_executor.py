@@ -191,7 +191,7 @@ async def test_a_cancelled_start_is_soon_over(stage: Stage, call: tuple[str, str
     await reached(stalled)
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(cancelled, 20)
+        await asyncio.wait_for(cancelled, 30)
     before = stage.fake.count(*VOLUME_CREATE)
     again = asyncio.ensure_future(stage.start())
     stopped = asyncio.ensure_future(stage.stop())
@@ -202,7 +202,7 @@ async def test_a_cancelled_start_is_soon_over(stage: Stage, call: tuple[str, str
     assert stage.fake.count(*VOLUME_CREATE) == before
     stopped.cancel()
     stalled.release()
-    found = await asyncio.wait_for(again, 20)
+    found = await asyncio.wait_for(again, 30)
     assert {one.id for one in stage.fake.containers if one.name == SPEC.names[0]} == {found}
     assert len(running(stage.fake)) == 2
 

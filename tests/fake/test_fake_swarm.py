@@ -30,7 +30,7 @@ def nodes(fake: FakeEngine) -> FakeSwarm:
 @pytest.fixture
 async def swarm(fake: FakeEngine, nodes: FakeSwarm) -> AsyncIterator[Swarm]:
     """Our way to it."""
-    engine = connect(fake.url, timeout=5.0, version="1.41")
+    engine = connect(fake.url, timeout=30.0, version="1.41")
     yield Swarm(engine)
     fake.well_again()
     await engine.close()
@@ -59,7 +59,7 @@ async def state(nodes: FakeSwarm, service: str, *states: str) -> dict[str, Any]:
                 return tasks[-1]
             await asyncio.sleep(0.002)
 
-    return await asyncio.wait_for(look(), 20)
+    return await asyncio.wait_for(look(), 30)
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:
@@ -69,7 +69,7 @@ async def until(condition: Callable[[], Awaitable[object]]) -> None:
         while not await condition():  # noqa: ASYNC110  what is waited for has no event
             await asyncio.sleep(0.002)
 
-    await asyncio.wait_for(wait(), 20)
+    await asyncio.wait_for(wait(), 30)
 
 
 async def test_answers_only_at_its_own_node(nodes: FakeSwarm, swarm: Swarm) -> None:
@@ -80,7 +80,7 @@ async def test_answers_only_at_its_own_node(nodes: FakeSwarm, swarm: Swarm) -> N
 
     def ask(name: str) -> int:
         url = f"http://{nodes.node(name).address}:{port}/"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return int(answer.status)
 
     assert await asyncio.to_thread(ask, "node-2") == 200
@@ -252,19 +252,18 @@ async def test_no_swarm(fake: FakeEngine) -> None:
     await engine.close()
 
 
-async def test_logs_of_a_lost_node(fake: FakeEngine, nodes: FakeSwarm) -> None:
+async def test_logs_of_a_lost_node(fake: FakeEngine, nodes: FakeSwarm, swarm: Swarm) -> None:
     """The log of a task on a node that is away never comes to its end."""
-    engine = connect(fake.url, timeout=0.2, version="1.41")
-    swarm = Swarm(engine)
     fake.behave(Behaviour(log="hello\n"))
     await swarm.create_service(spec(node="node-2"))
     await state(nodes, "web", "running")
     task = nodes.tasks("web")[-1]["ID"]
     assert await swarm.task_logs(task, 5) == "hello\n"
     await asyncio.to_thread(nodes.lose, "node-2")
+    impatient = connect(fake.url, timeout=2.0, version="1.41")
     with pytest.raises(EngineTimeout):
-        await swarm.task_logs(task, 5)
-    await engine.close()
+        await Swarm(impatient).task_logs(task, 5)
+    await impatient.close()
 
 
 async def test_a_death_on_a_lost_node(nodes: FakeSwarm, swarm: Swarm) -> None:

@@ -11,6 +11,7 @@ import pytest
 from support.engine.watching import eventually
 from support.engine.worlds import connect
 from support.fake_engine import FakeEngine, FakeSwarm, RemoteImage
+from support.stage import give_up_soon
 
 from dockernamed import naming
 from dockernamed.backends.tasks import TaskWatcher
@@ -48,7 +49,7 @@ def swarm(fake: FakeEngine) -> FakeSwarm:
 @pytest.fixture
 async def engine(fake: FakeEngine) -> AsyncIterator[Engine]:
     """The manager's."""
-    engine = connect(fake.url, timeout=0.5)
+    engine = connect(fake.url, timeout=30.0)
     yield engine
     await engine.close()
 
@@ -90,6 +91,7 @@ async def test_a_call_that_fails(
     fake: FakeEngine,
     swarm: FakeSwarm,
     engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
     kind: str | int,
     method: str,
     path: str,
@@ -100,6 +102,8 @@ async def test_a_call_that_fails(
     watcher.start()
     await watcher.in_sync()
     fault = fake.fault(kind, method, path)
+    if kind == "stall":
+        give_up_soon(monkeypatch, fault)
     pauses = (0.02, 0.02, 0.02, 0.02)
     work = asyncio.ensure_future(
         prepull_on_nodes([IMAGE], lambda _: found(engine), images, watcher, LOG, 30, pauses)

@@ -37,7 +37,7 @@ async def test_shared(runtime: Runtime, fake: FakeEngine) -> None:
     assert Runtime.shared(Connection(fake.url), "hub-1", LOG, workers=3) is runtime
     for other in (
         Runtime.shared(Connection(fake.url), "hub-2", LOG),
-        Runtime.shared(Connection(fake.url, timeout=5), "hub-1", LOG),
+        Runtime.shared(Connection(fake.url, timeout=30), "hub-1", LOG),
     ):
         assert other is not runtime
         await other.close()

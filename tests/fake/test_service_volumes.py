@@ -14,9 +14,20 @@ from typing import Any
 
 import pytest
 from support.fake_engine import Behaviour, FakeEngine, FakeSwarm
-from support.stage import CONFIG_REMOVE, HUB, IMAGE, KEY, QUICK, eventually, late, reached
+from support.stage import (
+    CONFIG_REMOVE,
+    HUB,
+    IMAGE,
+    KEY,
+    QUICK,
+    SERVICE_UPDATE,
+    eventually,
+    late,
+    reached,
+)
 
 from dockernamed import naming
+from dockernamed.backends.nodes import Nobody, Watch
 from dockernamed.backends.services import Services
 from dockernamed.desired.environment import Environment
 from dockernamed.desired.mounts import Mount
@@ -45,14 +56,14 @@ def swarm(fake: FakeEngine) -> FakeSwarm:
 
 
 @pytest.fixture
-async def hub(fake: FakeEngine, swarm: FakeSwarm) -> AsyncIterator[Callable[[], Services]]:
+async def hub(fake: FakeEngine, swarm: FakeSwarm) -> AsyncIterator[Callable[..., Services]]:
     """Makes backends, each as of a Hub that was started just now."""
     engines, made = [], []
 
-    def make() -> Services:
+    def make(watch: Watch | None = None) -> Services:
         engine = Engine(Connection(fake.url, timeout=30.0), timings=QUICK)
         engines.append(engine)
-        made.append(Services(engine, Swarm(engine), LOG, QUICK))
+        made.append(Services(engine, Swarm(engine), LOG, QUICK, watch))
         return made[-1]
 
     yield make
@@ -172,6 +183,18 @@ async def test_of_two_first_starts_the_second_waits(services: Services, swarm: F
     for id in ids:
         await running(services, id)
     assert len({where(swarm, f"s{number}") for number in range(4)}) == 1
+
+
+async def test_a_new_volume_that_several_hubs_want_at_once(
+    hub: Callable[[], Services], swarm: FakeSwarm
+) -> None:
+    """One of them makes it; all are told whose it is, and so mount none that is not theirs."""
+    labels = [{**LABELS, LABEL_START: f"s{number}"} for number in range(3)]
+    told = await asyncio.gather(*(hub().create_volume(VOLUME, None, {}, one) for one in labels))
+    found = record(swarm)
+    assert found is not None
+    assert [one.labels for one in told] == [found.labels] * 3
+    assert len(swarm.configs) == 1
 
 
 async def test_a_first_start_that_fails_keeps_nobody_waiting(
@@ -354,6 +377,71 @@ async def test_a_server_that_is_restarted_by_itself_stays_with_its_volume(
         await eventually(partial(has_tasks, swarm, number))
         await eventually(lambda: swarm.tasks("first")[-1]["Status"]["State"] == "running")
         assert where(swarm, "first") == node
+
+
+def bound_to(swarm: FakeSwarm) -> str:
+    """The name of the node that the only service is bound to; "" for none."""
+    (service,) = swarm.services.values()
+    placement = service["Spec"]["TaskTemplate"].get("Placement") or {}
+    found = [one.removeprefix("node.id==") for one in placement.get("Constraints") or ()]
+    return hostname(swarm, found[0]) if found else ""
+
+
+class OnNode3(Nobody):
+    """Has been told of the node where a task runs now."""
+
+    def __init__(self, swarm: FakeSwarm) -> None:
+        self._swarm = swarm
+
+    async def runs_on(self, id: str) -> str:
+        """See `Watch.runs_on`."""
+        return self._swarm.node("node-3").id
+
+
+async def test_a_hub_that_was_killed_before_it_bound_such_a_server(
+    fake: FakeEngine, hub: Callable[..., Services], swarm: FakeSwarm
+) -> None:
+    """The next one does that, to the node where its files came to be, even if it has left there."""
+    killed, next_one = hub(), hub(OnNode3(swarm))
+    for name in ("node-1", "node-3"):
+        swarm.change(name, availability="pause")
+    fake.behave(Behaviour(hold="preparing"))
+    id = await made(killed, "first", settings=ServiceSettings(restart_policy="on-failure"))
+    await killed.start(id)
+    await killed.close()
+    swarm.let_go()
+    fake.behave(Behaviour())
+    await running(next_one, id)
+    assert bound_to(swarm) == ""
+    swarm.change("node-3", availability="active")
+    swarm.lose("node-2")
+    await eventually(lambda: [one for one in swarm.tasks() if one["DesiredState"] == "shutdown"])
+    await eventually(lambda: swarm.tasks()[-1]["Status"]["State"] == "running")
+    await next_one.tidy("another hub")
+    await next_one.tidy(HUB)
+    await eventually(lambda: bound_to(swarm))
+    await eventually(lambda: is_placed(swarm))
+    found = record(swarm)
+    assert found is not None
+    assert (bound_to(swarm), found.hostname) == ("node-2", "node-2")
+
+
+async def test_a_server_that_could_not_be_bound(
+    fake: FakeEngine, services: Services, swarm: FakeSwarm
+) -> None:
+    """As while no manager took the change: that is made up for later."""
+    id = await made(services, "first", settings=ServiceSettings(restart_policy="on-failure"))
+    fake.behave(Behaviour(hold="preparing"))
+    await services.start(id)
+    fault = fake.fault(500, *SERVICE_UPDATE)
+    swarm.let_go()
+    await running(services, id)
+    await eventually(lambda: fault.hits)
+    await eventually(lambda: not services._volumes._following)
+    assert bound_to(swarm) == ""
+    await services.tidy(HUB)
+    await eventually(lambda: bound_to(swarm) == where(swarm, "first"))
+    await eventually(lambda: is_placed(swarm))
 
 
 def has_tasks(swarm: FakeSwarm, count: int) -> bool:
@@ -557,6 +645,37 @@ async def test_a_removal_that_is_done_late(
     found = record(swarm)
     assert found is not None
     assert (found.hostname, found.going) == ("node-2", False)
+
+
+SHARED = {"driver": "local", "options": {"type": "nfs", "o": "addr=10.0.0.1", "device": ":/x"}}
+
+
+@pytest.mark.parametrize(
+    ("more", "same_hub"), [({}, False), ({}, True), (SHARED, False)], ids=["new", "same", "shared"]
+)
+async def test_a_late_removal_of_a_record_without_a_node(
+    fake: FakeEngine,
+    hub: Callable[[], Services],
+    swarm: FakeSwarm,
+    more: dict[str, Any],
+    same_hub: bool,
+) -> None:
+    """Likewise of a volume that nothing had used, or that is on shared storage."""
+    first = hub()
+    await first.remove(await made(first, "first", mount(**more)))
+    held = late(fake, *CONFIG_REMOVE)
+    removal = asyncio.ensure_future(first.remove_volume(VOLUME))
+    await reached(held)
+    removal.cancel()
+    await started(first if same_hub else hub(), "again", mount(**more))
+    if not more:
+        await eventually(lambda: is_placed(swarm))
+    before = record(swarm)
+    assert before is not None
+    assert not before.going
+    held.release()
+    await eventually(lambda: held.done)
+    assert record(swarm) == before
 
 
 async def _never(*_: object) -> None:

@@ -43,7 +43,7 @@ ONCE: list[tuple[str, str, Ask]] = [
 async def called() -> AsyncIterator[tuple[FakeEngine, Swarm]]:
     """An Engine, and our calls to it, which are repeated without a pause."""
     with FakeEngine() as fake:
-        engine = connect(fake.url, timeout=5.0, timings=Timings(repeat_after=(0, 0)))
+        engine = connect(fake.url, timeout=30.0, timings=Timings(repeat_after=(0, 0)))
         await engine.version()
         yield fake, Swarm(engine)
         await engine.close()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ async def test_a_task_that_fails(
 ) -> None:
     """The start ends with the task's own words, also where the Swarm would try on for ever."""
     fake.behave(behaviour)
-    error = await asyncio.wait_for(refused(make(restart_policy=restart)), 20)
+    error = await asyncio.wait_for(refused(make(restart_policy=restart)), 30)
     assert told in message(error)
     assert swarm.services == {}
     await eventually(lambda: not swarm.secrets)
@@ -280,7 +281,7 @@ async def test_managers_that_do_not_answer(
     hub = make(start_timeout=seconds, client_kwargs={"timeout": 600})
     fake.behave(behaviour)
     held = fake.fault("stall", *call)
-    error = await asyncio.wait_for(refused(hub), 20)
+    error = await asyncio.wait_for(refused(hub), 30)
     assert held.hits == 1
     assert told in message(error)
     fake.behave(Behaviour())
@@ -303,7 +304,7 @@ async def test_managers_that_do_not_answer_before_the_start(
     hub = make(start_timeout=3, client_kwargs={"timeout": 600}, **{setting: values[setting]})
     call = "/networks/shared" if setting == "network_name" else "/configs"
     held = fake.fault("stall", "GET", call)
-    error = await asyncio.wait_for(refused(hub), 20)
+    error = await asyncio.wait_for(refused(hub), 30)
     assert (held.hits, "no answer within 3 s" in message(error)) == (1, True), message(error)
     held.release()
 
@@ -338,7 +339,7 @@ async def test_ports_that_are_never_told(
     """Such a start ends with its time, and the log says what was missing."""
     known = Status.inspect
     monkeypatch.setattr(Status, "inspect", lambda status: {**known(status), "PortStatus": {}})
-    error = await asyncio.wait_for(refused(make(start_timeout=2)), 20)
+    error = await asyncio.wait_for(refused(make(start_timeout=2)), 30)
     assert "cannot look where service" in message(error)
     assert "its published ports are not known yet" in caplog.text
     await eventually(lambda: swarm.services == {})
@@ -399,6 +400,80 @@ async def test_the_route_follows_the_task(
     before = len(proxy.told)
     await eventually(lambda: len(proxy.told) > before and proxy.route)
     assert proxy.route == at(spawner) == place(swarm, swarm.tasks()[-1])
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["Hub runs", "Hub is away"])
+@pytest.mark.parametrize("remove", [True, False], ids=["removed", "kept"])
+async def test_files_on_a_lost_node(
+    make: Callable[..., Hub],
+    swarm: FakeSwarm,
+    caplog: pytest.LogCaptureFixture,
+    remove: bool,
+    restarted: bool,
+) -> None:
+    """With on-failure the server has ended too, as no other node has its files: the Hub is told
+    why, and its user the way out. When the node is back, nothing runs that nobody asked for.
+    """
+    hub = make(restart_policy="on-failure", remove=remove, timings=replace(QUICK, no_node=0.2))
+    spawner = await hub.spawn("exp-1")
+    (service,) = swarm.services.values()
+    await eventually(lambda: "node.id==" in str(swarm.services))
+    (task,) = swarm.tasks()
+    (node,) = [one["Description"]["Hostname"] for one in swarm.nodes if one["ID"] == task["NodeID"]]
+    if restarted:
+        await asyncio.to_thread(swarm.lose, node)
+        await hub.restart()
+        spawner = hub.spawner("exp-1")
+        await spawner.poll()
+        await eventually(lambda: not runtimes()[0].watcher.records()[0].running)
+        assert await spawner.poll() == 0
+    else:
+        told = Told(spawner)
+        await asyncio.to_thread(swarm.lose, node)
+        assert await told.exit_code() == 0
+    (line,) = [one for one in caplog.messages if one.startswith("ann:exp-1 ended")]
+    assert f"(the node that it ran on is down: {node}" in line
+    assert "; no suitable node (" in line
+    await hub.stop("exp-1")
+    assert not [one for one in swarm.tasks() if one["DesiredState"] not in ("shutdown", "remove")]
+    assert f"on the node {node}, which is down: start that machine" in message(await refused(hub))
+    swarm.find(node)
+    await eventually(lambda: not any(one.status == "running" for one in swarm.containers(node)))
+    await hub.spawn("exp-1")
+    assert place(swarm, swarm.tasks()[-1]) == at(hub.spawner("exp-1"))
+    assert swarm.tasks()[-1]["NodeID"] == task["NodeID"]
+    assert (service["ID"] in {one["ID"] for one in swarm.services.values()}) is not remove
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "words"),
+    [
+        (Behaviour(exit_code=3), 3, "ended, with exit code 3"),
+        (Behaviour(reject="No such image: lab:latest"), 0, "No such image: lab:latest"),
+    ],
+    ids=["crashes", "rejected"],
+)
+async def test_a_server_that_always_fails(
+    make: Callable[..., Hub],
+    fake: FakeEngine,
+    swarm: FakeSwarm,
+    caplog: pytest.LogCaptureFixture,
+    behaviour: Behaviour,
+    code: int,
+    words: str,
+) -> None:
+    """With on-failure it is tried three times more, and not for ever: then it has ended."""
+    hub = make(restart_policy="on-failure", server_volume="")
+    told = Told(await hub.spawn("exp-1"))
+    (service,) = swarm.services
+    fake.behave(behaviour)
+    swarm.end(service, 1)
+    assert await told.exit_code() == code
+    assert len(swarm.tasks(service)) == 1 + 3
+    assert words in caplog.text
+    fake.behave(Behaviour())
+    await hub.stop("exp-1")
+    assert await hub.spawn("exp-1")
 
 
 @pytest.mark.parametrize("at_start", [False, True])
@@ -501,6 +576,40 @@ async def test_managers_that_cannot_tell(make: Callable[..., Hub], swarm: FakeSw
     assert not polling.done()
     swarm.elect_leader()
     assert await asyncio.wait_for(polling, 30) is None
+
+
+@pytest.mark.parametrize("policy", ["report", "off"])
+async def test_files_that_are_still_to_be_deleted(
+    make: Callable[..., Hub], swarm: FakeSwarm, fake: FakeEngine, policy: str
+) -> None:
+    """Those of a server that was deleted while its node was away are no orphans, which an admin
+    may want to keep: they go when the node is back. A secret of nobody's stays.
+    """
+    fake.behave(Behaviour(exit_code=0), name="dockernamed-empty-.*")
+    swarm.change("node-1", availability="pause")
+    hub = make()
+    spawner = await hub.spawn("exp-1")
+    (task,) = swarm.tasks()
+    (node,) = [one["Description"]["Hostname"] for one in swarm.nodes if one["ID"] == task["NodeID"]]
+    swarm.change(node, availability="drain")
+    await eventually(lambda: not runtimes()[0].watcher.records()[0].running)
+    await hub.stop("exp-1")
+    await spawner.delete_forever()
+    assert len(swarm.configs) == 1
+    (runtime,) = runtimes()
+    labels = {"dockernamed.hub": spawner.key.hub, "dockernamed.service": "x" * 25}
+    managers: Any = runtime.parts.things
+    await managers._swarm.create_secret("left", b"x", labels)
+    swarm.change(node, availability="active")
+    reaper = OrphanReaper(
+        spawner.key.hub, runtime.watcher, runtime.backend, list, keep=False,
+        policy=policy, grace=0, stop_timeout=1, interval=0, log=logging.getLogger("test"),
+        timings=QUICK,
+    )  # fmt: skip
+    await reaper.round()
+    assert (swarm.configs, len(swarm.secrets)) == ({}, 1)
+    await runtime.backend.tidy(spawner.key.hub)
+    assert swarm.secrets == {}
 
 
 async def test_orphans(make: Callable[..., Hub], swarm: FakeSwarm) -> None:

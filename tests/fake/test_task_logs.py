@@ -48,7 +48,7 @@ async def manager(tmp_path: Path) -> AsyncIterator[tuple[Manager, calls.Swarm]]:
     runner = web.AppRunner(app)
     await runner.setup()
     await web.UnixSite(runner, str(tmp_path / "docker.sock")).start()
-    engine = connect(f"unix://{tmp_path / 'docker.sock'}", timeout=0.3, version="1.41")
+    engine = connect(f"unix://{tmp_path / 'docker.sock'}", timeout=2.0, version="1.41")
     yield manager, calls.Swarm(engine)
     manager.end()
     await engine.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -267,6 +268,53 @@ async def test_a_drained_node(hub: Hub) -> None:
     record = await hub.dead(id)
     assert (record.stop_requested, record.stopped) == (True, True)
     assert record.words == "the node that it ran on was drained: node-2"
+
+
+@pytest.mark.parametrize("how", ["lost", "drained"])
+async def test_no_node_for_the_next_task(swarm: FakeEngine, how: str) -> None:
+    """It would wait without end for its node, as with files there: it has ended soon."""
+    async with watching(swarm, no_node=0.1) as hub:
+        waits = await hub.start("s2", constraints=["node.labels.disk==ssd"])
+        here = ["node.hostname==node-2"]
+        id = await hub.run("s1", restart="on-failure", constraints=here)
+        places: list[int | None] = []
+        hub.table.on_move(id, lambda record: places.append(record.endpoint_fingerprint))
+        if how == "lost":
+            await asyncio.to_thread(swarm.swarm.lose, "node-2")
+        else:
+            swarm.swarm.change("node-2", availability="drain")
+        record = await hub.dead(id)
+        assert places == [NOWHERE]
+        assert (record.state, record.exit_code) == (State.EXITED, None)
+        why = "down: node-2" if how == "lost" else "drained: node-2"
+        assert re.search(
+            rf"the node that it ran on (is|was) {why}.*; no suitable node", record.words
+        )
+        # Nobody asks for it in every round; who asks is told the same; and it runs anew as others.
+        assert id not in hub.table._changing
+        await hub.table.look_at(id)
+        assert hub.now(id) == record
+        assert hub.now(waits).state is State.CREATED
+        await hub.scale(id, 0)
+        if how == "lost":
+            swarm.swarm.find("node-2")
+        else:
+            swarm.swarm.change("node-2", availability="active")
+        await hub.begin(id, run=2)
+        await hub.running(id)
+        assert hub.now(id).words == ""
+
+
+async def test_a_node_that_is_found_in_time(swarm: FakeEngine) -> None:
+    """Who waited for a node has all of that time again when it waits the next time."""
+    async with watching(swarm, no_node=600) as hub:
+        id = await hub.run(restart="on-failure", constraints=["node.hostname==node-2"])
+        await asyncio.to_thread(swarm.swarm.lose, "node-2")
+        await eventually(lambda: hub.table._rows[id].unplaced)
+        swarm.swarm.find("node-2")
+        await eventually(lambda: hub.now(id).endpoint_fingerprint not in (None, NOWHERE))
+        assert hub.table._rows[id].unplaced is None
+        assert hub.now(id).running
 
 
 # --- managers that cannot tell --------------------------------------------------------------------

@@ -32,8 +32,9 @@ from dockernamed import (
 from dockernamed.desired import network
 from dockernamed.desired.proof import Answer, Proof
 from dockernamed.hub import swarm_check
+from dockernamed.hub.advice import TASK_HINTS
 from dockernamed.hub.config_check import check_config
-from dockernamed.hub.http_errors import STATUS, TASK_HINTS
+from dockernamed.hub.http_errors import STATUS
 from dockernamed.images.allowed import AllowedImages
 from dockernamed.options.chooser import TEMPLATED, TEMPLATED_IN_PASSING
 from dockernamed.settings import DockerNamedSettings

@@ -1,4 +1,4 @@
-"""hub.http_errors: instead of the Engine's words, the setting and what would have worked."""
+"""hub.http_errors and hub.advice: not the Engine's words, but what would have worked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from dockernamed.errors import (
     ServerDied,
     WrongServer,
 )
-from dockernamed.hub.http_errors import HINTS, TASK_HINTS, hint, http_error
+from dockernamed.hub.advice import HINTS, TASK_HINTS, hint
+from dockernamed.hub.http_errors import http_error
 from dockernamed.options.overrides import Layer
 from dockernamed.settings import DockerNamedSettings
 from dockernamed.settings_swarm import DockerNamedSwarmSettings

@@ -126,7 +126,7 @@ async def test_an_end_by_itself_is_told_at_once(stage: Stage) -> None:
     """Nobody asked it to end, so nobody will start it again."""
     watcher, _, ended, moved = stage
     watcher.die(stop_requested=False)
-    record, how = await asyncio.wait_for(ended.get(), 10)
+    record, how = await asyncio.wait_for(ended.get(), 30)
     assert (record.exit_code, how) == (143, "ended")
     assert moved.empty()
 
@@ -136,12 +136,12 @@ async def test_a_restart_is_no_end(stage: Stage) -> None:
     watcher, monitor, ended, moved = stage
     watcher.die(stop_requested=True)
     watcher.hear(state=State.RUNNING)
-    assert await asyncio.wait_for(moved.get(), 10)
+    assert await asyncio.wait_for(moved.get(), 30)
     assert ended.empty()
     assert not monitor.restarting
     watcher.record = None
     watcher.die(stop_requested=False)
-    await asyncio.wait_for(ended.get(), 10)
+    await asyncio.wait_for(ended.get(), 30)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_one_that_was_stopped_is_told_soon(stage: Stage, signal: bool) -> 
     if not signal:
         watcher.hear(stopped=True)
     watcher.looks.put_nowait(State.EXITED)
-    assert (await asyncio.wait_for(ended.get(), 10))[1] == "was stopped from outside"
+    assert (await asyncio.wait_for(ended.get(), 30))[1] == "was stopped from outside"
     assert moved.empty()
 
 
@@ -164,10 +164,10 @@ async def test_a_restart_that_takes_its_time(stage: Stage) -> None:
     watcher, monitor, ended, moved = stage
     watcher.die(stop_requested=True)
     watcher.hear(stopped=True)
-    await asyncio.wait_for(watcher.looked_at.wait(), 10)
+    await asyncio.wait_for(watcher.looked_at.wait(), 30)
     assert monitor.restarting
     watcher.looks.put_nowait(State.RUNNING)
-    assert await asyncio.wait_for(moved.get(), 10)
+    assert await asyncio.wait_for(moved.get(), 30)
     assert ended.empty()
 
 
@@ -178,7 +178,7 @@ async def test_an_engine_that_does_not_say(stage: Stage, caplog: pytest.LogCaptu
     watcher.die(stop_requested=True)
     watcher.hear(stopped=True)
     watcher.looks.put_nowait(EngineError("inspect container id", "broken"))
-    assert (await asyncio.wait_for(ended.get(), 10))[1] == "was stopped from outside"
+    assert (await asyncio.wait_for(ended.get(), 30))[1] == "was stopped from outside"
     assert "broken" in caplog.text
 
 
@@ -191,15 +191,15 @@ async def test_an_engine_that_ends_stops_its_containers_first(stage: Stage) -> N
     watcher, monitor, ended, moved = stage
     watcher.die(stop_requested=True)
     watcher.hear(stopped=True)
-    await asyncio.wait_for(watcher.looked_at.wait(), 10)
+    await asyncio.wait_for(watcher.looked_at.wait(), 30)
     watcher.lose()
     watcher.looks.put_nowait(State.EXITED)
     watcher.disconnects += 1  # a try to come back that was in vain
-    await asyncio.wait_for(watcher.waited_for.wait(), 10)
+    await asyncio.wait_for(watcher.waited_for.wait(), 30)
     assert monitor.restarting
     assert ended.empty()
     watcher.synced.set()
-    assert (await asyncio.wait_for(ended.get(), 10))[1] == "was stopped with the Engine"
+    assert (await asyncio.wait_for(ended.get(), 30))[1] == "was stopped with the Engine"
     assert moved.empty()
 
 
@@ -208,10 +208,10 @@ async def test_an_end_that_the_new_list_tells(stage: Stage) -> None:
     watcher, _, ended, _ = stage
     watcher.lose()
     watcher.die(stop_requested=False)
-    await asyncio.wait_for(watcher.waited_for.wait(), 10)
+    await asyncio.wait_for(watcher.waited_for.wait(), 30)
     assert ended.empty()
     watcher.synced.set()
-    assert "while the Engine was out of sight" in (await asyncio.wait_for(ended.get(), 10))[1]
+    assert "while the Engine was out of sight" in (await asyncio.wait_for(ended.get(), 30))[1]
 
 
 async def test_a_container_that_comes_back_with_the_engine(stage: Stage) -> None:
@@ -221,7 +221,7 @@ async def test_a_container_that_comes_back_with_the_engine(stage: Stage) -> None
     watcher.lose()
     watcher.hear(state=State.RUNNING)
     watcher.synced.set()
-    assert await asyncio.wait_for(moved.get(), 10)
+    assert await asyncio.wait_for(moved.get(), 30)
     assert ended.empty()
 
 
@@ -232,7 +232,7 @@ async def test_between_end_and_restart_it_counts_as_restarting(stage: Stage) -> 
     while not monitor.restarting:  # noqa: ASYNC110  it has no event
         await asyncio.sleep(0)
     watcher.hear(state=State.RUNNING)
-    await asyncio.wait_for(moved.get(), 10)
+    await asyncio.wait_for(moved.get(), 30)
 
 
 async def test_a_lost_stream_is_told_once(stage: Stage) -> None:
@@ -260,7 +260,7 @@ async def test_a_list_tells_who_is_elsewhere(stage: Stage) -> None:
     # After a restart that was heard of, the next list has nothing to be compared with.
     watcher.die(stop_requested=True)
     watcher.hear(state=State.RUNNING)
-    await asyncio.wait_for(moved.get(), 10)
+    await asyncio.wait_for(moved.get(), 30)
     watcher.record = replace(at, endpoint_fingerprint=3)
     assert not monitor.outdated()
 
@@ -274,15 +274,15 @@ async def test_one_that_is_told_to_be_elsewhere_is_followed(stage: Stage) -> Non
     for place in (0, 2):
         watcher.record = replace(at, endpoint_fingerprint=place)
         watcher.moves[0](watcher.record)
-        assert await asyncio.wait_for(moved.get(), 10)
+        assert await asyncio.wait_for(moved.get(), 30)
     assert not monitor.outdated()
     watcher.lose()
     watcher.record = replace(at, endpoint_fingerprint=3)
     watcher.moves[0](watcher.record)
-    await asyncio.wait_for(watcher.waited_for.wait(), 10)
+    await asyncio.wait_for(watcher.waited_for.wait(), 30)
     assert moved.empty()
     watcher.synced.set()
-    assert await asyncio.wait_for(moved.get(), 10)
+    assert await asyncio.wait_for(moved.get(), 30)
     monitor.end()
     assert not watcher.moves
 
@@ -322,6 +322,6 @@ async def test_a_failing_callback_is_logged(caplog: pytest.LogCaptureFixture) ->
     watcher: Any = StandIn()
     ServerMonitor(watcher, "id", fail, fail)
     watcher.die(stop_requested=False)
-    await asyncio.wait_for(told.wait(), 10)
+    await asyncio.wait_for(told.wait(), 30)
     while "Watching a container failed" not in caplog.text:  # noqa: ASYNC110
         await asyncio.sleep(0)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from dockernamed.backends.observed import ObservedContainer, State, from_list, state_of, updated
+from dockernamed.backends.observed import ObservedContainer, State
+from dockernamed.backends.observed_containers import from_list, state_of, updated
 
 
 def listed(**changes: Any) -> ObservedContainer:

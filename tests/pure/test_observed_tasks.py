@@ -12,6 +12,7 @@ from dockernamed.backends.observed import NOWHERE, ObservedContainer, State
 from dockernamed.backends.observed_tasks import (
     LEFT,
     ServiceStatus,
+    given_up,
     node_after,
     service_from,
     status_of,
@@ -149,6 +150,34 @@ def test_place_of_a_task() -> None:
     elsewhere = status_of([seen("running", ports=ports)], moved)
     assert elsewhere is not None
     assert elsewhere.fingerprint != at
+
+
+@pytest.mark.parametrize(
+    ("last", "why"),
+    [
+        (seen("running", "shutdown", "lost"), f"{lost_words(NODES['lost'])}; "),
+        (seen("running", "shutdown", "gone"), f"{LEFT}; "),
+        (seen("running", "shutdown", "drained"), f"{drained_words(NODES['drained'])}; "),
+        (seen("shutdown", "shutdown", "drained"), f"{drained_words(NODES['drained'])}; "),
+        (seen("shutdown", "shutdown", "lost"), ""),
+        (seen("rejected", "shutdown", words="No such image: x"), "No such image: x; "),
+        (seen("failed", "shutdown", exit_code=3), ""),
+    ],
+)
+def test_no_node_for_what_is_to_follow(last: TaskSeen, why: str) -> None:
+    """It is told why the last one ended, where that says more, and what the scheduler says."""
+    waits = seen("pending", "running", "", id="t2", created="2", words="no suitable node")
+    now = told(last, waits)
+    assert (now.state, now.words) == (State.RUNNING, f"{why}no suitable node")
+    ended = given_up(record(State.RUNNING, endpoint_fingerprint=7), now)
+    assert (ended.state, ended.exit_code, ended.words) == (State.EXITED, last.exit_code, now.words)
+    assert (ended.endpoint_fingerprint, ended.stop_requested) == (None, False)
+    assert given_up(record(State.EXITED, exit_code=5), now) == record(State.EXITED, exit_code=5)
+    assert now.task.unplaced
+    # The scheduler may not have looked yet; or a node prepares; or it is not wanted any more.
+    assert not replace(waits, words="").unplaced
+    assert not replace(waits, node="here", state="preparing").unplaced
+    assert not replace(waits, desired="remove").unplaced
 
 
 def record(state: State = State.CREATED, **more: Any) -> ObservedContainer:

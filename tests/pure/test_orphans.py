@@ -80,10 +80,10 @@ class Backend:
         self.removed: list[tuple[str, float] | str] = []
         self.stopped: list[tuple[str, float] | str] = []
         self.broken: set[str] = set()
-        self.tidied: list[str] = []
+        self.tidied: list[tuple[str, bool]] = []
 
-    async def tidy(self, hub: str) -> None:
-        self.tidied.append(hub)
+    async def tidy(self, hub: str, *, orphans: bool) -> None:
+        self.tidied.append((hub, orphans))
 
     async def discard(self, container_id: str, *, grace: float, keep: bool) -> None:
         if container_id in self.broken:
@@ -158,12 +158,14 @@ def make(
     return reaper, backend
 
 
-@pytest.mark.parametrize("policy", ["remove", "report"])
-async def test_what_was_left_of_us_is_taken_away(policy: str) -> None:
-    """With each round, unless nothing is to be removed."""
-    reaper, backend = make([], policy)
+@pytest.mark.parametrize("policy", ["remove", "report", "off"])
+async def test_what_was_left_of_us(policy: str, caplog: pytest.LogCaptureFixture) -> None:
+    """With each round, what is still to be done is done; orphans are the admin's choice."""
+    reaper, backend = make([record("a")], policy)
     await reaper.round()
-    assert backend.tidied == (["h"] if policy == "remove" else [])
+    assert backend.tidied == [("h", policy == "remove")]
+    assert bool(backend.removed) is (policy == "remove")
+    assert ("name-a" in caplog.text) is (policy != "off")
 
 
 async def test_an_orphan_is_removed_after_its_grace_period() -> None:

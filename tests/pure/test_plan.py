@@ -45,6 +45,7 @@ instances = st.lists(
         id=st.uuids().map(str),
         running=st.booleans(),
         spec=st.sampled_from(["wanted", "other", ""]),
+        wanted=st.booleans(),
     ),
     max_size=4,
     unique_by=lambda one: one.id,
@@ -311,9 +312,10 @@ def test_after_a_start_one_container_is_left(found: list[Instance], keep: bool) 
 
 @given(found=instances, keep=st.booleans())
 def test_stop_stops_what_runs_and_removes_unless_kept(found: list[Instance], keep: bool) -> None:
-    """Each running container is stopped first; nothing is left unless containers are kept."""
+    """What runs, or is kept and to run, is stopped first; nothing is left unless it is kept."""
     steps = plan_stop(found, keep=keep)
-    assert [s.target for s in steps if s.op is Op.STOP] == [c.id for c in found if c.running]
+    ending = [c.id for c in found if c.running or (keep and c.wanted)]
+    assert [s.target for s in steps if s.op is Op.STOP] == ending
     removed = [s.target for s in steps if s.op is Op.REMOVE]
     assert removed == [c.id for c in found if not keep]
 
@@ -327,6 +329,11 @@ def test_the_text_of_a_stop() -> None:
         "remove b: it is not kept",
     )
     assert str(plan_stop(found, keep=True)) == "stop a: requested"
+    found = [Instance("a", True, "", wanted=True), Instance("b", False, "", wanted=True)]
+    assert str(plan_stop(found, keep=True)) == plan(
+        "stop a: requested", "stop b: it has ended by itself, and is to run still"
+    )
+    assert str(plan_stop(found[1:], keep=False)) == "remove b: it is not kept"
     assert str(Plan()) == ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -38,9 +39,12 @@ ENV = Environment({"A": "b"}, {"JUPYTERHUB_USER": "ann"}, {"JUPYTERHUB_API_TOKEN
 NEWEST: Api = (1, 52)
 
 
-def body_of(spec: ServerSpec = SPEC, api: Api = (1, 41), **more: Any) -> dict[str, Any]:
+def body_of(
+    spec: ServerSpec = SPEC, api: Api = (1, 41), files: Iterable[ServiceFile] = ()
+) -> dict[str, Any]:
     """The service of a spec."""
-    return service_body(spec, ENV, name="jupyter-ann--exp-1", start_id="s", api=api, **more)
+    name = "jupyter-ann--exp-1"
+    return service_body(spec, ENV, name=name, start_id="s", files=files, api=api)
 
 
 def task_of(spec: ServerSpec = SPEC, api: Api = (1, 41)) -> dict[str, Any]:
@@ -559,10 +563,10 @@ def test_placement() -> None:
         stop_grace=2.5,
         extra={"UpdateConfig": {"Order": "start-first"}},
     )
-    body = body_of(replace(SPEC, service=settings), constraints=["node.id==n1"])
+    body = body_of(replace(SPEC, service=settings))
     task = body["TaskTemplate"]
     assert task["Placement"] == {
-        "Constraints": ["node.labels.disk==ssd", "node.id==n1"],
+        "Constraints": ["node.labels.disk==ssd"],
         "Preferences": [
             {"Spread": {"SpreadDescriptor": "node.labels.rack"}},
             {"Spread": {"SpreadDescriptor": "node.labels.row"}},
@@ -571,7 +575,9 @@ def test_placement() -> None:
     assert task["Resources"]["Reservations"]["GenericResources"] == [
         {"DiscreteResourceSpec": {"Kind": "GPU", "Value": 1}}
     ]
-    assert task["RestartPolicy"] == {"Condition": "on-failure"}
+    often = {"MaxAttempts": 3, "Window": 300_000_000_000}
+    assert task["RestartPolicy"] == {"Condition": "on-failure", **often}
+    assert body_of()["TaskTemplate"]["RestartPolicy"] == {"Condition": "none"}
     assert task["ContainerSpec"]["StopGracePeriod"] == 2_500_000_000
     assert body["EndpointSpec"]["Mode"] == "vip"
     assert body["UpdateConfig"] == {"Order": "start-first"}

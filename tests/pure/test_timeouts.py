@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dockernamed.timeouts import during, retry, within
+from dockernamed.timeouts import before_raising, during, retry, within
 
 
 async def test_in_time() -> None:
@@ -143,3 +143,40 @@ async def test_not_tried_again() -> None:
     with pytest.raises(KeyError, match="5"):
         await retry(work, (0, 5, 7), on=ValueError, wait=give_up)
     assert waited == [("1", 0), ("2", 5)]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_moment_before_a_failure_is_told(cancelled: bool) -> None:
+    """It is told soon, also where a cancel comes meanwhile; what takes it back goes on."""
+    undo = asyncio.ensure_future(asyncio.Event().wait())
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    failed.set_exception(ValueError("no"))
+
+    async def fail() -> None:
+        try:
+            await failed
+        except ValueError:
+            await before_raising(undo, 30 if cancelled else 0.001)
+            raise
+
+    failing = asyncio.ensure_future(fail())
+    await asyncio.sleep(0)
+    if cancelled:
+        failing.cancel()
+    with pytest.raises(ValueError, match="no"):
+        await within(30, failing)
+    assert not undo.done()
+    undo.cancel()
+
+
+async def test_no_longer_than_needed_before_a_failure_is_told() -> None:
+    """What is taken back already is not waited for; how that ended is not told in its place."""
+    undo: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def take_back() -> None:
+        await undo
+
+    task = asyncio.ensure_future(take_back())
+    undo.set_exception(OSError("away"))
+    await within(30, before_raising(task, 60))
+    assert isinstance(task.exception(), OSError)

@@ -17,10 +17,12 @@ from support.engine.watching import HUB, IMAGE, LABELS, eventually
 from support.engine.worlds import connect
 from support.fake_engine import FakeEngine
 
-#: Rounds follow each other quickly, and a lost stream is taken up at once.
+#: Rounds follow each other quickly, a lost stream is taken up at once, and no server is given up
+#: while a test makes room for it.
 QUICK = Timings(
-    ended_tasks=0.02, changing_tasks=0.005, resync=600, reconnect=0.001, reconnect_at_most=0.01
-)
+    ended_tasks=0.02, changing_tasks=0.005, resync=600, reconnect=0.001, reconnect_at_most=0.01,
+    no_node=600,
+)  # fmt: skip
 
 
 class Hub:
@@ -28,7 +30,7 @@ class Hub:
 
     def __init__(self, fake: FakeEngine, timings: Timings = QUICK) -> None:
         self.fake = fake
-        self.engine = connect(fake.url, timeout=5.0)
+        self.engine = connect(fake.url, timeout=30.0)
         self.managers = Swarm(self.engine)
         self.table = TaskWatcher(self.managers, fake.url, HUB, timings)
 

@@ -42,8 +42,9 @@ MOUNT = Mount("volume", VOLUME, "/work", labels=OWNER)
 ENV = split({"JUPYTERHUB_API_TOKEN": "t", "LANG": "C"})
 SPEC = ServerSpec(KEY, NAMES, IMAGE, mounts=(MOUNT,), publish_ip="127.0.0.1")
 
-#: What is tried again is tried again soon.
+#: What is tried again is tried again soon. No server is given up while a test makes room for it.
 QUICK = Timings(
+    no_node=600.0,
     note_node=0.0,
     repeat_after=(0.001, 0.01),
     reconnect=0.001,

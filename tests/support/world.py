@@ -216,7 +216,7 @@ class World:
             await self._over(task)
 
     async def _over(self, task: asyncio.Task[None]) -> None:
-        await asyncio.wait_for(asyncio.shield(task), 20)
+        await asyncio.wait_for(asyncio.shield(task), 60)
         del self.pending[task]
 
     # --- what happens ----------------------------------------------------------------------

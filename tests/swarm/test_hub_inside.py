@@ -148,9 +148,9 @@ class Inside(Client):
 
 
 @pytest.fixture(scope="module")
-def inner_swarm() -> Iterator[Swarm]:
+def inner_swarm(heartbeat: float) -> Iterator[Swarm]:
     """Two nodes, with an overlay network of the name ``lab``."""
-    with Swarm(nodes=2, images=[BUSYBOX, LAB, HUB_IMAGE]) as swarm:
+    with Swarm(nodes=2, images=[BUSYBOX, LAB, HUB_IMAGE], heartbeat=heartbeat) as swarm:
         swarm.manager.client.create_network("lab", driver="overlay", attachable=True)
         yield swarm
 

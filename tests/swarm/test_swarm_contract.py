@@ -31,6 +31,8 @@ from dockernamed.errors import (
 #: Makes a service that is removed after the test; its id.
 Make = Callable[..., Awaitable[str]]
 Task = Mapping[str, Any]
+#: A node that is lost is down after 10 to 16 seconds, as with Docker's own heartbeat.
+HEARTBEAT = 5
 #: Where what a Swarm says depends on its age.
 OF_ANY_AGE = pytest.mark.parametrize("world", ["fake", "newer fake", "real"], indirect=True)
 
@@ -481,7 +483,7 @@ async def test_events(world: SwarmWorld, swarm_client: Swarm, make: Make) -> Non
 
 async def test_restart_on_failure(swarm_client: Swarm, make: Make) -> None:
     """A task that fails has another in its slot, so often as its policy says; a good end stays."""
-    policy = {"Condition": "on-failure", "MaxAttempts": 2, "Delay": 1}
+    policy = {"Condition": "on-failure", "MaxAttempts": 2, "Delay": 1, "Window": 300 * 10**9}
     failing = await make(Program(exit_code=3), RestartPolicy=policy)
     well = await make(Program(exit_code=0), RestartPolicy=policy)
 

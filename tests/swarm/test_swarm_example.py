@@ -25,7 +25,7 @@ DONE = ("docker swarm init", "docker build ")
 ASK = """
 import socket, sys
 try:
-    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3) as asking:
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10) as asking:
         asking.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
         print(asking.recv(4).decode(errors="replace"))
 except OSError as error:
@@ -103,11 +103,11 @@ class Stack(Client):
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
+def stack(tmp_path: Path, heartbeat: float) -> Iterator[Stack]:
     """The Hub as a service of a Swarm."""
     if os.geteuid() != 0:
         pytest.fail("only root can make a Swarm")
-    with Swarm(images=[LAB, HUB_IMAGE]) as swarm:
+    with Swarm(images=[LAB, HUB_IMAGE], heartbeat=heartbeat) as swarm:
         stack = Stack(swarm, tmp_path)
         try:
             stack.deploy()

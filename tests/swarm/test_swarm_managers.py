@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.hub.dockerview import BUSYBOX
 from support.hub.hubproc import Hub
 from support.hub.waiting import eventually
 from support.swarm import Swarm
 from support.swarm.faults import CONFIG, forgotten, refused, spawn, view_of, who
 from support.swarm.hubs import SwarmHubs
-
-
-@pytest.fixture(scope="module")
-def _three_managers() -> Iterator[Swarm]:
-    # No node is to count as lost here, however long a test takes: it would end its servers.
-    with Swarm(managers=3, images=[BUSYBOX], heartbeat=60) as swarm:
-        yield swarm
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,9 @@ from support.swarm import Node, Swarm
 from support.swarm.remains import clear_the_killed, remains
 from support.swarm.view import SwarmView
 
+#: A node that is lost is down after 10 to 16 seconds, as with Docker's own heartbeat.
+HEARTBEAT = 5
+
 
 @pytest.fixture
 def prefix(swarm: Swarm, prefix: str) -> Iterator[str]:
@@ -70,7 +73,7 @@ def run_in(node: Node, task: Any, command: str) -> str:
 def answers(url: str) -> bool:
     """Whether something answers at all there."""
     try:
-        with urllib.request.urlopen(url, timeout=2):
+        with urllib.request.urlopen(url, timeout=10):
             return True
     except urllib.error.HTTPError:
         return True

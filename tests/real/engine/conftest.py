@@ -46,7 +46,7 @@ def fake() -> Iterator[FakeEngine]:
 async def prompt(fake: FakeEngine) -> AsyncIterator[Engine]:
     """Our way to the fake Engine, which has an image; it repeats calls without a pause."""
     fake.add_image(IMAGE)
-    engine = connect(fake.url, timeout=5.0, timings=Timings(repeat_after=(0, 0)))
+    engine = connect(fake.url, timeout=30.0, timings=Timings(repeat_after=(0, 0)))
     yield engine
     await engine.close()
 
@@ -55,7 +55,7 @@ async def prompt(fake: FakeEngine) -> AsyncIterator[Engine]:
 async def impatient(fake: FakeEngine) -> AsyncIterator[Engine]:
     """The same with a deadline that stalls exceed; it need not ask for the Engine's version."""
     fake.add_image(IMAGE)
-    engine = connect(fake.url, timeout=0.2, version="1.41")
+    engine = connect(fake.url, timeout=1.0, version="1.41")
     yield engine
     fake.well_again()
     await engine.close()

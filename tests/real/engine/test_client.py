@@ -333,7 +333,7 @@ async def test_process_ends_though_the_engine_hangs(fake: FakeEngine) -> None:
     fake.publish("slow:1", RemoteImage(hold=0))
     stall = fake.fault("stall", "GET", "/images/.*")
     code = f"""
-import asyncio
+import asyncio, sys
 from dockernamed.engine.client import Connection, Engine
 
 async def main():
@@ -341,18 +341,18 @@ async def main():
     calls = [engine.inspect_image("x"), engine.pull("slow", "1", {{}}, print)]
     calls = [asyncio.ensure_future(call) for call in calls]
     async with engine.events():
-        await asyncio.wait(calls, timeout=1)
+        await asyncio.to_thread(sys.stdin.readline)
     await engine.close()
     print(*[type(error).__name__ for error in await asyncio.gather(*calls, return_exceptions=True)])
 
 asyncio.run(main())
 """
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = await asyncio.to_thread(
-        subprocess.run, command, timeout=30, check=False, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == ["EngineUnavailable"] * 2
+    command, pipe = [sys.executable, "-W", "error", "-c", code], subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    await eventually(lambda: stall.hits and fake.pulls_holding)
+    output, errors = await asyncio.wait_for(process.communicate(b"go on\n"), 60)
+    assert (process.returncode, errors) == (0, b"")
+    assert output.split() == [b"EngineUnavailable"] * 2
     assert stall.hits == 1
 
 
@@ -367,18 +367,18 @@ async def test_served_container(fake: FakeEngine, engine: Engine) -> None:
         await engine.create_container(name, {"Image": IMAGE, "HostConfig": ports})
         await engine.start_container(name)
 
-    async def ask(name: str) -> bytes:
+    async def ask(name: str, seconds: float = 30) -> bytes:
         info = await engine.inspect_container(name)
         port = int(info["NetworkSettings"]["Ports"]["8888/tcp"][0]["HostPort"])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
         try:
-            return await asyncio.wait_for(reader.readline(), 0.2)
+            return await asyncio.wait_for(reader.readline(), seconds)
         finally:
             writer.close()
 
     assert await ask("c-ok") == b"HTTP/1.1 200 OK\r\n"
     with pytest.raises(asyncio.TimeoutError):
-        await ask("c-silent")
+        await ask("c-silent", 0.2)
     with pytest.raises(ConnectionRefusedError):
         await ask("c-refuse")

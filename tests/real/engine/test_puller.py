@@ -34,7 +34,7 @@ INSPECT = f"/images/{LAB}/json"
 @pytest.fixture
 async def engine(fake: FakeEngine) -> AsyncIterator[Engine]:
     """Our way to the fake Engine."""
-    engine = connect(fake.url, timeout=5.0)
+    engine = connect(fake.url, timeout=30.0)
     yield engine
     await engine.close()
 
@@ -331,7 +331,7 @@ async def test_lost_stream_forgets(fake: FakeEngine, puller: Puller, watcher: Wa
     fake.lose_events(False)
     fake.lose_streams()
     await eventually(lambda: fake.count("GET", "/containers/json") == 2)
-    await asyncio.wait_for(watcher.in_sync(), 10)
+    await asyncio.wait_for(watcher.in_sync(), 30)
     assert (await ensure(puller))["Id"] == new
 
 

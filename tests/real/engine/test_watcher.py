@@ -20,7 +20,7 @@ from dockernamed.timings import Timings
 async def engine(fake: FakeEngine) -> AsyncIterator[Engine]:
     """Our way to the fake Engine, which has an image."""
     fake.add_image(IMAGE)
-    engine = connect(fake.url, timeout=5.0)
+    engine = connect(fake.url, timeout=30.0)
     yield engine
     await engine.close()
 
@@ -296,7 +296,7 @@ async def test_starting_again(fake: FakeEngine, engine: Engine) -> None:
         # A list from before the start takes effect says "exited" still.
         fake.lose_streams()
         await eventually(lambda: fake.count("GET", "/containers/json") == 2)
-        await asyncio.wait_for(watcher.in_sync(), 10)
+        await asyncio.wait_for(watcher.in_sync(), 30)
         await engine.start_container(id)
         watcher.note_started(id)
         fake.release_events()
@@ -323,7 +323,7 @@ async def test_note_during_a_list(fake: FakeEngine, engine: Engine, how: str) ->
         await engine.remove_container(old, force=True)
         watcher.note_removed(old)
         stall.release()
-        await asyncio.wait_for(watcher.in_sync(), 10)
+        await asyncio.wait_for(watcher.in_sync(), 30)
         assert [record.id for record in watcher.records()] == [new]
 
 
@@ -339,7 +339,7 @@ async def test_event_during_a_list(fake: FakeEngine, engine: Engine) -> None:
         fake.die(id, 8)
         assert (await dead(watcher, id)).exit_code == 8
         stall.release()
-        await asyncio.wait_for(watcher.in_sync(), 10)
+        await asyncio.wait_for(watcher.in_sync(), 30)
         assert [record.exit_code for record in watcher.records()] == [8]
 
 
@@ -359,7 +359,7 @@ async def test_image_events(fake: FakeEngine, engine: Engine) -> None:
         await eventually(lambda: told[-1] is None)
         stop()
         count = len(told)
-        await asyncio.wait_for(watcher.in_sync(), 10)
+        await asyncio.wait_for(watcher.in_sync(), 30)
         await heard(fake, watcher)
         assert len(told) == count
 

@@ -16,7 +16,7 @@ from support.engine.watching import HUB, IMAGE, LABELS, dead, eventually, heard,
 from support.engine.worlds import connect
 from support.fake_engine import FakeEngine
 
-from dockernamed.backends.observed import from_list
+from dockernamed.backends.observed_containers import from_list
 from dockernamed.backends.watcher import ObservedContainer, State, Watcher
 from dockernamed.engine.call import Call, parse_items
 from dockernamed.engine.client import Engine
@@ -27,7 +27,7 @@ from dockernamed.timings import Timings
 async def engine(fake: FakeEngine) -> AsyncIterator[Engine]:
     """Our way to the fake Engine, which has an image."""
     fake.add_image(IMAGE)
-    engine = connect(fake.url, timeout=5.0)
+    engine = connect(fake.url, timeout=30.0)
     yield engine
     await engine.close()
 
@@ -52,7 +52,7 @@ async def test_lost_stream(fake: FakeEngine, engine: Engine, how: str) -> None:
         told = {record.id: (record.state, record.exit_code) for record in deaths}
         assert told == {died: (State.EXITED, 3), removed: (State.GONE, None)}
         assert [record.id for record in watcher.find("ann", "x")] == [died, lives]
-        await asyncio.wait_for(watcher.in_sync(), 10)
+        await asyncio.wait_for(watcher.in_sync(), 30)
 
 
 async def test_engine_away(
@@ -75,7 +75,7 @@ async def test_engine_away(
         await eventually(lambda: watcher.disconnects > disconnects + 3)  # some attempts
         assert deaths == unknown == [], "nobody is dead because the Engine is away"
         fake.up()
-        await asyncio.wait_for(watcher.in_sync(), 10)
+        await asyncio.wait_for(watcher.in_sync(), 30)
         assert deaths == []
         assert [one.state for one in unknown] == [State.GONE], "now it is known to be gone"
         fake.die(id)
@@ -93,7 +93,7 @@ async def test_engine_away_at_first(fake: FakeEngine) -> None:
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(watcher.synced(), 0.1)
     fake.up()
-    await asyncio.wait_for(watcher.synced(), 10)
+    await asyncio.wait_for(watcher.synced(), 30)
     assert watcher.connected
     await watcher.close()
     await engine.close()
@@ -141,7 +141,7 @@ async def test_list_behind_the_event(fake: FakeEngine, engine: Engine) -> None:
         await dead(watcher, id)
         fake.lose_streams()
         await eventually(lambda: fake.count("GET", "/containers/json") == 2)
-        await asyncio.wait_for(watcher.in_sync(), 10)
+        await asyncio.wait_for(watcher.in_sync(), 30)
         assert [(one.state, one.exit_code) for one in watcher.records()] == [(State.EXITED, 3)]
 
 
@@ -159,7 +159,7 @@ async def test_restarted_meanwhile(fake: FakeEngine, engine: Engine) -> None:
         fake.remove(gone)
         fake.lose_streams()
         await eventually(lambda: fake.count("GET", f"/containers/{gone}/json"))
-        await asyncio.wait_for(watcher.in_sync(), 10)
+        await asyncio.wait_for(watcher.in_sync(), 30)
         assert [(one.id, one.state) for one in watcher.records()] == [(id, State.RUNNING)]
 
 
@@ -192,7 +192,7 @@ async def test_memory_is_bounded_by_containers_not_events(
     fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100,000 events of containers that come and go leave no memory behind."""
-    monkeypatch.setattr("dockernamed.backends.table.MAX_GONE", 500)
+    monkeypatch.setattr("dockernamed.backends.records.MAX_GONE", 500)
     async with watching(engine) as watcher:
 
         def burst(start: int, count: int) -> None:

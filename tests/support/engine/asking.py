@@ -19,4 +19,4 @@ async def create(engine: Engine, name: str = "c1") -> str:
 
 async def soon(awaitable: Awaitable[Any]) -> Any:
     """Its result, or a failed test."""
-    return await asyncio.wait_for(awaitable, 20)
+    return await asyncio.wait_for(awaitable, 30)

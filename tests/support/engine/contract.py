@@ -102,12 +102,12 @@ async def test_an_end_for_want_of_memory(
 
 
 async def test_a_run_that_is_over(things: Things, make_thing: MakeThing) -> None:
-    """Nothing of it need stay, and the thing runs again; who asks twice does no harm."""
+    """It may be stopped, also twice, as if it ran still; and it runs again."""
     id = await make_thing(Program(exit_code=7))
     await things.start(id)
     await ended(things, id)
     for _ in range(2):
-        await things.end_run(id)
+        await things.stop(id, 5)
         assert not (await things.inspect(id)).running
     if Can.KEEP in things.can:
         await things.start(id)
@@ -285,13 +285,13 @@ async def test_a_command(things: Things, make_thing: MakeThing) -> None:
     needs(things, Can.EXECUTE)
     id = await make_thing()
     with pytest.raises(EngineError):
-        await things.execute(id, ["true"], "", 20)
+        await things.execute(id, ["true"], "", 60)
     await things.start(id)
-    done = await things.execute(id, ["sh", "-c", "echo one; echo two; exit 7"], "", 20)
+    done = await things.execute(id, ["sh", "-c", "echo one; echo two; exit 7"], "", 60)
     assert (done.exit_code, done.output.split()) == (7, ["one", "two"])
-    assert (await things.execute(id, ["true"], "0", 20)).exit_code == 0
+    assert (await things.execute(id, ["true"], "0", 60)).exit_code == 0
     try:
-        assert (await things.execute(id, ["/no-such-program"], "", 20)).exit_code in (126, 127)
+        assert (await things.execute(id, ["/no-such-program"], "", 60)).exit_code in (126, 127)
     except EngineError as error:
         assert "no-such-program" in error.message or "executable" in error.message  # noqa: PT017
     with pytest.raises(EngineTimeout):

@@ -71,7 +71,7 @@ class Registry:
     def close(self) -> None:
         """End the process."""
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
 
     def push(self, client: docker.APIClient, name: str, tag: str, *sizes: int) -> str:
         """Have an image here, of one layer of so many random bytes, and not on the Engine.
@@ -117,11 +117,11 @@ class Registry:
     def retag(self, name: str, old: str, new: str) -> None:
         """Have another tag stand for what ``old`` stands for, without the Engine's doing."""
         request = self._request(f"{name}/manifests/{old}", {"Accept": MANIFEST})
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             manifest = answer.read()
         request = self._request(f"{name}/manifests/{new}", {"Content-Type": MANIFEST})
         request.method, request.data = "PUT", manifest
-        urllib.request.urlopen(request, timeout=20).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
     def _request(self, path: str, headers: dict[str, str]) -> urllib.request.Request:
         if self.user:
@@ -130,7 +130,7 @@ class Registry:
         return urllib.request.Request(f"http://{self.address}/v2/{path}", headers=headers)
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection((self.host, self.port), 5).close()

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -62,7 +63,7 @@ class Orchestrator:
         self._pending: dict[str, Task] = {}
         self._reaping: dict[str, Task] = {}
         self._due: set[str] = set()  # what is to be done soon, and must not be planned twice
-        self._restarts: Counter[tuple[str, int | str, int]] = Counter()
+        self._restarts: defaultdict[tuple[str, int | str, int], list[float]] = defaultdict(list)
         self._ends: dict[str, asyncio.Event] = {}
         self._updated: dict[str, Service] = {}  # by the new task whose life decides
         self._jobs: set[asyncio.Task[None]] = set()
@@ -253,7 +254,7 @@ class Orchestrator:
             return
         node_id = task.node_id if service.is_global else ""
         new = self._new(service, slot=task.slot, node_id=node_id, desired="ready")
-        self._restarts[_instance(task)] += 1
+        self._restarts[_instance(task)].append(time.monotonic())
         nanoseconds = task.restart.get("Delay")
         delay = DELAY_S if nanoseconds is None else nanoseconds / 1e9
         self._begin_later(new, None if lost else task, 0.0 if drained else delay)
@@ -265,7 +266,9 @@ class Orchestrator:
         if condition == "on-failure" and task.status.state == "complete":
             return False
         attempts = int(task.restart.get("MaxAttempts") or 0)
-        return not attempts or self._restarts[_instance(task)] < attempts
+        window = int(task.restart.get("Window") or 0) / 1e9 * self.second or math.inf
+        since = time.monotonic() - window
+        return not attempts or sum(at > since for at in self._restarts[_instance(task)]) < attempts
 
     def _begin_later(self, new: Task, old: Task | None, delay: float) -> None:
         """Have a task begin after a time, and after the end of another."""

@@ -36,6 +36,8 @@ from support.fake_engine.swarm_api import SwarmApi
 from support.fake_engine.swarm_control import FakeSwarm
 
 T = TypeVar("T")
+#: Seconds that its thread may take for what takes no time on a machine that is idle.
+PATIENCE = 60
 
 
 class FakeEngine:
@@ -60,7 +62,7 @@ class FakeEngine:
 
     def __enter__(self) -> FakeEngine:
         self._thread.start()
-        self._ready.wait(10)
+        assert self._ready.wait(PATIENCE)
         return self
 
     def __exit__(
@@ -75,7 +77,7 @@ class FakeEngine:
         """End the thread, and with it all that listens."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
+            self._thread.join(PATIENCE)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -484,7 +486,7 @@ class FakeEngine:
 
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it in the thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
     def call(self, function: Callable[[], T]) -> T:
         """Call it in the thread."""
@@ -497,7 +499,7 @@ class FakeEngine:
                 future.set_exception(error)
 
         self._loop.call_soon_threadsafe(run)
-        return future.result(10)
+        return future.result(PATIENCE)
 
     def _set(self, **values: Any) -> None:
         def assign() -> None:

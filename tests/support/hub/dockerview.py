@@ -117,7 +117,7 @@ class Docker:
         Who is told of a failed start need not wait until all that it made is gone.
         """
         what = f"{user} is left with nothing"
-        eventually(lambda: self._things_of(user), lambda left: not left, what=what, timeout=10)
+        eventually(lambda: self._things_of(user), lambda left: not left, what=what)
 
     def _things_of(self, user: str) -> list[str]:
         left = [str(c["Name"]) for c in self.containers(user)]

@@ -102,13 +102,13 @@ class EngineProxy:
 
     def __enter__(self) -> EngineProxy:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *error: object) -> None:
         self.well_again()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         shutil.rmtree(self._folder)
 
     # --- what a test orders ----------------------------------------------------------------
@@ -132,7 +132,7 @@ class EngineProxy:
         for fault in self._faults:
             fault.release()
         self._faults.clear()
-        asyncio.run_coroutine_threadsafe(self._come_up(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._come_up(), self._loop).result(60)
 
     def count(self, method: str, path: str) -> int:
         """Requests whose whole path matches an expression."""

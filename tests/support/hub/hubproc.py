@@ -208,7 +208,7 @@ class Hub(Client):
             with suppress(ProcessLookupError):
                 os.kill(pid, sent)
             with suppress(AssertionError):
-                eventually(lambda: not self._is_our_proxy(pid), what="the proxy ends", timeout=10)
+                eventually(lambda: not self._is_our_proxy(pid), what="the proxy ends")
                 return
 
     def _is_our_proxy(self, pid: int) -> bool:

@@ -18,12 +18,15 @@ WHO = (
     " exec httpd -f -p 8888 -h /www"
 )
 NODES = ("n1", "n2", "n3")
-#: With no files on a node, on any that there is room on: see `Swarm.update`.
-ROAMING = {"server_volume": "", "placement_constraints": ["node.labels.room==yes"]}
+#: On any node that there is room on: see `Swarm.update`.
+ROOM = {"placement_constraints": ["node.labels.room==yes"]}
+#: Likewise, with no files on a node.
+ROAMING = {"server_volume": "", **ROOM}
 PROFILES: dict[str, dict[str, Any]] = {
     **{name: {"placement_constraints": [f"engine.labels.node=={name}"]} for name in NODES},
     "roaming": ROAMING,
     "following": {**ROAMING, "restart_policy": "on-failure"},
+    "staying": {**ROOM, "restart_policy": "on-failure"},
     "hasty": {"start_timeout": 8},
 }
 #: Of a Hub with servers that stay on a node, servers that may be on any, and such that follow.
