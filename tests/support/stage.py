@@ -44,8 +44,8 @@ SPEC = ServerSpec(KEY, NAMES, IMAGE, mounts=(MOUNT,), publish_ip="127.0.0.1")
 
 #: Pauses before something is tried again, which go on until a slow machine is done.
 AGAIN = (0.001, 0.01, 0.05, 0.1, 0.3, *30 * (1.0,))
-#: What is tried again is tried again soon. What ends by itself is waited for, on any machine, and no
-#: server is given up meanwhile: tests in which it does not end are impatient themselves.
+#: What is tried again is tried again soon. What ends by itself is waited for, on any machine, and
+#: no server is given up meanwhile: tests in which it does not end are impatient themselves.
 QUICK = Timings(
     no_node=600.0,
     note_node=0.0,
