@@ -135,10 +135,12 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "of a Swarm answer nothing for a while when they have lost most of the others",
     ),
     (
-        r"does not have a leader|lost leader status",
+        # The last is what a leader says that does not know yet that it is alone.
+        r"does not have a leader|lost leader status|DeadlineExceeded",
         "",
-        "So many managers of the Swarm are away that the others can change nothing: servers run "
-        "on, and start again once more than half of the managers are back (docs/swarm.md)",
+        "So many managers of the Swarm are away, or too slow, that the others can change nothing: "
+        "servers run on, and start again once more than half of the managers answer "
+        "(docs/swarm.md)",
     ),
     (
         r"No such image|image not known",

@@ -128,6 +128,10 @@ SAID = [
         "So many managers of the Swarm are away",
     ),
     (
+        "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+        "So many managers of the Swarm are away, or too slow",
+    ),
+    (
         "rpc error: code = Unknown desc = constraint expected one operator from ==, !=",
         "The setting extra_service_spec: its constraints are written as in placement_constraints",
     ),
