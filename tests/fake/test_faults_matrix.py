@@ -253,7 +253,11 @@ async def run_and_kill(operation: Operation, hub: Hub, fake: FakeEngine, fault: 
 
 
 async def all_is_well(hub: Hub, fake: FakeEngine, estate: Estate) -> None:
-    """A Hub that has just started: it knows what there is, or takes it away."""
+    """A Hub that has just started: it knows what there is, or takes it away.
+
+    A Swarm may still be about to do what it was asked for, and the Hub would be told later.
+    """
+    await eventually(lambda: not estate.changing())
     spawner = hub.spawner(SERVER)
     if spawner.server is not None and await spawner.poll() is not None:
         await hub.stop(SERVER)
