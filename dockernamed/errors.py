@@ -70,6 +70,7 @@ _HARMLESS = re.compile(
     r"address already in use|No such image|no (whole )?answer within [\d.]+ s|Connection refused|"
     r"No such file or directory$|executable file not found in \$PATH|"
     r"bind source path does not exist|no suitable node( \([^()]*\))?|"
+    r"assigned node no longer meets constraints|unhealthy container|"
     r"the node that it ran on (is down|was drained|has left the Swarm)|"
     r"its (container|service) was removed by somebody else|it was stopped from outside"
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import naming
+from .service_keys import NO_HEALTH_CHECK
 
 #: It is in every container that has an init process, whatever is in the image, and ends at once.
 NOTHING = ("/sbin/docker-init", "--version")
@@ -99,7 +100,7 @@ def prepull_service(name: str, hub: str, image: str, *, node: str = "") -> dict[
                 "Init": True,
                 "ReadOnly": True,
                 "CapabilityDrop": ["ALL"],
-                "Healthcheck": {"Test": ["NONE"]},
+                "Healthcheck": NO_HEALTH_CHECK,
             },
             "Resources": {"Limits": {"MemoryBytes": _MEMORY, "NanoCPUs": _CPU, "Pids": _PROCESSES}},
             "RestartPolicy": {"Condition": "none"},

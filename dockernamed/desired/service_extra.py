@@ -55,11 +55,14 @@ _NAMES = (
 _SPELLED = {name.lower(): name for name in _NAMES}
 #: Whose keys are the admin's own words.
 _FREE = frozenset({"Labels", "Options", "Sysctls", "DriverOpts"})
+#: Lists that mean nothing in part: the command of a health check.
+_WHOLE = frozenset({"Test"})
 #: What the Engine says of a value of another type than its API has.
 _WRONG_TYPE = re.compile(
     r"cannot unmarshal (?P<given>\w+).* into Go struct field \w+\.(?P<path>[\w.]+) of type "
     r"(?P<wanted>\S+)"
 )
+_KEEP = "it may not change that:"
 _FIND = "the Hub would not find the server: set"
 #: Path → what to do instead of changing it; lists and labels may be added to.
 _OURS: Mapping[tuple[str, ...], str] = {
@@ -76,6 +79,8 @@ _OURS: Mapping[tuple[str, ...], str] = {
     (_TASK, _CONTAINER, "Secrets"): "they bring the server its tokens",
     ("EndpointSpec", "Ports"): f"{_FIND} port",
 }
+#: Of these, the lists that can be added to.
+_LISTS = frozenset({"Constraints", "Env", "Mounts", "Networks", "Ports", "Secrets"})
 #: Path → why it is refused whatever it says.
 _NEVER: Mapping[tuple[str, ...], str] = {
     ("Networks",): "it belongs into TaskTemplate; or set networks",
@@ -129,7 +134,7 @@ def with_extra(service: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str
     result = _laid_over(service, extra)
     for path, why in _OURS.items():
         if not _is_kept(path, _at(service, path), _at(result, path)):
-            raise ConfigError(_field(path), _at(extra, path), f"it may not change that: {why}")
+            raise ConfigError(_field(path), _at(extra, path), f"{_KEEP} {why}")
     return result
 
 
@@ -150,7 +155,7 @@ def blamed(extra: Mapping[str, Any], words: str) -> ConfigError | None:
     while path and _at(extra, path) is None:
         path = path[:-1]  # what is in a list has no path
     value = _at(extra, path)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not _FREE.intersection(path):
         return None
     hint = f"the Engine takes no {typed['given']} there, but what its API calls {typed['wanted']}"
     return ConfigError(_field(path), value, hint)
@@ -190,10 +195,13 @@ def _check_alone(extra: Mapping[str, Any], path: tuple[str, ...], why: str) -> N
     for depth, key in enumerate(path, 1):
         if key not in tree:
             return
-        tree, inside = tree[key], depth < len(path)
-        added = isinstance(tree, Mapping if inside or key == "Labels" else list)
-        if not added:
-            raise ConfigError(_field(path[:depth]), tree, f"it may not change that: {why}")
+        tree, is_dict = tree[key], depth < len(path) or key == "Labels"
+        if isinstance(tree, Mapping if is_dict else list):
+            continue
+        added = tree is not None and (is_dict or key in _LISTS)
+        kind = "dict" if is_dict else "list"
+        hint = f"use a {kind}, which adds to what a server has" if added else f"{_KEEP} {why}"
+        raise ConfigError(_field(path[:depth]), tree, hint)
     for name in tree if isinstance(tree, Mapping) else ():
         if name.startswith(OURS):
             raise ConfigError(f"{_field(path)}[{name!r}]", tree[name], why)
@@ -207,7 +215,7 @@ def _laid_over(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, A
             result.pop(key, None)
         elif isinstance(value, Mapping):
             result[key] = _laid_over(old if isinstance(old, Mapping) else {}, value)
-        elif isinstance(value, list) and isinstance(old, list):
+        elif isinstance(value, list) and isinstance(old, list) and key not in _WHOLE:
             result[key] = [*old, *copy.deepcopy(value)]
         else:
             result[key] = copy.deepcopy(value)

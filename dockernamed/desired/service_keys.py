@@ -30,6 +30,9 @@ OLDEST: Api = (1, 41)
 PRIVILEGES: Api = (1, 44)
 OOM_SCORE: Api = (1, 46)
 SWAP: Api = (1, 52)
+#: An Engine only shows what an image's own health check says. A Swarm ends a server that fails it,
+#: such as while a computation leaves it no time, or where only the Hub's certificate is taken.
+NO_HEALTH_CHECK: Mapping[str, Any] = {"Test": ["NONE"]}
 
 _CONTAINER = ("TaskTemplate", "ContainerSpec")
 _LIMITS = ("TaskTemplate", "Resources", "Limits")

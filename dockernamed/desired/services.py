@@ -20,7 +20,7 @@ from .changes import OURS
 from .environment import Environment
 from .placement import RESTARTS, RESTARTS_WITHIN, ServiceSettings
 from .service_extra import checked_extra, with_extra
-from .service_keys import NS, OLDEST, Translation, left_out, put
+from .service_keys import NO_HEALTH_CHECK, NS, OLDEST, Translation, left_out, put
 from .service_mounts import Api
 from .spec import ServerSpec, container_config
 
@@ -130,6 +130,7 @@ def _place(service: dict[str, Any], settings: ServiceSettings) -> None:
     if settings.restart_policy != "none":
         task["RestartPolicy"] |= {"MaxAttempts": RESTARTS, "Window": RESTARTS_WITHIN * NS}
     task["ContainerSpec"].setdefault("StopGracePeriod", round(settings.stop_grace * NS))
+    task["ContainerSpec"].setdefault("Healthcheck", NO_HEALTH_CHECK)
     put(service, ("EndpointSpec", "Mode"), settings.endpoint_mode)
     if settings.constraints:
         put(service, ("TaskTemplate", "Placement", "Constraints"), list(settings.constraints))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import naming
+from .service_keys import NO_HEALTH_CHECK
 
 #: Label of each record with the volume's name, and the beginning of all that only records have.
 LABEL_VOLUME = "dockernamed.volume"
@@ -194,6 +195,7 @@ def emptying(removal: Removal, name: str) -> dict[str, Any]:
                 "Command": _EMPTY,
                 "User": "0",
                 "ReadOnly": True,
+                "Healthcheck": NO_HEALTH_CHECK,
                 "CapabilityDrop": ["ALL"],
                 "CapabilityAdd": ["CAP_DAC_OVERRIDE", "CAP_FOWNER"],
                 "Mounts": [{"Type": "volume", "Source": removal.volume, "Target": "/volume"}],

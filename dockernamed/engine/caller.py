@@ -22,6 +22,9 @@ from .transport import Transport
 LOG = logging.getLogger("dockernamed.engine")
 T = TypeVar("T")
 
+#: Turns an item of a list into something smaller; None from it drops the item.
+Convert = Callable[[dict[str, Any]], T | None]
+
 #: Seconds after which the decoding of a long list lets the event loop run.
 TURN_S = 0.002
 
@@ -29,6 +32,11 @@ TURN_S = 0.002
 def any_event(event: object) -> bool:
     """Keep them all."""
     return True
+
+
+def whole(item: dict[str, Any]) -> dict[str, Any]:
+    """Keep it as it is."""
+    return item
 
 
 def filters_of(**filters: Sequence[str]) -> str:
@@ -105,18 +113,16 @@ class Caller:
             raise EngineFailed(call.action, f"no id in the answer: {str(answer)[:200]}")
         return str(answer[key])
 
-    async def items(
-        self, call: Call, convert: Callable[[dict[str, Any]], T | None] | None = None
-    ) -> list[Any]:
+    async def items(self, call: Call, convert: Convert[T]) -> list[T]:
         """The items of an array, however long; the event loop runs in between.
 
         Args:
             call: whose answer is the array.
-            convert: turns each into something smaller; None from it drops it.
+            convert: is given each.
         """
-        found, turn = [], time.monotonic()
+        found, turn = list[T](), time.monotonic()
         for one in parse_items(call, await self.ask(call)):
-            item = one if convert is None else convert(one)
+            item = convert(one)
             if item is not None:
                 found.append(item)
             if time.monotonic() - turn > TURN_S:

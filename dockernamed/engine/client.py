@@ -23,14 +23,14 @@ import tarfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from ..errors import Conflict, EngineFailed, EngineTimeout, NotFound
 from ..timeouts import retry, within
 from ..timings import DEFAULT, Timings
 from .archive import first_entry
 from .call import Call, Tail, demultiplex, parse_items, parse_nothing, parse_object
-from .caller import Caller, any_event, filters_of, quoted
+from .caller import Caller, Convert, any_event, filters_of, quoted, whole
 from .connection import Connection, account_credentials, encode_auth
 from .transport import Transport
 
@@ -222,8 +222,12 @@ class Engine:
         call = self.caller.call(action, "GET", path, repeat=True, anew=anew)
         return parse_object(call, await self.caller.ask(call, self._slow if anew else None))
 
+    @overload
+    async def list_containers(self, labels: Sequence[str]) -> list[dict[str, Any]]: ...
+    @overload
+    async def list_containers(self, labels: Sequence[str], convert: Convert[T]) -> list[T]: ...
     async def list_containers(
-        self, labels: Sequence[str], convert: Callable[[dict[str, Any]], T | None] | None = None
+        self, labels: Sequence[str], convert: Convert[Any] = whole
     ) -> list[Any]:
         """Containers in any state that have all the labels.
 
@@ -232,7 +236,7 @@ class Engine:
             convert: turns each into something smaller; None from it drops it.
         """
         action, path = "list containers", "/containers/json"
-        return await self._list(action, path, labels, {"all": 1}, convert)
+        return await self._list(action, path, convert, labels, {"all": 1})
 
     async def logs(self, id: str, tail: int) -> str:
         """The last ``tail`` lines of its output, stdout and stderr as they came."""
@@ -332,7 +336,7 @@ class Engine:
         """References of all images that the Engine has, by tag and by digest."""
         return [
             str(reference)
-            for image in await self._list("list images", "/images/json")
+            for image in await self._list("list images", "/images/json", whole)
             for kind in ("RepoTags", "RepoDigests")
             for reference in image.get(kind) or ()
         ]
@@ -482,7 +486,7 @@ class Engine:
 
     async def list_networks(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """Networks that have all the labels, each ``key=value`` or just ``key``."""
-        return await self._list("list networks", "/networks", labels)
+        return await self._list("list networks", "/networks", whole, labels)
 
     async def remove_network(self, name: str) -> None:
         """Remove it, by name or id.
@@ -498,17 +502,15 @@ class Engine:
         self,
         action: str,
         path: str,
+        convert: Convert[T],
         labels: Sequence[str] = (),
         params: Mapping[str, Any] | None = None,
-        convert: Callable[[dict[str, Any]], T | None] | None = None,
-    ) -> list[Any]:
+    ) -> list[T]:
         """The items of an array that have all the labels."""
         query = {**(params or {}), "filters": _by_labels(labels)}
 
-        def kept(one: dict[str, Any]) -> Any:
-            if not _has_labels(one, labels):
-                return None
-            return one if convert is None else convert(one)
+        def kept(one: dict[str, Any]) -> T | None:
+            return convert(one) if _has_labels(one, labels) else None
 
         return await self.caller.items(
             self.caller.call(action, "GET", path, query, repeat=True), kept

@@ -13,12 +13,12 @@ import base64
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from ..errors import EngineFailed, EngineTimeout, NotFound
 from ..timings import DEFAULT
 from .call import demultiplex_service, parse_nothing, parse_object
-from .caller import any_event, filters_of, quoted
+from .caller import Convert, any_event, filters_of, quoted, whole
 from .client import Engine
 from .connection import encode_auth
 
@@ -129,8 +129,12 @@ class Swarm:
         """Remove it; fine when it was gone already. Its tasks end after that, and then go."""
         await self._remove(f"remove service {id}", f"/services/{quoted(id)}")
 
+    @overload
+    async def list_services(self, labels: Sequence[str]) -> list[dict[str, Any]]: ...
+    @overload
+    async def list_services(self, labels: Sequence[str], convert: Convert[T]) -> list[T]: ...
     async def list_services(
-        self, labels: Sequence[str], convert: Callable[[dict[str, Any]], T | None] | None = None
+        self, labels: Sequence[str], convert: Convert[Any] = whole
     ) -> list[Any]:
         """Services that have all the labels.
 
@@ -140,6 +144,7 @@ class Swarm:
         """
         return await self._list("list services", "/services", convert, label=labels)
 
+    @overload
     async def list_tasks(
         self,
         *,
@@ -147,7 +152,25 @@ class Swarm:
         services: Sequence[str] = (),
         desired: Sequence[str] = (),
         nodes: Sequence[str] = (),
-        convert: Callable[[dict[str, Any]], T | None] | None = None,
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    async def list_tasks(
+        self,
+        *,
+        labels: Sequence[str] = (),
+        services: Sequence[str] = (),
+        desired: Sequence[str] = (),
+        nodes: Sequence[str] = (),
+        convert: Convert[T],
+    ) -> list[T]: ...
+    async def list_tasks(
+        self,
+        *,
+        labels: Sequence[str] = (),
+        services: Sequence[str] = (),
+        desired: Sequence[str] = (),
+        nodes: Sequence[str] = (),
+        convert: Convert[Any] = whole,
     ) -> list[Any]:
         """Tasks that fit all arguments that are not empty.
 
@@ -193,7 +216,7 @@ class Swarm:
 
     async def list_nodes(self) -> list[dict[str, Any]]:
         """All nodes of the Swarm."""
-        return await self._list("list nodes", "/nodes")
+        return await self._list("list nodes", "/nodes", whole)
 
     async def inspect_node(self, id: str) -> dict[str, Any]:
         """All that is known of a node, by id or name."""
@@ -217,7 +240,7 @@ class Swarm:
 
     async def list_secrets(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """Secrets that have all the labels, as for `list_services`; without their data."""
-        return await self._list("list secrets", "/secrets", label=labels)
+        return await self._list("list secrets", "/secrets", whole, label=labels)
 
     async def remove_secret(self, id: str) -> None:
         """Remove it, by id or name; fine when it was gone already.
@@ -247,7 +270,7 @@ class Swarm:
 
     async def list_configs(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """Configs that have all the labels, as for `list_services`."""
-        return await self._list("list configs", "/configs", label=labels)
+        return await self._list("list configs", "/configs", whole, label=labels)
 
     async def update_config(self, id: str, version: int, spec: Mapping[str, Any]) -> None:
         """Give a config other labels; its name and its data stay.
@@ -288,12 +311,8 @@ class Swarm:
             return
 
     async def _list(
-        self,
-        action: str,
-        path: str,
-        convert: Callable[[dict[str, Any]], T | None] | None = None,
-        **filters: Sequence[str],
-    ) -> list[Any]:
+        self, action: str, path: str, convert: Convert[T], **filters: Sequence[str]
+    ) -> list[T]:
         given = {name: values for name, values in filters.items() if values}
         params = {"filters": filters_of(**given) if given else None}
         call = self._caller.call(action, "GET", path, params, repeat=True)

@@ -135,10 +135,12 @@ HINTS: tuple[tuple[str, str, str], ...] = (
         "of a Swarm answer nothing for a while when they have lost most of the others",
     ),
     (
-        r"does not have a leader|lost leader status",
+        # The last is what a leader says that does not know yet that it is alone.
+        r"does not have a leader|lost leader status|DeadlineExceeded",
         "",
-        "So many managers of the Swarm are away that the others can change nothing: servers run "
-        "on, and start again once more than half of the managers are back (docs/swarm.md)",
+        "So many managers of the Swarm are away, or too slow, that the others can change nothing: "
+        "servers run on, and start again once more than half of the managers answer "
+        "(docs/swarm.md)",
     ),
     (
         r"No such image|image not known",
@@ -170,9 +172,22 @@ TASK_HINTS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"missing plugin",
-        "mounts",
-        "no node has that driver of volumes, networks or logs; install it on the nodes (docker "
-        "plugin install), or leave it out",
+        "",
+        "No node has the driver of volumes (mounts), logs (log_config) or networks that is asked "
+        "for: install it on the nodes (docker plugin install), or leave it out",
+    ),
+    (
+        r"no longer meets constraints",
+        "",
+        "Its node was changed meanwhile: it lost a label or a part of its memory. With "
+        "generic_resources any change counts, such as a network's first server on the node: "
+        "docs/swarm.md says how to keep networks on all nodes",
+    ),
+    (
+        r"unhealthy container",
+        "",
+        "The health check that extra_service_spec or extra_create_kwargs gives it has failed: "
+        "leave it out, or give the server more time with Interval, Retries and StartPeriod",
     ),
     (
         r"unsupported platform",

@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import Any
 
 from jupyterhub.traitlets import ByteSpecification
-from traitlets import Dict, Enum, HasTraits, List, TraitError, TraitType, Union
+from traitlets import Dict, Enum, HasTraits, Integer, List, TraitError, TraitType, Unicode, Union
 from traitlets.config import Config
 from traitlets.config.loader import DeferredConfig, LazyConfigValue
 
@@ -33,6 +33,7 @@ _AROUND = re.compile(
     re.DOTALL,
 )
 _EXAMPLE = re.compile(r"Example:\s*`(.+?)`", re.DOTALL)
+_PLURALS = {Unicode: "strings", Integer: "whole numbers", Dict: "dicts"}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])?(?:i?b)?\s*", re.IGNORECASE)
 
 
@@ -150,6 +151,10 @@ def reason(trait: TraitType[Any, Any], error: Exception) -> str:
     """Why a setting does not take a value, without the value."""
     if any(isinstance(one, ByteSpecification) for one in _kinds(trait)):
         return _BYTES
+    kinds = _kinds(trait)
+    if any(map(_parts, kinds)):
+        # traitlets would say of a list that a list was expected.
+        return f"expected {' or '.join(f'{_named(kind)}{_parts(kind)}' for kind in kinds)}"
     return _AROUND.sub("", str(error)).rstrip(".").replace("unicode string", "string")
 
 
@@ -171,6 +176,19 @@ def refused(error: TraitError, settings: HasTraits, who: str) -> ConfigError | N
         if isinstance(trait, TraitType) and found.get("obj") is settings and "value" in found:
             return ConfigError(f"{trait.name} (by {who})", found["value"], reason(trait, error))
     return None
+
+
+def _named(kind: TraitType[Any, Any]) -> str:
+    return kind.info().replace("unicode string", "string")
+
+
+def _parts(kind: TraitType[Any, Any]) -> str:
+    """What a list or a dict of this kind has in it, behind its name; "" if that may be anything."""
+    if not isinstance(kind, (List, Dict)):
+        return ""
+    inner = kind._trait if isinstance(kind, List) else kind._value_trait
+    plural = next((many for one, many in _PLURALS.items() if isinstance(inner, one)), None)
+    return f" {'of' if isinstance(kind, List) else 'whose values are'} {plural}" if plural else ""
 
 
 def _kinds(trait: TraitType[Any, Any]) -> list[TraitType[Any, Any]]:

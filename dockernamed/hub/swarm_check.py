@@ -98,8 +98,11 @@ async def _tell(settings: Any, runtime: Runtime, log: logging.Logger) -> None:
     here = await runtime.hub_container()
     for problem in of_nodes(nodes, published=here is None):
         log.warning("The Swarm: %s", problem)
-    for problem in of_resources(nodes, _resources(settings)):
+    resources = _resources(settings)
+    for problem in of_resources(nodes, resources):
         log.warning("The Swarm: %s", problem)
+    if resources and await _has_own_networks(settings, runtime):
+        log.error("The Swarm: %s", of_own_networks(resources))
     for problem in await _of_network(settings, runtime, here):
         log.error("The Swarm: %s", problem)
     for problem in await _of_balancer(settings, runtime, swarm, here):
@@ -217,6 +220,30 @@ def of_resources(nodes: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> I
             f'resources": ["{name}=..."] into the /etc/docker/daemon.json of a node and restart '
             "Docker there"
         )
+
+
+def of_own_networks(wanted: Iterable[str]) -> str:
+    """What becomes of servers with generic resources where users or servers have networks.
+
+    Swarm's managers look at the tasks of a node whenever it changes, as it does with its first task
+    of a network and after its last one, and take what a task reserves for missing if it is there.
+
+    Args:
+        wanted: the names of the resources.
+    """
+    return (
+        f"servers reserve {', '.join(wanted)}, and have networks of their own: a Swarm ends all "
+        "servers with generic resources of a node when it gets its first server of a network or "
+        "loses the last one; set c.DockerNamedSpawner.network_name to one network for all "
+        "servers, and keep it on all nodes by a service (docs/swarm.md)"
+    )
+
+
+async def _has_own_networks(settings: Any, runtime: Runtime) -> bool:
+    """Whether networks are made for users or servers."""
+    with suppress(ConfigError):  # told as a fault
+        return (await sample.resolver_of(settings, runtime).place()).own is not None
+    return False
 
 
 def _resources(settings: Any) -> list[str]:

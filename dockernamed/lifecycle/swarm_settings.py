@@ -97,13 +97,17 @@ def constraints(value: object) -> tuple[str, ...]:
 def _constraint(text: str) -> str:
     found = _CONSTRAINT.fullmatch(text)
     if found is None:
-        raise ConfigError(CONSTRAINTS, text, f"write ATTRIBUTE==VALUE, or !=, such as {_EXAMPLES}")
+        hint = (
+            f"write ATTRIBUTE==VALUE, or !=, such as {_EXAMPLES}; Swarm takes only ASCII letters, "
+        )
+        hint += "digits, spaces and :-_.*()?+[]\\^$|/ in the value"
+        raise ConfigError(CONSTRAINTS, text, hint)
     attribute, sign, wanted = found[1], found[2], found[3].strip()
     folded = attribute.lower()
     labelled = any(folded.startswith(one) and folded != one for one in _ATTRIBUTES[-2:])
     if not labelled and folded not in _ATTRIBUTES[:-2]:
         known = ", ".join(f"{one}NAME" if one.endswith(".") else one for one in _ATTRIBUTES)
-        near = difflib.get_close_matches(folded, _ATTRIBUTES, n=1)
+        near = [one for one in difflib.get_close_matches(folded, _ATTRIBUTES, n=1) if one != folded]
         meant = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(CONSTRAINTS, text, f"{meant}a constraint speaks of {known}")
     if folded == "node.role" and wanted.lower() not in _ROLES:

@@ -25,6 +25,7 @@ from support.stage import (
     SPEC,
     START,
     STOP,
+    TOLD_SOON,
     VOLUME,
     VOLUME_CREATE,
     VOLUME_LIST,
@@ -186,6 +187,7 @@ async def test_a_cancelled_start_is_soon_over(stage: Stage, call: tuple[str, str
 
     Or else the late work of the first would meet the second's, under the same names.
     """
+    stage.backend = stage.executor(TOLD_SOON)
     stalled = late(stage.fake, *call)
     cancelled = asyncio.ensure_future(stage.start())
     await reached(stalled)

@@ -51,7 +51,7 @@ T = TypeVar("T")
 USERS = ["a", "a-b"]
 NAMES = ["", "c", "b-c", "A", "a"]
 WHICH = st.integers(0, 100)
-TIMINGS = replace(QUICK, confirm=600, news_of_end=0.1)
+TIMINGS = replace(QUICK, news_of_end=0.1, empty_volume_at_once=0.5)
 
 
 Calls = Sequence[tuple[str, str]]

@@ -9,7 +9,7 @@ import pytest
 from jupyterhub import orm
 from support.driving import MakeHub, message, refused
 from support.fake_engine import Behaviour, FakeEngine, RemoteImage
-from support.stage import CREATE, IMAGE, START, eventually, late, reached
+from support.stage import CREATE, IMAGE, START, TOLD_SOON, eventually, late, reached
 from support.stub_hub import Hub, of_server
 from tornado import web
 
@@ -312,7 +312,7 @@ async def fail_by_create(hub: Hub, fake: FakeEngine) -> None:
 async def fail_by_time(hub: Hub, fake: FakeEngine) -> None:
     """JupyterHub cancels a start whose time is up."""
     held = late(fake, *START)
-    hub.spawner("a").start_timeout = 1
+    hub.spawner("a").start_timeout = 4
     starting = hub.spawning("a")
     await reached(held)
     await eventually(lambda: hub.spawner("a").pending != "spawn" or starting.done())
@@ -330,6 +330,7 @@ async def test_what_failed_leaves_its_room(fail: Any, make_hub: MakeHub, fake: F
     hub = make_hub(
         max_servers_per_user=1, max_starts_per_user=1, max_total_memory="1G", mem_limit="1G",
         max_total_cpu=1.0, cpu_limit=1.0, allowed_images="*", gpus=1, gpu_devices=["0"],
+        timings=TOLD_SOON,
     )  # fmt: skip
     await fail(hub, fake)
     await hub.spawn("b")

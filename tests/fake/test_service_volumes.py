@@ -61,10 +61,11 @@ async def hub(fake: FakeEngine, swarm: FakeSwarm) -> AsyncIterator[Callable[...,
     """Makes backends, each as of a Hub that was started just now."""
     engines, made = [], []
 
-    def make(watch: Watch | None = None) -> Services:
+    def make(watch: Watch | None = None, at_once: float = 30.0) -> Services:
         engine = Engine(Connection(fake.url, timeout=30.0), timings=QUICK)
         engines.append(engine)
-        made.append(Services(engine, Swarm(engine), LOG, QUICK, watch))
+        timings = replace(QUICK, empty_volume_at_once=at_once)
+        made.append(Services(engine, Swarm(engine), LOG, timings, watch))
         return made[-1]
 
     yield make
@@ -76,7 +77,7 @@ async def hub(fake: FakeEngine, swarm: FakeSwarm) -> AsyncIterator[Callable[...,
 
 
 @pytest.fixture
-def services(hub: Callable[[], Services]) -> Services:
+def services(hub: Callable[..., Services]) -> Services:
     """One of them."""
     return hub()
 
@@ -213,7 +214,7 @@ async def test_a_first_start_that_fails_keeps_nobody_waiting(
 
 @pytest.mark.parametrize("end", ["stop", "kill", "remove"])
 async def test_a_hub_that_was_killed_before_it_noted_the_node(
-    hub: Callable[[], Services], swarm: FakeSwarm, end: str
+    hub: Callable[..., Services], swarm: FakeSwarm, end: str
 ) -> None:
     """The tasks tell it to the next Hub, before that takes them away."""
     killed, next_one = hub(), hub()
@@ -233,7 +234,7 @@ async def test_a_hub_that_was_killed_before_it_noted_the_node(
 
 
 async def test_the_next_start_after_such_a_hub(
-    hub: Callable[[], Services], swarm: FakeSwarm
+    hub: Callable[..., Services], swarm: FakeSwarm
 ) -> None:
     """Another server with the volume learns it from the first one's tasks."""
     killed, next_one = hub(), hub()
@@ -247,7 +248,7 @@ async def test_the_next_start_after_such_a_hub(
 
 
 async def test_a_hub_that_was_killed_before_the_first_start(
-    hub: Callable[[], Services], swarm: FakeSwarm
+    hub: Callable[..., Services], swarm: FakeSwarm
 ) -> None:
     """A service that was to be the first one and is gone, or was never started, holds up nobody."""
     killed, next_one = hub(), hub()
@@ -527,7 +528,7 @@ async def test_a_volume_that_nothing_has_used(
 
 
 async def test_a_volume_on_a_node_that_is_away(
-    hub: Callable[[], Services],
+    hub: Callable[..., Services],
     swarm: FakeSwarm,
     deletions: list[tuple[str, str]],
     caplog: pytest.LogCaptureFixture,
@@ -605,12 +606,13 @@ async def test_files_that_cannot_be_deleted(
 
 async def test_files_that_take_long_to_delete(
     fake: FakeEngine,
-    services: Services,
+    hub: Callable[..., Services],
     swarm: FakeSwarm,
     deletions: list[tuple[str, str]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nobody waits for all of them: it goes on later."""
+    services = hub(at_once=0.5)
     fake.behave(Behaviour(), name="dockernamed-empty-.*")
     await services.remove(await at_node_2(services, swarm))
     assert not await services.remove_volume(VOLUME)
@@ -623,7 +625,7 @@ async def test_files_that_take_long_to_delete(
 
 async def test_a_hub_that_is_killed_while_it_deletes(
     fake: FakeEngine,
-    hub: Callable[[], Services],
+    hub: Callable[..., Services],
     swarm: FakeSwarm,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -648,7 +650,7 @@ async def test_a_hub_that_is_killed_while_it_deletes(
 
 
 async def test_a_removal_that_is_done_late(
-    fake: FakeEngine, hub: Callable[[], Services], swarm: FakeSwarm
+    fake: FakeEngine, hub: Callable[..., Services], swarm: FakeSwarm
 ) -> None:
     """It takes no record by which a server has been started since."""
     killed, next_one = hub(), hub()
@@ -702,7 +704,7 @@ async def _never(*_: object) -> None:
 
 
 async def test_what_a_killed_hub_has_left_running_is_removed(
-    hub: Callable[[], Services], swarm: FakeSwarm
+    hub: Callable[..., Services], swarm: FakeSwarm
 ) -> None:
     """What deletes files, and that nobody waits for any more."""
     services = hub()

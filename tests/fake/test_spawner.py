@@ -20,15 +20,6 @@ from dockernamed.lifecycle.runtime import Runtime
 # --- identity ----------------------------------------------------------------------------------
 
 
-async def test_oauth_clients_are_never_shared(hub: Hub) -> None:
-    """JupyterHub's own id is one for ('a', 'b-c') and ('a-b', 'c'): the second spawn would die."""
-    pairs = [("a", "b-c"), ("a-b", "c"), ("a", ""), ("a-b-c", ""), ("a!b", "c"), ("a", "b!c"),
-             ("a%21b", "c")]  # fmt: skip
-    ids = {hub.spawner(server, user).oauth_client_id for user, server in pairs}
-    assert len(ids) == len(pairs)
-    assert all(id.startswith("jupyterhub-user-") for id in ids)
-
-
 async def test_the_hubs_id(make_hub: MakeHub) -> None:
     """Derived from what persists with the Hub unless it is set, and no way back to the secret."""
     derived = make_hub().spawner().key.hub

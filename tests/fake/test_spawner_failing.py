@@ -17,6 +17,7 @@ from support.stage import (
     LOGS,
     QUICK,
     START,
+    TOLD_SOON,
     VOLUME_CREATE,
     eventually,
     reached,
@@ -160,7 +161,7 @@ async def test_a_server_that_never_answers_and_an_engine_that_is_slow(
 async def test_an_engine_that_never_answers(make_hub: MakeHub, fake: FakeEngine) -> None:
     """The time is up while the Engine was asked to make something: that is told, in words."""
     stalled = fake.fault("stall", *CREATE)
-    hub = make_hub(start_timeout=1)
+    hub = make_hub(timings=TOLD_SOON, start_timeout=4)
     starting = hub.spawning("exp-1")
     await reached(stalled)
     # JupyterHub waits for what is left to be done after it has cancelled.
@@ -170,7 +171,7 @@ async def test_an_engine_that_never_answers(make_hub: MakeHub, fake: FakeEngine)
     stalled.release()
     with pytest.raises(web.HTTPError) as caught:
         await starting
-    words = "Docker Engine: cannot start the server: no answer within 1 s. An Engine that takes"
+    words = "Docker Engine: cannot start the server: no answer within 4 s. An Engine that takes"
     assert message(caught.value).startswith(words)
     await eventually(lambda: (fake.containers, fake.volumes) == ([], {}))
 

@@ -15,7 +15,7 @@ from support.fake_engine import Behaviour, FakeEngine
 from support.fake_engine.swarm_control import FakeSwarm
 from support.fake_engine.swarm_objects import Status, Task
 from support.operations import keep_house
-from support.stage import QUICK, eventually, reached
+from support.stage import QUICK, TOLD_SOON, eventually, reached
 from support.stub_hub import Hub, runtimes
 from tornado import web
 
@@ -110,10 +110,10 @@ async def test_a_task_that_fails(
 
 async def test_nowhere_to_run(make: Callable[..., Hub], swarm: FakeSwarm) -> None:
     """At the end of start_timeout the error says why, and what would help; nothing is left."""
-    hub = make(placement_constraints=FAST, start_timeout=2)
+    hub = make(placement_constraints=FAST, start_timeout=4)
     error = await refused(hub)
     assert message(error).startswith(
-        f"the server was not running within start_timeout = 2 seconds: {NO_NODE}. No node is as "
+        f"the server was not running within start_timeout = 4 seconds: {NO_NODE}. No node is as "
         "placement_constraints asks for"
     )
     assert swarm.services == {}
@@ -278,7 +278,7 @@ async def test_managers_that_do_not_answer(
     """Why a start failed is told at once, though nothing of it can be taken back yet; all of that
     is gone once they answer, and the next start waits for it.
     """
-    hub = make(start_timeout=seconds, client_kwargs={"timeout": 600})
+    hub = make(timings=TOLD_SOON, start_timeout=seconds, client_kwargs={"timeout": 600})
     fake.behave(behaviour)
     held = fake.fault("stall", *call)
     error = await asyncio.wait_for(refused(hub), 30)
@@ -339,7 +339,7 @@ async def test_ports_that_are_never_told(
     """Such a start ends with its time, and the log says what was missing."""
     known = Status.inspect
     monkeypatch.setattr(Status, "inspect", lambda status: {**known(status), "PortStatus": {}})
-    error = await asyncio.wait_for(refused(make(start_timeout=2)), 30)
+    error = await asyncio.wait_for(refused(make(start_timeout=4)), 30)
     assert "cannot look where service" in message(error)
     assert "its published ports are not known yet" in caplog.text
     await eventually(lambda: swarm.services == {})

@@ -494,6 +494,7 @@ def swarm_faults() -> dict[str, str]:
         "address": list(swarm_check.of_nodes([drained], published=True))[1],
         "two managers": list(swarm_check.of_nodes(managers, published=False))[-1],
         "resource": next(swarm_check.of_resources([], ["NVIDIA-GPU"])),
+        "own networks": swarm_check.of_own_networks(["NVIDIA-GPU"]),
     }
 
 

@@ -128,6 +128,10 @@ SAID = [
         "So many managers of the Swarm are away",
     ),
     (
+        "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+        "So many managers of the Swarm are away, or too slow",
+    ),
+    (
         "rpc error: code = Unknown desc = constraint expected one operator from ==, !=",
         "The setting extra_service_spec: its constraints are written as in placement_constraints",
     ),
@@ -181,7 +185,11 @@ SAID_BY_A_SWARM = [
      "No node has as much free"),
     (NO_NODE.format("host-mode port already in use"), "no suitable node (host-mode",
      "Another service has that port"),
-    (NO_NODE.format("missing plugin"), "no suitable node (missing", "The setting mounts: no node"),
+    (NO_NODE.format("missing plugin"), "no suitable node (missing", "No node has the driver"),
+    ("assigned node no longer meets constraints", "assigned node no longer meets constraints",
+     "Its node was changed meanwhile"),
+    ("dockerexec: unhealthy container", "unhealthy container",
+     "The health check that extra_service_spec"),
     (NO_NODE.format("unsupported platform"), "no suitable node (unsupported",
      "image = 'lab:1': no node can run it"),
     (NO_NODE.format("scheduling constraints not satisfied"), "no suitable node (scheduling",

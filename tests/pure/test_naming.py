@@ -323,3 +323,27 @@ def test_no_two_servers_share_user_server(servers: list[tuple[str, str]]) -> Non
     found = [fields(user, server)["user_server"] for user, server in servers]
     assert len(set(found)) == len(servers)
     assert all(LABEL.fullmatch(one) and len(one) <= 63 for one in found)
+
+
+# --- OAuth clients -----------------------------------------------------------------------------
+
+CLIENTS = [
+    ("ann", "", "ann"),
+    ("ann", "exp-1", "ann!exp-1"),
+    ("a", "b-c", "a!b-c"),
+    ("a-b", "c", "a-b!c"),
+    ("a-b-c", "", "a-b-c"),
+    ("a!b", "c", "a%21b!c"),
+    ("a", "b!c", "a!b%21c"),
+    ("a%21b", "c", "a%2521b!c"),
+    ("ann@example.com", "na\xefve", "ann%40example.com!na%C3%AFve"),
+]
+
+
+@pytest.mark.parametrize(("user", "server", "client"), CLIENTS)
+def test_exact_oauth_clients(user: str, server: str, client: str) -> None:
+    """Servers that run keep theirs over versions, and no two have one, as JupyterHub's own would:
+    that is one for ('a', 'b-c') and ('a-b', 'c'), and the second spawn would die.
+    """
+    assert naming.oauth_client_id(user, server) == f"jupyterhub-user-{client}"
+    assert [one for *_, one in CLIENTS].count(client) == 1

@@ -64,6 +64,20 @@ def test_it_is_laid_over() -> None:
     assert task["Placement"] == {"Constraints": ["a==b", "c==d"], "MaxReplicas": 1}
 
 
+@pytest.mark.parametrize(
+    ("given", "made_of_it"),
+    [
+        ({}, {"Test": ["NONE"]}),
+        ({"Test": ["CMD", "true"], "Retries": 9}, {"Test": ["CMD", "true"], "Retries": 9}),
+        (None, None),
+    ],
+)
+def test_health_checks(given: dict[str, Any] | None, made_of_it: dict[str, Any] | None) -> None:
+    """A Swarm ends what its image calls unhealthy, so only an admin's own words have it do that."""
+    container = made({"TaskTemplate": {"ContainerSpec": {"Healthcheck": given}}})["TaskTemplate"]
+    assert container["ContainerSpec"].get("Healthcheck") == made_of_it
+
+
 def test_any_case_of_letters() -> None:
     """The Engine reads any, and so would take the last of two keys that are one to it."""
     extra = {"tasktemplate": {"containerspec": {"readonly": True}}, "labels": {"UPPER": "x"}}
@@ -87,7 +101,18 @@ OURS: list[tuple[dict[str, Any], str, str]] = [
     ({"EndpointSpec": None}, "['EndpointSpec']", "port"),
     ({"EndpointSpec": {"Ports": None}}, "['EndpointSpec']['Ports']", "port"),
     ({TASK: None}, "['TaskTemplate']", "change that"),
-    ({TASK: []}, "['TaskTemplate']", "change that"),
+    ({TASK: []}, "['TaskTemplate']", "use a dict"),
+    ({"Labels": ["a"]}, "['Labels']", "use a dict"),
+    (
+        {TASK: {CONTAINER: {"Env": {"A": "b"}}}},
+        "['TaskTemplate']['ContainerSpec']['Env']",
+        "a list",
+    ),
+    (
+        {TASK: {"Placement": {"Constraints": "a==b"}}},
+        "['TaskTemplate']['Placement']['Constraints']",
+        "use a list",
+    ),
     ({TASK: {"PluginSpec": {"Name": "x"}}}, "['TaskTemplate']['PluginSpec']", "plugin"),
     ({TASK: {"Runtime": "plugin"}}, "['TaskTemplate']['Runtime']", "containers"),
     ({TASK: {"NetworkAttachmentSpec": {}}}, "['TaskTemplate']['NetworkAttachmentSpec']", "server"),
@@ -155,6 +180,11 @@ NO_INT = "json: cannot unmarshal string into Go struct field {} of type int64"
             "json: cannot unmarshal number 1000 into Go struct field "
             "ContainerSpec.TaskTemplate.ContainerSpec.StopGracePeriod of type time.Duration",
             "takes no number there, but what its API calls time.Duration",
+        ),
+        (
+            {"Labels": {"a": 1}},
+            "json: cannot unmarshal number into Go struct field ServiceSpec.Labels of type string",
+            "extra_service_spec['Labels'] = {'a': 1}: the Engine takes no number there",
         ),
         (
             {"EndpointSpec": {"Mode": "zzz"}},

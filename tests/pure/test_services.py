@@ -17,6 +17,7 @@ from dockernamed import naming
 from dockernamed.desired.environment import Environment
 from dockernamed.desired.hardening import Hardening
 from dockernamed.desired.mounts import Mount
+from dockernamed.desired.node_images import prepull_service
 from dockernamed.desired.placement import ServiceSettings
 from dockernamed.desired.private import ENV_FILE, PRIVATE_DIR
 from dockernamed.desired.service_mounts import literal
@@ -29,6 +30,7 @@ from dockernamed.desired.services import (
     service_body,
 )
 from dockernamed.desired.spec import LABEL_START, ServerSpec, drift, spec_hash
+from dockernamed.desired.volume_records import Removal, emptying
 from dockernamed.errors import ConfigError
 
 KEY = naming.Key("hub", "ann", "exp-1")
@@ -87,9 +89,17 @@ def test_the_least() -> None:
             "Init": True,
             "Labels": naming.labels(KEY),
             "StopGracePeriod": 10_000_000_000,
+            "Healthcheck": {"Test": ["NONE"]},
         },
         "RestartPolicy": {"Condition": "none"},
     }
+
+
+def test_no_image_says_that_it_is_ill() -> None:
+    """A Swarm ends a task that its image's health check fails, also one that runs no server."""
+    emptied = emptying(Removal("hub", "home", "n1", image="lab"), "x")
+    for body in (body_of(), emptied, prepull_service("x", "hub", "lab")):
+        assert body["TaskTemplate"]["ContainerSpec"]["Healthcheck"] == {"Test": ["NONE"]}
 
 
 def test_labels_say_whose_it_is() -> None:

@@ -277,11 +277,35 @@ async def test_resources_of_profiles_are_looked_for(
         told,
         caplog,
         monkeypatch,
+        network_name="lab",
         generic_resources=lambda spawner: {"x": 1},
         profile_list=[{**gpu, "profile_options": {"g": {"choices": {"b": choice}}}}],
         group_overrides={"g": group},
     )
     assert [line.split("'")[1] for line in told] == ["gpu-a", "gpu-b", "gpu-c"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, True),
+        ({"network_isolation": "server"}, True),
+        ({"network_name": "lab"}, False),
+        ({"generic_resources": {}}, False),
+    ],
+)
+async def test_resources_in_networks_of_their_own(
+    settings: dict[str, Any],
+    said: bool,
+    told: list[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Servers with generic resources would not live where networks come and go."""
+    given = {"generic_resources": {"NVIDIA-GPU": 1}, **settings}
+    stand = Stand(nodes=[node("a", resources=GPU)])
+    await tell(stand, told, caplog, monkeypatch, **given)
+    assert any("NVIDIA-GPU" in line and "network_name" in line for line in told) is said
 
 
 async def test_what_users_type_is_not_looked_for(

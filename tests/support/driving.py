@@ -87,4 +87,4 @@ class Told:
 
     async def exit_code(self) -> int | None:
         """Wait for the call."""
-        return await asyncio.wait_for(self.status, 20)  # less than poll_interval
+        return await asyncio.wait_for(self.status, 30)

@@ -27,7 +27,7 @@ from dockernamed.engine.client import Connection, Engine
 from dockernamed.engine.transport import Transport
 from dockernamed.errors import EngineTimeout
 from dockernamed.timeouts import ended
-from dockernamed.timings import Timings
+from dockernamed.timings import DEFAULT, Timings
 from support.fake_engine import Container, FakeEngine, Fault
 from support.fake_engine.faults import Handler
 
@@ -42,19 +42,39 @@ MOUNT = Mount("volume", VOLUME, "/work", labels=OWNER)
 ENV = split({"JUPYTERHUB_API_TOKEN": "t", "LANG": "C"})
 SPEC = ServerSpec(KEY, NAMES, IMAGE, mounts=(MOUNT,), publish_ip="127.0.0.1")
 
-#: What is tried again is tried again soon. No server is given up while a test makes room for it.
+#: Pauses before something is tried again, which go on until a slow machine is done.
+AGAIN = (0.001, 0.01, 0.05, 0.1, 0.3, *30 * (1.0,))
+#: What is tried again is tried again soon. What ends by itself is waited for, on any machine, and
+#: no server is given up meanwhile: tests in which it does not end are impatient themselves.
 QUICK = Timings(
     no_node=600.0,
     note_node=0.0,
     repeat_after=(0.001, 0.01),
     reconnect=0.001,
     reconnect_at_most=0.02,
+    # What no event has told is not told by another list in the middle of a test.
+    confirm=3600.0,
     retry_after=(0.001, 0.01, 0.05, 0.1),
-    empty_volume_at_once=0.5,
+    engine_first_seen=60.0,
+    other_hub=30.0,
+    first_words=30.0,
+    probe_answer=30.0,
+    look_at_homes=30.0,
+    list_images=30.0,
+    network_exists=30.0,
+    cancelled_start=30.0,
+    failed_start=30.0,
+    news_of_end=30.0,
+    tasks_told=30.0,
+    empty_volume_at_once=30.0,
     look_at_task=0.005,
     look_at_task_at_most=0.05,
-    volume_free=(0.001, 0.01, 0.05, 0.1, 0.3, 1.0),
-    network_free=(0.001, 0.01, 0.05, 0.1, 0.3, 1.0),
+    volume_free=AGAIN,
+    network_free=AGAIN,
+)
+#: The end of a start is told as soon as the package does, though nothing can be taken back yet.
+TOLD_SOON = replace(
+    QUICK, cancelled_start=DEFAULT.cancelled_start, failed_start=DEFAULT.failed_start
 )
 
 CREATE = ("POST", "/containers/create")

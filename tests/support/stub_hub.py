@@ -90,7 +90,8 @@ class Hub:
     def settings(self) -> dict[str, Any]:
         """What JupyterHub hands to its users."""
         client = {"base_url": self.url, **self.config.get("client_kwargs", {})}
-        quick: dict[str, Any] = {"start_timeout": 60, "http_timeout": 60}
+        # A poll tells nothing in time that has to be told at once.
+        quick: dict[str, Any] = {"start_timeout": 60, "http_timeout": 60, "poll_interval": 3600}
         # The nodes of the fake Swarm have addresses of this machine alone.
         where = {"hub_connect_url": "http://192.0.2.1:8081"} if self._swarm else BRIDGE
         quick |= where
@@ -186,10 +187,12 @@ class Hub:
 
     async def kill(self) -> None:
         """Come up after a kill -9 in the middle of whatever it did: nothing more was written."""
-        written = copy_of(self.db)
+        written, tasks = copy_of(self.db), asyncio.all_tasks()
         # Its hands are tied first; then its tasks may end as they like.
         await close_runtimes()
         await end_tasks()
+        for task in tasks:
+            nobody_asks(task)
         self.close()
         self.db = session(written)
         await self.restart()
@@ -266,12 +269,25 @@ async def end_tasks() -> None:
         for task in others:
             task.cancel()
         await asyncio.wait(others)
+        for task in others:
+            nobody_asks(task)
+
+
+def nobody_asks(task: asyncio.Task[Any]) -> None:
+    """What a task of a Hub that was killed has raised is no news.
+
+    Else it would be told when its memory is collected, in the middle of whatever goes on by then:
+    before Python 3.12, Python cannot read code meanwhile.
+    """
+    if task.done() and not task.cancelled():
+        task.exception()
 
 
 async def close_runtimes() -> None:
     """End all threads and streams; calls under way are refused from now on."""
-    for one in _runtimes.pop(asyncio.get_running_loop(), []):
-        await one.close()
+    while found := _runtimes.pop(asyncio.get_running_loop(), []):  # others may be made meanwhile
+        for one in found:
+            await one.close()
 
 
 def of_server(fake: FakeEngine, server: str = "", user: str = "ann") -> list[Container]:

@@ -120,7 +120,7 @@ def user() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
+def no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test during which a Hub's event loop was blocked or an exception was lost."""
     (name, *_) = [one for one in request.fixturenames if one in HUBS] or [""]
     if not name:

@@ -25,7 +25,7 @@ DONE = ("docker swarm init", "docker build ")
 ASK = """
 import socket, sys
 try:
-    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3) as asking:
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10) as asking:
         asking.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
         print(asking.recv(4).decode(errors="replace"))
 except OSError as error:

@@ -73,7 +73,7 @@ def run_in(node: Node, task: Any, command: str) -> str:
 def answers(url: str) -> bool:
     """Whether something answers at all there."""
     try:
-        with urllib.request.urlopen(url, timeout=2):
+        with urllib.request.urlopen(url, timeout=10):
             return True
     except urllib.error.HTTPError:
         return True

@@ -29,7 +29,7 @@ env = os.environ
 context = make_ssl_context(
     env["JUPYTERHUB_SSL_KEYFILE"], env["JUPYTERHUB_SSL_CERTFILE"], env["JUPYTERHUB_SSL_CLIENT_CA"])
 try:
-    print("answer", urllib.request.urlopen(sys.argv[1], context=context, timeout=5).status)
+    print("answer", urllib.request.urlopen(sys.argv[1], context=context, timeout=30).status)
 except Exception as error:
     print("none", type(error).__name__, error)
 """
@@ -39,7 +39,7 @@ import ssl, sys, urllib.error, urllib.request
 context = ssl._create_unverified_context()
 for scheme in ("https", "http"):
     try:
-        answer = urllib.request.urlopen(f"{scheme}://{sys.argv[1]}", context=context, timeout=5)
+        answer = urllib.request.urlopen(f"{scheme}://{sys.argv[1]}", context=context, timeout=30)
         print("answer", answer.status)
     except urllib.error.HTTPError as error:
         print("answer", error.code)

@@ -115,7 +115,7 @@ def test_what_holds_the_machine_is_out_of_reach(hub: Hub, user: str) -> None:
     gateway = network(mine)[1]["Gateway"]
     config = (hub.directory / "jupyterhub_config.py").read_text()
     (api_port,) = re.findall(r"api_url = \"http://127.0.0.1:(\d+)\"", config)
-    with socket.create_connection(("127.0.0.1", int(api_port)), timeout=5):
+    with socket.create_connection(("127.0.0.1", int(api_port)), timeout=30):
         pass
     for port in (api_port, 2375, 2376, hub.port):
         assert not reaches(hub, mine, gateway, port), port
@@ -226,6 +226,6 @@ class Listener:
 
     def __exit__(self, *exc_info: object) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
         assert self._process.stdout is not None
         self._process.stdout.close()

@@ -1,7 +1,7 @@
 """Several who want different things of one server at the same time, whatever servers are.
 
-Tests that more than one suite collects. Each has fixtures of its own: `hub`, which answers before a
-start or a stop is done, `proxy`, through which it asks its Engine, and `many`.
+Tests and fixtures that more than one suite collects. Each has fixtures of its own besides: `hub`,
+as of `running`, `proxy`, through which it asks its Engine, and `servers_of`, the kind of `many`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 from support.hub.client import Answer, server_path
 from support.hub.dockerview import SERVER, USER
 from support.hub.engineproxy import EngineProxy
-from support.hub.hubproc import Hub
+from support.hub.hubproc import Hub, Hubs
 from support.hub.manyservers import ManyServers
 from support.hub.waiting import eventually
 
 __all__ = [
+    "many",
+    "no_complaints",
     "test_a_hundred_at_once",
     "test_delete_while_pending",
     "test_two_who_stop",
@@ -31,6 +35,41 @@ OPERATIONS = {
     "stop": ("DELETE", None),
     "delete": ("DELETE", {"remove": True}),
 }
+
+
+CONFIG = """
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "slow_stop_timeout": 0}
+    c.DockerNamedSpawner.orphan_grace = 0.5
+    c.DockerNamedSpawner.orphan_interval = 0.5
+"""
+
+
+@contextmanager
+def running(hubs: Hubs, proxy: EngineProxy, config: str = "") -> Iterator[Hub]:
+    """A Hub that answers before a start or a stop is done, for a while."""
+    with hubs.running(f"{CONFIG}    {config}", env={"DOCKER_HOST": proxy.url}) as hub:
+        yield hub
+        hub.stop()
+        never_blocked(hub)
+
+
+@pytest.fixture(autouse=True)
+def no_complaints(hub: Hub) -> Iterator[None]:
+    """Lost exceptions may come to light in any later test."""
+    yield
+    never_blocked(hub)
+
+
+@pytest.fixture
+def many(
+    hub: Hub, proxy: EngineProxy, user: str, servers_of: type[ManyServers]
+) -> Iterator[ManyServers]:
+    """A user's servers, of whom nothing is left afterwards."""
+    hub.add_user(user)
+    many = servers_of(hub, user)
+    yield many
+    proxy.well_again()
+    many.remove()
 
 
 def never_blocked(hub: Hub) -> None:
