@@ -219,6 +219,28 @@ class ServiceVolumes:
         self._following[service] = following
         following.add_done_callback(lambda _: self._following.pop(service, None))
 
+    async def bind(self, service: str, mounts: Iterable[Mapping[str, Any]], pin: Pin) -> None:
+        """Have a service stay where its volumes came to be; as soon as that is known.
+
+        Args:
+            service: its id.
+            mounts: of its ContainerSpec.
+            pin: binds it to a node.
+
+        Raises:
+            EngineError: that could not be done.
+        """
+        if names := list(local_volumes(mounts)):
+            node, _ = await self._node_of(service)
+            if not node:
+                self.follow(service, mounts, pin)
+                return
+            try:
+                await pin(node)
+            except NotFound:
+                self._log.debug("The service %s was just removed", service)
+            await self._note(names, service, node)
+
     async def settle(self, service: str, mounts: Iterable[Mapping[str, Any]]) -> None:
         """Note where the volumes of a service came to be, before its tasks are forgotten.
 

@@ -405,18 +405,21 @@ class Services(EngineNetworks):
         await self._bind(hub)
 
     async def _bind(self, hub: str) -> None:
-        """Have those services stay where their volumes are that were not told so after their start.
+        """Have all services stay where their volumes are, whatever comes to change them.
 
-        As by a Hub that was killed in between, or while no manager took the change.
+        Those that the Swarm itself may start again are told so soon after their first start, if
+        their Hub was not killed in between. The others are moved by people alone, as by ``docker
+        service update --force``, with which some balance a Swarm.
         """
 
         def unbound(service: Mapping[str, Any]) -> tuple[str, Sequence[Mapping[str, Any]]] | None:
             spec = service["Spec"]
-            free = _moves(spec) and replicas_of(spec) and not _is_bound(spec)
+            free = replicas_of(spec) and not _is_bound(spec)
             return (str(service["ID"]), mounts_of(spec)) if free else None
 
-        for id, mounts in await self._swarm.list_services(pairs({naming.LABEL_HUB: hub}), unbound):
-            self._volumes.follow(id, mounts, partial(self._pin, id))
+        labels = pairs({naming.LABEL_HUB: hub})
+        for id, mounts in await self._swarm.list_services(labels, unbound):
+            await self._volumes.bind(id, mounts, partial(self._pin, id))
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from dockernamed.backends.services import Services
 from dockernamed.desired.environment import Environment
 from dockernamed.desired.mounts import Mount
 from dockernamed.desired.placement import ServiceSettings
+from dockernamed.desired.services import scaled
 from dockernamed.desired.spec import LABEL_START, ServerSpec
 from dockernamed.desired.volume_records import (
     LABEL_EMPTIES,
@@ -425,6 +426,24 @@ async def test_a_hub_that_was_killed_before_it_bound_such_a_server(
     found = record(swarm)
     assert found is not None
     assert (bound_to(swarm), found.hostname) == ("node-2", "node-2")
+
+
+async def test_a_server_that_somebody_updates(services: Services, swarm: FakeSwarm) -> None:
+    """As to balance the nodes: it stays where its files are, though it was to be there once only,
+    and its task is not replaced for that.
+    """
+    for name in ("node-1", "node-3"):
+        swarm.change(name, availability="pause")
+    id = await started(services, "first")
+    await services.tidy(HUB)
+    assert (bound_to(swarm), len(swarm.tasks())) == ("node-2", 1)
+    for name in ("node-1", "node-3"):
+        swarm.change(name, availability="active")
+    info = await services._swarm.inspect_service(id)
+    await services._swarm.update_service(id, info["Version"]["Index"], scaled(info["Spec"], 1))
+    await eventually(partial(has_tasks, swarm, 2))
+    await eventually(lambda: swarm.tasks("first")[-1]["Status"]["State"] == "running")
+    assert hostname(swarm, swarm.tasks("first")[-1]["NodeID"]) == "node-2"
 
 
 async def test_a_server_that_could_not_be_bound(
