@@ -26,6 +26,7 @@ from ..desired.volumes import RequestedVolumes, requested_volumes
 from ..engine.connection import route_to
 from ..engine.trust import ENVIRONMENT
 from ..errors import ConfigError, TemplateError
+from ..images import credentials
 from ..lifecycle.further import AT_CREATE, FOR_HOST, further
 from ..lifecycle.hardened import AMOUNTS, amount, wants_internal_network
 from ..lifecycle.resolver import words_of
@@ -297,6 +298,10 @@ def _secrets(name: str, settings: Any, fields: Mapping[str, str]) -> None:
     problem_of(name, getattr(settings, name))
 
 
+def _credentials(settings: Any, fields: Mapping[str, str]) -> None:
+    credentials.check(settings.registry_credentials)
+
+
 _FILES = ("server_volume", "volumes", "read_only_volumes", "mounts")
 _PLAIN = sorted(chooser.TEMPLATED - {"name_template", *_FILES})
 #: Checks that look at one setting, by its name: they count for overrides of it, too.
@@ -306,6 +311,7 @@ _BY_NAME: Mapping[str, Check] = {
     **{name: partial(_arguments, name) for name in (AT_CREATE, FOR_HOST)},
     **{name: partial(_files, name) for name in _FILES},
     **{name: partial(_secrets, name) for name in ("secret_environment", "secret_files")},
+    credentials.SETTING: _credentials,
     "host_ip": _host_ip,
     "networks": _further_networks,
     "post_start_cmd": _post_start,

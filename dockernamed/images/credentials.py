@@ -37,9 +37,24 @@ def for_image(credentials: Mapping[str, Any], image: ImageRef) -> dict[str, str]
     found = next((credentials[host] for host in sorted(hosts) if host in credentials), None)
     if found is None:
         return None
-    if not isinstance(found, Mapping) or not found or not set(found) <= _KEYS:
+    if not _fits(found):
         raise ConfigError(SETTING, f"<of {image.registry_key}>", f"use the form {_FORM}")
     return {str(name): str(value) for name, value in found.items() if value is not None}
+
+
+def check(credentials: object) -> None:
+    """Look at the setting where it is a dict, before any image is pulled.
+
+    Raises:
+        ConfigError: the entry of a registry has another form; its value is secret.
+    """
+    for host, found in credentials.items() if isinstance(credentials, Mapping) else ():
+        if found is not None and not _fits(found):
+            raise ConfigError(f"{SETTING}[{host!r}]", found, f"use the form {_FORM}")
+
+
+def _fits(entry: object) -> bool:
+    return isinstance(entry, Mapping) and bool(entry) and set(entry) <= _KEYS
 
 
 def from_file(text: str) -> dict[str, Any]:

@@ -39,6 +39,8 @@ WHICH = st.integers(0, 100)
 NODES = ("node-1", "node-2", "node-3")
 #: A manager that says nothing is given up soon, and nothing is begun anew without a reason.
 TIMINGS = replace(QUICK, tasks_told=0.3, starting=600)
+#: So is a call that stalls: it must be well before those who wait for the table give up.
+UNANSWERED_S = 5.0
 TASKS, SERVICES = ("GET", "/tasks"), ("GET", "/services")
 #: Services at once.
 MOST = 5
@@ -100,7 +102,7 @@ class Services(RuleBasedStateMachine):
         self.swarm = self.fake.init_swarm(3)
 
         async def make() -> Hub:
-            hub = Hub(self.fake, TIMINGS)
+            hub = Hub(self.fake, TIMINGS, UNANSWERED_S)
             hub.table.start()
             await asyncio.wait_for(hub.table.in_sync(), 30)
             return hub

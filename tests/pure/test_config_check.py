@@ -132,6 +132,17 @@ def test_a_wrong_type_or_value(name: str, value: Any, told: str, works: str) -> 
     assert line.endswith(f"; for example c.DockerNamedSpawner.{name} = {works}")
 
 
+@pytest.mark.parametrize("entry", ["hub:s3cret", {"user": "s3cret"}, {}, 5])
+def test_credentials_of_another_form(entry: Any) -> None:
+    """They are told when the Hub starts, by the registry, and without a word of what is secret."""
+    fits = {"username": "hub", "password": "s3cret"}
+    (line,) = lines(registry_credentials={"a.example": fits, "b.example": entry})
+    assert line.startswith("c.DockerNamedSpawner.registry_credentials['b.example'] = <")
+    assert "s3cret" not in line
+    assert '{"username": "hub", "password": "secret"}' in line
+    assert lines(registry_credentials={"a.example": fits, "b.example": None}) == []
+
+
 @pytest.mark.parametrize(("name", "value", "told", "works"), TYPES)
 def test_the_example_works(name: str, value: Any, told: str, works: str) -> None:
     """What is told to work does."""

@@ -26,11 +26,17 @@ QUICK = Timings(
 
 
 class Hub:
-    """A table over a fake Swarm, and what is done to services there."""
+    """A table over a fake Swarm, and what is done to services there.
 
-    def __init__(self, fake: FakeEngine, timings: Timings = QUICK) -> None:
+    Args:
+        fake: where the Swarm is.
+        timings: of the table.
+        timeout: seconds after which a call without an answer is given up.
+    """
+
+    def __init__(self, fake: FakeEngine, timings: Timings = QUICK, timeout: float = 30.0) -> None:
         self.fake = fake
-        self.engine = connect(fake.url, timeout=30.0)
+        self.engine = connect(fake.url, timeout=timeout)
         self.managers = Swarm(self.engine)
         self.table = TaskWatcher(self.managers, fake.url, HUB, timings)
 
