@@ -57,9 +57,10 @@ class Service:
         restart: whether another task follows one that has failed: ``none`` or ``on-failure``.
         started: it was to have a task once.
         doubt: a start of it has failed, of which nobody knows whether it was done.
+        over: its process was ended since it was started.
         touched: since it was started, its node was lost, or it was asked to end.
         lost: the first of these: what runs there ends some time after it has come back.
-        risen: somebody else changed it since, and so one that had ended may run again.
+        risen: somebody else changed it since, and so it runs again where it had ended.
         deaths: what was told of its last start's end.
         place: the last one that was told.
     """
@@ -69,6 +70,7 @@ class Service:
     replicas: int = 1
     started: bool = False
     doubt: bool = False
+    over: bool = False
     touched: bool = False
     lost: bool = False
     risen: bool = False
@@ -176,7 +178,7 @@ class Services(RuleBasedStateMachine):
     async def _begin(self, service: Service) -> None:
         self._forget(service)
         service.replicas, service.started = 1, True
-        service.touched = service.lost = service.risen = False
+        service.over = service.touched = service.lost = service.risen = False
         await self.hub.begin(service.id, self.made)
         service.doubt = False
         self._listen(service)
@@ -192,7 +194,7 @@ class Services(RuleBasedStateMachine):
             if service not in self.known:  # its tasks end some time after it is gone
                 return
             alive = [one for one in self._tasks(service) if self._lives(one) or self._ends(one)]
-            if alive and not service.lost:
+            if alive and not (service.lost or service.risen):
                 self.false_deaths.append(f"{record} has {alive}")
 
         def moved(record: ObservedContainer) -> None:
@@ -228,7 +230,7 @@ class Services(RuleBasedStateMachine):
         async def begin() -> None:
             self._forget(service)
             service.replicas, service.started, service.doubt = 1, True, True
-            service.touched = service.lost = service.risen = False
+            service.over = service.touched = service.lost = service.risen = False
             with pytest.raises(DockerNamedError):
                 await self.hub.begin(service.id, self.made)
 
@@ -248,7 +250,9 @@ class Services(RuleBasedStateMachine):
     def update(self, which: int) -> None:
         """Somebody else changes one that runs: another task takes its place."""
         service = self.one(which, 1)
-        service.touched = service.risen = True
+        # An end before that may be told after it.
+        service.risen = service.risen or service.over or service.touched
+        service.touched = True
         self.made += 1
         self.run(self.hub.scale(service.id, 1, OTHER=str(self.made)))
 
@@ -286,6 +290,7 @@ class Services(RuleBasedStateMachine):
         service = self.one(which)
         if [one["Status"]["State"] for one in self._tasks(service)[-1:]] == ["running"]:
             # Another task, without a node or a container as yet, may have followed just now.
+            service.over = True
             with contextlib.suppress(KeyError, AssertionError):
                 self.swarm.end(service.id, code)
 
