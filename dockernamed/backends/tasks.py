@@ -396,6 +396,8 @@ class TaskWatcher(Table):
                     exit_code=None, endpoint_fingerprint=None, words="", restarts=0,
                 )  # fmt: skip
         else:
+            if now.state is State.RUNNING:
+                self._starting.pop(id, None)  # it was started, whatever became of the call
             row.task, row.node, row.stage = now.task.id, now.task.node, now.task.state
             node = self._nodes.get(now.task.node)
             gone = not now.task.running or node is None or node.down

@@ -210,6 +210,17 @@ async def test_a_start_that_is_taken_back(hub: Hub) -> None:
     assert (await hub.dead(id)).state is State.EXITED
 
 
+async def test_a_start_of_which_its_maker_is_not_told(hub: Hub) -> None:
+    """One that ran, though the call that began it failed, has ended as soon as it is stopped."""
+    id = await hub.create()
+    hub.table.note_created(id, "s1", LABELS, IMAGE)
+    hub.table.note_starting(id)
+    await hub.scale(id, 1, start=True)
+    await hub.running(id)
+    await hub.scale(id, 0)
+    assert (await hub.dead(id)).state is State.EXITED
+
+
 # --- another task, another node -------------------------------------------------------------------
 
 
