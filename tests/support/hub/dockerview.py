@@ -7,7 +7,7 @@ import json
 import os
 import tarfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -25,6 +25,27 @@ HUB_IMAGE = os.environ.get("DOCKERNAMED_TEST_IMAGE_HUB", "dockernamed/hub:latest
 
 HUB, USER, SERVER = "dockernamed.hub", "dockernamed.user", "dockernamed.server"
 CONTAINER = "dockernamed.container"
+
+
+def remove(call: Callable[..., Any], id: str, **options: Any) -> None:
+    """Remove something, as soon as the Engine has done away with what is in the way.
+
+    Args:
+        call: of the Engine's client, such as ``remove_network``.
+        id: of what is to be removed, or its name; fine when it is gone.
+        options: of the call.
+    """
+
+    def refusal() -> str:
+        try:
+            call(id, **options)
+        except docker.errors.NotFound:
+            return ""
+        except docker.errors.APIError as error:
+            return str(error)
+        return ""
+
+    eventually(refusal, lambda words: not words, what=f"{id} is removed")
 
 
 def connect() -> docker.APIClient:
@@ -240,13 +261,11 @@ class Docker:
         """Remove our containers, volumes, networks and images, whichever Hub's."""
         self.hub = None
         for container in self.containers():
-            with suppress(docker.errors.NotFound):
-                self.client.remove_container(container["Id"], v=True, force=True)
+            remove(self.client.remove_container, container["Id"], v=True, force=True)
         for volume in self.volumes():
-            with suppress(docker.errors.NotFound):
-                self.client.remove_volume(volume["Name"], force=True)
+            remove(self.client.remove_volume, volume["Name"], force=True)
         for name in self.networks():
-            self.client.remove_network(name)
+            remove(self.client.remove_network, name)
         for tag in self._tags():
             self.client.remove_image(tag, force=True)
 

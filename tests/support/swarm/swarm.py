@@ -14,7 +14,7 @@ from typing import Any
 import docker
 from docker.utils import kwargs_from_env
 
-from support.hub.dockerview import BUSYBOX, HUB
+from support.hub.dockerview import BUSYBOX, HUB, remove
 from support.hub.waiting import eventually
 from support.swarm.images import records
 from support.swarm.namespaces import Namespaces, run
@@ -399,11 +399,11 @@ class Swarm:
         """Remove all that begins so, as `leftovers` has it, and wait until it is gone."""
         client = self.manager.client
         for service in _ours(client.services(), prefix):
-            client.remove_service(service["ID"])
+            remove(client.remove_service, service["ID"])
         for secret in _ours(client.secrets(), prefix):
-            client.remove_secret(secret["ID"])
+            remove(client.remove_secret, secret["ID"])
         for config in _ours(client.configs(), prefix):
-            client.remove_config(config["ID"])
+            remove(client.remove_config, config["ID"])
         for node in self.nodes:
             if node.runs:
                 self._remove_on(node, prefix)
@@ -423,7 +423,7 @@ class Swarm:
             what=f"{node} has no container of {prefix}",
         )
         for volume in _ours(node.volumes(), prefix):
-            node.client.remove_volume(volume["Name"], force=True)
+            remove(node.client.remove_volume, volume["Name"], force=True)
 
     def _networks_gone(self, prefix: str) -> list[str]:
         """Remove networks; those that are in use by what is going away stay for the next time."""
