@@ -112,8 +112,8 @@ class SwarmView(Docker):
         for node in self.swarm.nodes:
             for volume in node.volumes(self.prefix):
                 if labels.items() <= (volume["Labels"] or {}).items():
-                    # It may have been removed since it was listed.
-                    look = 'test ! -e "$1" || ls -A "$1"'
+                    # It may have been removed since it was listed, also at this very moment.
+                    look = 'ls -A "$1" || test ! -e "$1"'
                     files = node.namespaces.run("sh", "-c", look, "sh", volume["Mountpoint"])
                     left += [f"{volume['Name']}: {file}" for file in files.split()]
         return left
