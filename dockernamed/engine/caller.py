@@ -205,7 +205,7 @@ class Caller:
             yield batches()
         finally:
             # Also where we are cancelled once more, while it ends.
-            opening.add_done_callback(_close_answer)
+            opening.add_done_callback(close_answer)
             await ended(opening)
 
     def _note_silence(self, error: EngineTimeout) -> None:
@@ -219,6 +219,7 @@ class Caller:
         self._silent = True
 
 
-def _close_answer(opening: asyncio.Task[aiohttp.ClientResponse]) -> None:
+def close_answer(opening: asyncio.Task[aiohttp.ClientResponse]) -> None:
+    """Close what a request that nobody waits for any more has opened; nothing if it failed."""
     if not opening.cancelled() and not opening.exception():
         opening.result().close()

@@ -23,6 +23,7 @@ from dockernamed.desired.mounts import Mount
 from dockernamed.desired.private import PrivateFile
 from dockernamed.desired.spec import ServerSpec
 from dockernamed.engine.call import Call
+from dockernamed.engine.caller import close_answer
 from dockernamed.engine.client import Connection, Engine
 from dockernamed.engine.transport import Transport
 from dockernamed.errors import EngineTimeout
@@ -325,9 +326,5 @@ def give_up_soon(
                 asking.add_done_callback(close_answer)
                 await ended(asking)
         raise EngineTimeout(call.action, "no answer in time")
-
-    def close_answer(asking: asyncio.Task[ClientResponse]) -> None:
-        if not asking.cancelled() and not asking.exception():
-            asking.result().close()
 
     monkeypatch.setattr(Transport, "_send", impatient)
