@@ -163,7 +163,9 @@ class Hub:
         self._session = aiohttp.ClientSession(
             base_url=f"http://127.0.0.1:{self.port}",
             headers={"Authorization": f"token {self.token}"},
-            connector=aiohttp.TCPConnector(limit=0),
+            # The proxy closes a connection that was idle for five seconds or a little more, maybe
+            # just as a request is sent over it.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
             timeout=aiohttp.ClientTimeout(total=None),
         )
         deadline = time.monotonic() + 60

@@ -153,6 +153,8 @@ class Demo:
         self._http = requests.Session()
         self._http.trust_env = False  # all of this is about 127.0.0.1: no proxy of the machine's
         self._http.headers["Authorization"] = f"token {self.token}"
+        # The proxy may close a connection that was idle just as the next request is sent over it.
+        self._http.headers["Connection"] = "close"
 
     def taken_ports(self) -> list[int]:
         """Those of the demo's ports at which something listens."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import pytest
+from support.hub.client import session
 from support.hub.hubproc import Hub, Hubs
 from support.hub.waiting import eventually
 
@@ -56,6 +60,40 @@ def test_a_hub_that_cannot_start_shows_its_log(hubs: Hubs) -> None:
     ):
         pytest.fail("it runs")
     hubs.fallen.clear()
+
+
+def test_a_connection_serves_one_request() -> None:
+    """A client is answered though whoever it asks closes each connection at its second request,
+    as the Hub's proxy does with one that was idle for a while.
+    """
+
+    class OneAnswer(BaseHTTPRequestHandler):
+        """Keeps a connection open unless asked to close it, and does not answer there again."""
+
+        protocol_version = "HTTP/1.1"
+        asked = False
+
+        def do_GET(self) -> None:
+            if not self.asked:
+                self.send_response(204)
+                if self.close_connection:
+                    self.send_header("Connection", "close")
+                self.end_headers()
+            self.close_connection, self.asked = self.close_connection or self.asked, True
+
+        def log_message(self, *args: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), OneAnswer) as server, session() as asking:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        try:
+            answers = [asking.get(url, timeout=30).status_code for _ in range(3)]
+        finally:
+            server.shutdown()
+            thread.join()
+    assert answers == [204] * 3
 
 
 def test_eventually_says_what_it_saw_last() -> None:

@@ -38,6 +38,18 @@ class Answer:
         return str(answer["message"])
 
 
+def session() -> requests.Session:
+    """One that asks a Hub behind its proxy, whatever proxy of its own the machine has.
+
+    Each request has a connection of its own: the Hub's proxy closes those that nothing came over
+    for some six seconds, and a request that is sent in that moment is never answered.
+    """
+    made = requests.Session()
+    made.trust_env = False
+    made.headers["Connection"] = "close"
+    return made
+
+
 class Client:
     """Asks a Hub by ``requests`` and by ``curl``.
 
@@ -51,8 +63,7 @@ class Client:
     def __init__(self, url: str, token: str, docker: Docker, directory: Path) -> None:
         self.url, self.token, self.docker, self.directory = url, token, docker, directory
         self.api_url = f"{url}/hub/api"
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._session = session()
         (directory / ".curlrc").write_text(
             'silent\nshow-error\nnoproxy = "*"\nmax-time = 150\nwrite-out = "\\n%{http_code}"\n'
         )

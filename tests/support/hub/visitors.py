@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import requests
 
-from support.hub.client import Client
+from support.hub.client import Client, session
 from support.hub.hubproc import HUB6
 
 
@@ -20,8 +20,7 @@ class Visitor:
     """
 
     def __init__(self, hub: Client, user: str, password: str = "") -> None:
-        self._url, self._session = hub.url, requests.Session()
-        self._session.trust_env = False
+        self._url, self._session = hub.url, session()
         self.get("/hub/login")
         fields = {"username": user, "password": password, "_xsrf": self._session.cookies["_xsrf"]}
         answer = self._session.post(f"{hub.url}/hub/login", fields, allow_redirects=False)
