@@ -44,6 +44,9 @@ class Watch(Protocol):
     async def runs_on(self, id: str) -> str:
         """The id of the node of a service's task, once it runs; "" where that is not known."""
 
+    def note_start(self, id: str, number: int) -> None:
+        """A service is asked to run, or runs: tasks of this start count, and of later ones."""
+
 
 class Nobody:
     """A `Watch` that is told of nothing."""
@@ -55,6 +58,9 @@ class Nobody:
     async def runs_on(self, id: str) -> str:
         """See `Watch.runs_on`."""
         return ""
+
+    def note_start(self, id: str, number: int) -> None:
+        """See `Watch.note_start`."""
 
 
 class Nodes:

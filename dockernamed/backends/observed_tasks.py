@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,11 +33,13 @@ class ServiceSeen:
     Attributes:
         record: what it is, but not how it is: that its tasks tell.
         replicas: how many tasks it is to have.
+        start: the number of its last start.
         changed: somebody has updated it since it was made; the Swarm itself does so as well.
     """
 
     record: ObservedContainer
     replicas: int
+    start: int
     changed: bool
 
 
@@ -47,12 +49,13 @@ def service_from(item: Mapping[str, Any]) -> ServiceSeen | None:
     labels, id = spec.get("Labels") or {}, item.get("ID")
     if not isinstance(id, str) or key_of(labels) is None:
         return None
-    container = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
+    template = spec.get("TaskTemplate") or {}
+    container, start = template.get("ContainerSpec") or {}, int(template.get("ForceUpdate") or 0)
     image = str(container.get("Image") or "").partition("@")[0]
     name, replicated = str(spec.get("Name") or ""), (spec.get("Mode") or {}).get("Replicated")
     replicas = 1 if replicated is None else int(replicated.get("Replicas") or 0)
     record = observed.make(id, name, labels, image, State.CREATED)
-    return ServiceSeen(record, replicas, bool(item.get("PreviousSpec")))
+    return ServiceSeen(record, replicas, start, bool(item.get("PreviousSpec")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +82,17 @@ class ServiceStatus:
     restarts: int = 0
 
 
-def status_of(
-    tasks: Iterable[TaskSeen], nodes: Mapping[str, NodeSeen], *, earlier: Collection[str] = ()
-) -> ServiceStatus | None:
-    """How a service is; None where it has no task of its last start.
+def status_of(tasks: Sequence[TaskSeen], nodes: Mapping[str, NodeSeen]) -> ServiceStatus | None:
+    """How a service is; None where it has no task.
 
     Args:
-        tasks: all that the Swarm has of the service.
+        tasks: all that the Swarm has of the service; those of its last start count.
         nodes: all nodes of the Swarm, by id.
-        earlier: ids of tasks that ended before it was started the last time.
     """
-    left = [one for one in tasks if one.id not in earlier]
-    if not left:
+    if not tasks:
         return None
-    start = max(one.start for one in left)
-    found = sorted((one for one in left if one.start == start), key=lambda one: one.created)
+    start = max(one.start for one in tasks)
+    found = sorted((one for one in tasks if one.start == start), key=lambda one: one.created)
     alive = [one for one in found if one.wanted and not one.over]
     if alive:
         return _alive(alive, [one for one in found if one not in alive], nodes)

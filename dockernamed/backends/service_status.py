@@ -32,7 +32,7 @@ def seen(info: Mapping[str, Any], tasks: Iterable[TaskSeen], nodes: Mapping[str,
     """
     spec = info["Spec"]
     start, wanted = start_of(spec), replicas_of(spec) > 0
-    now = status_of((one for one in tasks if one.start == start), nodes)
+    now = status_of([one for one in tasks if one.start == start], nodes)
     running = _runs(now, wanted=wanted)
     place, pending, words = _place(spec), running, "" if now is None else now.words
     if now is not None and running and now.task.running:

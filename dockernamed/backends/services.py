@@ -89,7 +89,7 @@ class Services(EngineNetworks):
         watch: Watch | None = None,
     ) -> None:
         super().__init__(engine)
-        watch = watch or Nobody()
+        watch = self._watch = watch or Nobody()
         self._swarm, self._timings, self._nodes = swarm, timings, Nodes(swarm, watch)
         self._volumes = ServiceVolumes(engine, swarm, watch, log, timings)
         self._secrets = ServiceSecrets(swarm)
@@ -159,6 +159,7 @@ class Services(EngineNetworks):
             # As late as can be: the Swarm itself changes a new service.
             info = await self._swarm.inspect_service(id)
             if replicas_of(info["Spec"]) and seen(info, await self._tasks_of(id), {}).running:
+                self._watch.note_start(id, start_of(info["Spec"]))
                 return
             await self._start(info, constraints, known)
         pin = partial(self._pin, id) if _moves(spec) else None
@@ -172,7 +173,9 @@ class Services(EngineNetworks):
 
         def started(now: Spec) -> Spec:
             spec = _renewed(known.body, now) if known else now
-            return scaled(_constrained(spec, constraints), 1)
+            wanted = scaled(_constrained(spec, constraints), 1)
+            self._watch.note_start(id, start_of(wanted))  # its tasks may be there before the answer
+            return wanted
 
         with _blaming(known.extra if known else {}):
             await self._update(info, started, auth=known.auth if known else None)

@@ -73,6 +73,8 @@ class _Row:
             node of that, and ``stage`` its state.
         tasks: ids of all that it had when it was looked at last.
         earlier: ids of those that count no more, since it was started again.
+        first: number of the first start whose tasks count; None: we start it, and the number of
+            that start is not known yet.
         place: where that is reached, as long as it runs.
         since: when the change began that is under way.
         due: when it is to be looked at; None: it is not about to change.
@@ -87,6 +89,7 @@ class _Row:
     place: Location | None = None
     tasks: tuple[str, ...] = ()
     earlier: tuple[str, ...] = ()
+    first: int | None = 0
     since: float = 0.0
     due: float | None = None
     unplaced: float | None = None
@@ -157,7 +160,13 @@ class TaskWatcher(Table):
         if id in self._table:
             row = self._row(id)
             row.started, row.earlier, row.task, row.stage = True, row.tasks, "", ""
-            row.place = row.unplaced = None
+            row.place = row.unplaced = row.first = None
+
+    def note_start(self, id: str, number: int) -> None:
+        """See `nodes.Watch.note_start`: there may be tasks of earlier starts that we never saw."""
+        if id in self._table:
+            row = self._row(id)
+            row.first, row.earlier = number, ()
 
     def note_started(self, id: str) -> None:
         """We asked for a service to run. Whether it does is for its tasks to say."""
@@ -371,11 +380,11 @@ class TaskWatcher(Table):
     def _take_service(self, service: ServiceSeen, tasks: Sequence[TaskSeen]) -> None:
         id, row = service.record.id, self._row(service.record.id)
         met = id not in self._table
-        row.replicas = service.replicas
+        row.replicas, row.first = service.replicas, service.start
         row.started = row.started or bool(tasks or service.replicas or (met and service.changed))
         if met:
             # Of one that is asked to end, or to run again, no task says that it has run.
-            now = status_of(tasks, self._nodes)
+            now = status_of(self._counting(id, tasks), self._nodes)
             runs = now is not None and now.state is None
             self._put(replace(service.record, state=State.RUNNING) if runs else service.record)
         self._take_tasks(id, tasks)
@@ -385,7 +394,7 @@ class TaskWatcher(Table):
         row, before = self._row(id), self._table[id]
         row.tasks = tuple(task.id for task in tasks)
         row.earlier = tuple(id for id in row.earlier if id in row.tasks)
-        now = status_of(tasks, self._nodes, earlier=row.earlier)
+        now = status_of(self._counting(id, tasks), self._nodes)
         stage = (row.task, row.stage)
         if now is None:
             settled = not row.replicas and not self._is_starting(id)
@@ -402,17 +411,31 @@ class TaskWatcher(Table):
             node = self._nodes.get(now.task.node)
             gone = not now.task.running or node is None or node.down
             row.place = None if gone else location(now.task, node)
-            over = self._is_given_up(row, before, now)
-            settled, record = now.settled, (given_up if over else updated)(before, now)
+            row.unplaced = self._unplaced_since(row, before, now)
+            settled = now.settled
+            record = (given_up if self._is_too_long(row.unplaced) else updated)(before, now)
         if record != before:
             self._put(record)
         self._pace(id, settled=settled or record.ended, moved_on=stage != (row.task, row.stage))
 
-    def _is_given_up(self, row: _Row, before: ObservedContainer, now: ServiceStatus) -> bool:
-        """Whether a service has run, and no node has taken for too long what is to follow."""
-        clock, has_run = asyncio.get_running_loop().time(), before.state is not State.CREATED
-        row.unplaced = (row.unplaced or clock) if has_run and now.task.unplaced else None
-        return row.unplaced is not None and clock - row.unplaced >= self._timings.no_node
+    def _counting(self, id: str, tasks: Sequence[TaskSeen]) -> Sequence[TaskSeen]:
+        """Those of a service's tasks that are not of starts before the one that we know of."""
+        row = self._rows[id]
+        if row.first is None and self._is_starting(id):
+            return ()
+        first = row.first or 0
+        return [one for one in tasks if one.start >= first and one.id not in row.earlier]
+
+    @staticmethod
+    def _unplaced_since(row: _Row, before: ObservedContainer, now: ServiceStatus) -> float | None:
+        """Since when a service has run, and no node takes what is to follow."""
+        if before.state is State.CREATED or not now.task.unplaced:
+            return None
+        return row.unplaced or asyncio.get_running_loop().time()
+
+    def _is_too_long(self, unplaced: float | None) -> bool:
+        clock = asyncio.get_running_loop().time()
+        return unplaced is not None and clock - unplaced >= self._timings.no_node
 
     def _pace(self, id: str, *, settled: bool, moved_on: bool) -> None:
         """Say when it is to be looked at again."""

@@ -32,6 +32,11 @@ async def hub(swarm: FakeEngine) -> AsyncIterator[Hub]:
         yield hub
 
 
+def states_of(swarm: FakeEngine) -> list[str]:
+    """Of all tasks, the oldest one first."""
+    return [one["Status"]["State"] for one in swarm.swarm.tasks()]
+
+
 # --- the table ------------------------------------------------------------------------------------
 
 
@@ -202,6 +207,50 @@ async def test_a_new_run_of_a_kept_service(hub: Hub) -> None:
     assert (await hub.dead(id)).exit_code == 4
 
 
+async def test_a_new_run_after_one_that_was_never_seen(swarm: FakeEngine) -> None:
+    """A task that was made and ended while nobody looked is no end of this run: not while the
+    number of its start is not known, and not until the Swarm has made its task.
+    """
+    async with watching(swarm, ended_tasks=600) as hub:
+        id = await hub.run()
+        swarm.lose_events(True)
+        await hub.scale(id, 1, start=True)
+        await eventually(lambda: states_of(swarm) == ["shutdown", "running"])
+        swarm.swarm.end("s1", 3)
+        await eventually(lambda: states_of(swarm) == ["shutdown", "failed"])
+        hub.table.note_starting(id)
+        await hub.table.look_at(id)
+        assert hub.now(id).state is State.CREATED
+        hub.table.note_start(id, 3)
+        await hub.table.look_at(id)
+        assert hub.now(id).state is State.CREATED
+        await hub.scale(id, 1, start=True)
+        hub.table.note_started(id)
+        await hub.running(id)
+
+
+async def test_a_start_of_one_that_runs(hub: Hub) -> None:
+    """As after a start whose answer was lost: the task that runs is that start's."""
+    id = await hub.run()
+    hub.table.note_starting(id)
+    hub.table.note_start(id, 1)
+    hub.table.note_started(id)
+    await hub.running(id)
+
+
+async def test_a_start_that_failed(swarm: FakeEngine) -> None:
+    """Then somebody else has it run, as the start that the Swarm knows: it is found."""
+    async with watching(swarm, resync=0.05) as hub:
+        id = await hub.run()
+        await hub.scale(id, 0)
+        await hub.dead(id)
+        hub.table.note_starting(id)
+        hub.table.note_start(id, 2)
+        hub.table.note_started(id)
+        await hub.scale(id, 1)
+        await hub.running(id)
+
+
 async def test_a_start_that_is_taken_back(hub: Hub) -> None:
     """Stopped before it ever ran: who waits for its end is told."""
     id = await hub.start(constraints=["node.labels.disk==ssd"])
@@ -215,6 +264,7 @@ async def test_a_start_of_which_its_maker_is_not_told(hub: Hub) -> None:
     id = await hub.create()
     hub.table.note_created(id, "s1", LABELS, IMAGE)
     hub.table.note_starting(id)
+    hub.table.note_start(id, 1)
     await hub.scale(id, 1, start=True)
     await hub.running(id)
     await hub.scale(id, 0)

@@ -70,11 +70,18 @@ def test_truth_table(state: str) -> None:
 
 
 def test_no_task() -> None:
-    """Without a task nothing is said; tasks of an earlier start say nothing either."""
+    """Without a task nothing is said."""
     assert status_of([], NODES) is None
-    assert status_of([seen("failed", "remove")], NODES, earlier={"t1"}) is None
-    both = [seen("failed", "shutdown"), seen("pending", id="t2", created="2")]
-    assert told(*both).task.id == "t2"
+
+
+def test_the_last_task_of_the_last_start() -> None:
+    """Others say nothing, whatever they are and whenever they were made."""
+    tasks = [
+        seen("failed", "shutdown", created="1", start=2),
+        seen("pending", id="t2", created="2", start=2),
+        seen("running", id="t3", created="3", start=1),
+    ]
+    assert told(*tasks).task.id == "t2"
 
 
 def test_running_is_settled_unless_its_node_is_lost() -> None:

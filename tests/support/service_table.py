@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from dockernamed.backends.observed import ObservedContainer
+from dockernamed.backends.service_status import start_of
 from dockernamed.backends.tasks import TaskWatcher
 from dockernamed.engine.swarm import Swarm
 from dockernamed.errors import Conflict
@@ -72,7 +73,7 @@ class Hub:
         Args:
             id: of the service.
             replicas: how many tasks.
-            start: it is another start, which has a number of its own as the executor's have.
+            start: it is another start, which has a number of its own; the table is not told.
             env: all of the environment.
         """
         while True:
@@ -90,6 +91,8 @@ class Hub:
     async def begin(self, id: str, run: int = 1) -> None:
         """Start a service as the executor does."""
         self.table.note_starting(id)
+        before = start_of((await self.managers.inspect_service(id))["Spec"])
+        self.table.note_start(id, before + 1)
         await self.scale(id, 1, start=True, RUN=str(run))
         self.table.note_started(id)
 
