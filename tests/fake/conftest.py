@@ -6,10 +6,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from support import loopguard
+from support import loopback, loopguard
 from support.fake_engine import FakeEngine
 from support.stage import IMAGE, Stage
 from support.stub_hub import Hub, close_runtimes
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback() -> Iterator[None]:
+    """Fail a test that connects to anything beyond this machine."""
+    with loopback.only():
+        yield
 
 
 @pytest.fixture(autouse=True)

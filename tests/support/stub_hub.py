@@ -92,8 +92,8 @@ class Hub:
         client = {"base_url": self.url, **self.config.get("client_kwargs", {})}
         # A poll tells nothing in time that has to be told at once.
         quick: dict[str, Any] = {"start_timeout": 60, "http_timeout": 60, "poll_interval": 3600}
-        # The nodes of the fake Swarm have addresses of this machine alone.
-        where = {"hub_connect_url": "http://192.0.2.1:8081"} if self._swarm else BRIDGE
+        # The nodes of the fake Swarm have addresses of this machine alone. Nobody listens there.
+        where = {"hub_connect_url": "http://127.0.0.1:8081"} if self._swarm else BRIDGE
         quick |= where
         config = Config()
         config.DockerNamedSpawner.update({"image": IMAGE, **quick, **self.config})
