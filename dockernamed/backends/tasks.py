@@ -290,8 +290,7 @@ class TaskWatcher(Table):
         del self._new[id]
         service = service_from(info)
         key = key_of((info.get("Spec") or {}).get("Labels"))
-        ours = key is not None and key.hub == self._hub
-        if service is not None and ours and id not in self._table:
+        if service is not None and key is not None and key.hub == self._hub:
             self._take_service(service, ())
 
     def _due(self, now: float) -> list[str]:
@@ -366,7 +365,6 @@ class TaskWatcher(Table):
 
     def _hear(self, id: str) -> None:
         super()._hear(id)
-        self._new.pop(id, None)
         if self._looking.locked():
             self._touched.add(id)
 
@@ -453,7 +451,12 @@ class TaskWatcher(Table):
         row.due = now + min(max(shortest, _SHARE * (now - row.since)), longest)
         self._changing.add(id)
 
+    def _put(self, record: ObservedContainer) -> None:
+        self._new.pop(record.id, None)
+        super()._put(record)
+
     def _remove(self, id: str) -> None:
+        self._new.pop(id, None)
         self._rows.pop(id, None)
         self._changing.discard(id)
         super()._remove(id)

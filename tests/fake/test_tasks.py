@@ -95,6 +95,15 @@ async def test_a_service_of_which_only_an_event_tells(hub: Hub) -> None:
     assert not hub.table._new
 
 
+async def test_a_service_that_is_started_before_it_is_known(swarm: FakeEngine) -> None:
+    """It is met all the same, and not only when all services are listed again."""
+    async with watching(swarm, ended_tasks=0.2) as hub:
+        id = await hub.create()
+        await eventually(lambda: id in hub.table._new)
+        await hub.begin(id)
+        await hub.running(id)
+
+
 async def test_removed_before_it_is_looked_at(hub: Hub) -> None:
     """What we remove ourselves is not met afterwards."""
     for number in range(5):
