@@ -62,7 +62,7 @@ class Service:
         lost: the first of these: what runs there ends some time after it has come back.
         risen: somebody else changed it since, and so it runs again where it had ended.
         deaths: what was told of its last start's end.
-        place: the last one that was told.
+        place: the last one that was told; None since its end was.
     """
 
     id: str
@@ -191,6 +191,7 @@ class Services(RuleBasedStateMachine):
 
         def died(record: ObservedContainer) -> None:
             service.deaths.append(record)
+            service.place = None  # who was told of its end asks anew, if somebody has it run again
             if service not in self.known:  # its tasks end some time after it is gone
                 return
             alive = [one for one in self._tasks(service) if self._lives(one) or self._ends(one)]
