@@ -115,6 +115,9 @@ class TaskWatcher(Table):
         self._nodes: dict[str, NodeSeen] = {}
         self._nodes_outdated = False
         self._new: dict[str, None] = {}
+        # How many tasks services are to have by events that came while a list was under way which
+        # is the first to name them: the list may be older.
+        self._told: dict[str, int] = {}
         # One look after the other: what an earlier one tells is never taken for the newer word.
         self._looking = asyncio.Lock()
         self._touched: set[str] = set()
@@ -187,7 +190,10 @@ class TaskWatcher(Table):
 
     async def _read_all(self, forgettable: set[str]) -> None:
         async with self._looking:
-            await super()._read_all(forgettable)
+            try:
+                await super()._read_all(forgettable)
+            finally:
+                self._told.clear()
 
     async def _list(self, heard: set[str]) -> None:
         await self._read_nodes()
@@ -322,7 +328,7 @@ class TaskWatcher(Table):
     def _is_of_use(self, event: Mapping[str, Any]) -> bool:
         if event.get("Type") != "service" or event.get("Action") != "update":
             return True
-        return (event.get("Actor") or {}).get("ID") in self._table
+        return self._heard is not None or (event.get("Actor") or {}).get("ID") in self._table
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         kind, actor = event.get("Type"), event.get("Actor") or {}
@@ -348,15 +354,23 @@ class TaskWatcher(Table):
             self.note_removed(id)
         elif action == "create" and id not in self._table and len(self._new) < MAX_NEW:
             self._new[id] = None
-        elif action == "update" and id in self._table:
-            row, replicas = self._row(id), attributes.get("replicas.new", "")
-            if replicas.isdecimal():
-                self._hear(id)
-                row.replicas = int(replicas)
-                if not row.replicas and not self._table[id].ended:
-                    self._put(replace(self._table[id], stop_requested=True))
-            if replicas or row.replicas:
-                self._is_due(id)
+        elif action == "update":
+            self._on_update(id, attributes.get("replicas.new", ""))
+
+    def _on_update(self, id: str, replicas: str) -> None:
+        """A service was changed; ``replicas`` says how many tasks it is to have, if that is new."""
+        if id not in self._table:
+            if replicas.isdecimal() and self._heard is not None:
+                self._told[id] = int(replicas)
+            return
+        row = self._row(id)
+        if replicas.isdecimal():
+            self._hear(id)
+            row.replicas = int(replicas)
+            if not row.replicas and not self._table[id].ended:
+                self._put(replace(self._table[id], stop_requested=True))
+        if replicas or row.replicas:
+            self._is_due(id)
 
     # --- changing the table ----------------------------------------------------------------
 
@@ -378,7 +392,7 @@ class TaskWatcher(Table):
     def _take_service(self, service: ServiceSeen, tasks: Sequence[TaskSeen]) -> None:
         id, row = service.record.id, self._row(service.record.id)
         met = id not in self._table
-        row.replicas, row.first = service.replicas, service.start
+        row.replicas, row.first = self._told.pop(id, service.replicas), service.start
         row.started = row.started or bool(tasks or service.replicas or (met and service.changed))
         if met:
             # Of one that is asked to end, or to run again, no task says that it has run.

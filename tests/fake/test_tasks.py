@@ -79,6 +79,24 @@ async def test_a_record(hub: Hub) -> None:
     assert hub.table.find("ann", "x") == [noted]
 
 
+async def test_what_happens_while_the_first_list_is_read(hub: Hub) -> None:
+    """A service that is stopped after it was listed, and of which no task is left, has ended."""
+    id = await hub.start(constraints=["node.labels.disk==ssd"])
+    fault = hub.fake.fault("stall after", "GET", "/services", times=1)
+    other = Hub(hub.fake)
+    other.table.start()
+    try:
+        assert await asyncio.to_thread(fault.reached.wait, 30)
+        await hub.scale(id, 0)
+        await eventually(lambda: id in other.table._told)
+        fault.release()
+        await asyncio.wait_for(other.table.in_sync(), 30)
+        assert (await other.dead(id)).state is State.EXITED
+    finally:
+        await other.table.close()
+        await other.engine.close()
+
+
 async def test_a_service_of_which_only_an_event_tells(hub: Hub) -> None:
     """As after a lost answer: it is looked at, and its record told, unless it is a stranger's."""
     told: list[ObservedContainer] = []
