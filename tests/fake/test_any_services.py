@@ -191,7 +191,9 @@ class Services(RuleBasedStateMachine):
 
         def died(record: ObservedContainer) -> None:
             service.deaths.append(record)
-            service.place = None  # who was told of its end asks anew, if somebody has it run again
+            # Who was told of its end asks anew, if somebody else has it run again.
+            follow_no_more()
+            service.place = None
             if service not in self.known:  # its tasks end some time after it is gone
                 return
             alive = [one for one in self._tasks(service) if self._lives(one) or self._ends(one)]
@@ -202,10 +204,8 @@ class Services(RuleBasedStateMachine):
             service.place = record.endpoint_fingerprint
 
         service.place = record.endpoint_fingerprint
-        service.take_back = [
-            self.hub.table.on_death(service.id, died),
-            self.hub.table.on_move(service.id, moved),
-        ]
+        follow_no_more = self.hub.table.on_move(service.id, moved)
+        service.take_back = [self.hub.table.on_death(service.id, died), follow_no_more]
 
     def _forget(self, service: Service) -> None:
         for take_back in service.take_back:
@@ -218,7 +218,8 @@ class Services(RuleBasedStateMachine):
         """Start one if it is stopped, or has ended, as a Hub does that keeps them."""
         service = self.one(which)
         record = self.hub.table.get(service.id)
-        if not service.replicas or (record is not None and record.ended):
+        # A Hub starts what it knows, and else makes another one.
+        if record is not None and (not service.replicas or record.ended):
             self.run(self._begin(service))
 
     @precondition(can_start)
@@ -226,6 +227,8 @@ class Services(RuleBasedStateMachine):
     def start_in_doubt(self, which: int, kind: str | int) -> None:
         """The call that starts one fails, and was done or not."""
         service = self.one(which, 0)
+        if self.hub.table.get(service.id) is None:
+            return
         fault = self.fake.fault(kind, "POST", f"/services/{service.id}/update")
 
         async def begin() -> None:
