@@ -102,7 +102,14 @@ def status_of(tasks: Sequence[TaskSeen], nodes: Mapping[str, NodeSeen]) -> Servi
         return ServiceStatus(
             None, False, last, exit_code=last.exit_code, words=last.words, restarts=count
         )
-    return _not_alive(last, nodes.get(last.node))
+    # An earlier one may still be stopped on its node.
+    ending = [one for one in found if not _has_ended(one, nodes.get(one.node))]
+    if ending:
+        return ServiceStatus(None, False, ending[-1], stopping=True)
+    words, asked = _words_of_end(last, nodes.get(last.node)), last.state == "shutdown"
+    return ServiceStatus(
+        State.EXITED, True, last, stopping=asked, exit_code=last.exit_code, words=words
+    )
 
 
 def _failed(tasks: Iterable[TaskSeen]) -> Sequence[TaskSeen]:
@@ -142,14 +149,8 @@ def _alive(
     )
 
 
-def _not_alive(last: TaskSeen, node: NodeSeen | None) -> ServiceStatus:
-    """By the task that was made last, where none is to run."""
-    if not has_ended(last, node is None or node.down):
-        return ServiceStatus(None, False, last, stopping=True)
-    words, asked = _words_of_end(last, node), last.state == "shutdown"
-    return ServiceStatus(
-        State.EXITED, True, last, stopping=asked, exit_code=last.exit_code, words=words
-    )
+def _has_ended(task: TaskSeen, node: NodeSeen | None) -> bool:
+    return has_ended(task, node is None or node.down)
 
 
 def _words_of_end(task: TaskSeen, node: NodeSeen | None) -> str:

@@ -84,6 +84,21 @@ def test_the_last_task_of_the_last_start() -> None:
     assert told(*tasks).task.id == "t2"
 
 
+def test_an_earlier_task_that_is_still_stopped() -> None:
+    """A service has not ended before all tasks of its last start have."""
+    failed = seen("failed", "shutdown", id="t2", created="2", start=1, exit_code=3)
+    for earlier in (seen("running", "shutdown", start=1), seen("pending", "shutdown", start=1)):
+        found = told(earlier, failed)
+        assert (found.state, found.stopping, found.task.id) == (UNDECIDED, True, "t1")
+    for earlier in (
+        seen("running", "shutdown", "lost", start=1),
+        seen("shutdown", "shutdown", start=1),
+        seen("running", "shutdown", start=0),
+    ):
+        found = told(earlier, failed)
+        assert (found.state, found.exit_code, found.task.id) == (State.EXITED, 3, "t2")
+
+
 def test_running_is_settled_unless_its_node_is_lost() -> None:
     """What runs changes by an event alone; on a lost node the Swarm is about to decide."""
     assert told(seen("running")).settled
