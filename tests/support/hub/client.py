@@ -39,10 +39,10 @@ class Answer:
 
 
 def session() -> requests.Session:
-    """One that asks a Hub behind its proxy, whatever proxy of its own the machine has.
+    """One that asks a Hub on this machine, each time over a connection of its own.
 
-    Each request has a connection of its own: the Hub's proxy closes those that nothing came over
-    for some six seconds, and a request that is sent in that moment is never answered.
+    The Hub's proxy closes a connection that nothing came over for some six seconds, and a request
+    that is sent over it in that moment is never answered.
     """
     made = requests.Session()
     made.trust_env = False
