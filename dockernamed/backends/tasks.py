@@ -116,8 +116,8 @@ class TaskWatcher(Table):
         self._nodes_outdated = False
         self._new: dict[str, None] = {}
         # How many tasks services are to have by events that came while a list was under way which
-        # is the first to name them: the list may be older.
-        self._told: dict[str, int] = {}
+        # is the first to name them: that may be older.
+        self._told: dict[str, str] = {}
         # One look after the other: what an earlier one tells is never taken for the newer word.
         self._looking = asyncio.Lock()
         self._touched: set[str] = set()
@@ -360,13 +360,14 @@ class TaskWatcher(Table):
     def _on_update(self, id: str, replicas: str) -> None:
         """A service was changed; ``replicas`` says how many tasks it is to have, if that is new."""
         if id not in self._table:
-            if replicas.isdecimal() and self._heard is not None:
-                self._told[id] = int(replicas)
+            if replicas and self._heard is not None:
+                self._told[id] = replicas
             return
         row = self._row(id)
         if replicas.isdecimal():
             self._hear(id)
             row.replicas = int(replicas)
+            row.started = row.started or row.replicas > 0
             if not row.replicas and not self._table[id].ended:
                 self._put(replace(self._table[id], stop_requested=True))
         if replicas or row.replicas:
@@ -392,19 +393,23 @@ class TaskWatcher(Table):
     def _take_service(self, service: ServiceSeen, tasks: Sequence[TaskSeen]) -> None:
         id, row = service.record.id, self._row(service.record.id)
         met = id not in self._table
-        row.replicas, row.first = self._told.pop(id, service.replicas), service.start
-        row.started = row.started or bool(tasks or service.replicas or (met and service.changed))
+        row.replicas, row.first = service.replicas, service.start
+        row.started = row.started or bool(service.replicas or (met and service.changed))
         if met:
             # Of one that is asked to end, or to run again, no task says that it has run.
             now = status_of(self._counting(id, tasks), self._nodes)
             runs = now is not None and now.state is None
             self._put(replace(service.record, state=State.RUNNING) if runs else service.record)
         self._take_tasks(id, tasks)
+        if replicas := self._told.pop(id, ""):
+            row.started = True  # if it was to have a task in between, none may be left
+            self._on_update(id, replicas)
 
     def _take_tasks(self, id: str, tasks: Sequence[TaskSeen]) -> None:
         """Put the record of a service right by all its tasks."""
         row, before = self._row(id), self._table[id]
         row.tasks = tuple(task.id for task in tasks)
+        row.started = row.started or bool(tasks)
         row.earlier = tuple(id for id in row.earlier if id in row.tasks)
         now = status_of(self._counting(id, tasks), self._nodes)
         stage = (row.task, row.stage)

@@ -97,6 +97,32 @@ async def test_what_happens_while_the_first_list_is_read(hub: Hub) -> None:
         await other.engine.close()
 
 
+async def test_started_and_stopped_while_the_first_list_is_read(swarm: FakeEngine) -> None:
+    """Tasks were listed before it had one: it has not ended while that one is being stopped."""
+    acting, hub = Hub(swarm), Hub(swarm)
+    swarm.behave(Behaviour(stubborn=True))
+    id = await acting.create()
+    fault = swarm.fault("stall after", "GET", "/tasks", times=1)
+    hub.table.start()
+    try:
+        assert await asyncio.to_thread(fault.reached.wait, 30)
+        await acting.scale(id, 1, start=True)
+        await eventually(lambda: states_of(swarm) == ["running"])
+        await acting.scale(id, 0)
+        await eventually(lambda: hub.table._told.get(id) == "0")
+        fault.release()
+        await asyncio.wait_for(hub.table.in_sync(), 30)
+        await hub.table.look_at(id)
+        stopping = hub.now(id), states_of(swarm)
+        assert (await hub.dead(id)).state is State.EXITED
+    finally:
+        await hub.table.close()
+        for one in (acting, hub):
+            await one.engine.close()
+    assert stopping[1] == ["running"], "it was stopped before it was looked at"
+    assert not stopping[0].ended
+
+
 async def test_a_service_of_which_only_an_event_tells(hub: Hub) -> None:
     """As after a lost answer: it is looked at, and its record told, unless it is a stranger's."""
     told: list[ObservedContainer] = []
