@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.engine.worlds import connect
 from support.fake_engine import Behaviour, FakeEngine, FakeSwarm, RemoteImage
+from support.fake_engine.ending import end_tasks
 from support.stage import IMAGE, contents, reached
 
 from dockernamed.engine.swarm import Swarm
@@ -332,3 +333,26 @@ async def test_populated(fake: FakeEngine, nodes: FakeSwarm, swarm: Swarm) -> No
 
     await until(gone)
     assert fake.count("GET", "/tasks") < 5000
+
+
+def test_tasks_that_begin_while_a_fake_ends() -> None:
+    """What was planned for later, as a Swarm does, can begin further ones: they end as well."""
+    loop = asyncio.new_event_loop()
+
+    async def live(followers: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if followers:
+                loop.call_soon(begin, followers - 1)
+
+    def begin(followers: int) -> None:
+        tasks.append(loop.create_task(live(followers)))
+
+    tasks: list[asyncio.Task[None]] = []
+    begin(3)
+    loop.run_until_complete(asyncio.sleep(0))
+    end_tasks(loop)
+    loop.close()
+    assert [task.done() for task in tasks] == [True] * len(tasks)
+    assert len(tasks) > 1

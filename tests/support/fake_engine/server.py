@@ -19,6 +19,7 @@ from aiohttp import web
 
 from support.fake_engine.api import Pulls, make_app
 from support.fake_engine.core import DELETES_FILES, Core
+from support.fake_engine.ending import end_tasks, hang_up
 from support.fake_engine.faults import Fault, Gate
 from support.fake_engine.filesystem import Filesystem
 from support.fake_engine.nodes import Node
@@ -30,7 +31,6 @@ from support.fake_engine.objects import (
     full_reference,
     new_id,
 )
-from support.fake_engine.serving import hang_up
 from support.fake_engine.swarm import Swarm
 from support.fake_engine.swarm_api import SwarmApi
 from support.fake_engine.swarm_control import FakeSwarm
@@ -443,7 +443,10 @@ class FakeEngine:
         self._loop.run_until_complete(self._begin())
         self._ready.set()
         self._loop.run_forever()
-        self._loop.run_until_complete(self._end())
+        self._loop.run_until_complete(self._down())
+        end_tasks(self._loop)
+        self._loop.run_until_complete(self._clean_up())
+        end_tasks(self._loop)
         self._loop.close()
 
     async def _begin(self) -> None:
@@ -472,13 +475,8 @@ class FakeEngine:
         self.socket.unlink(missing_ok=True)
         hang_up(self._runner)
 
-    async def _end(self) -> None:
-        await self._down()
+    async def _clean_up(self) -> None:
         self._core.servers.stop_all()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for runner in (self._runner, *self._further):
             with contextlib.suppress(Exception):
                 await runner.cleanup()

@@ -8,8 +8,6 @@ import itertools
 import socket
 from functools import partial
 
-from aiohttp import web
-
 Listener = asyncio.AbstractServer | socket.socket
 #: What a container answers to anything: as a JupyterHub server; as that of somebody else, to whom
 #: the path is unknown; as a program that knows nothing of the Hub.
@@ -21,14 +19,6 @@ ANSWERS = {
         b"<html><style>p {}</style><p>No such <b>page</b>"
     ),
 }
-
-
-def hang_up(runner: web.AppRunner) -> None:
-    """Break all connections, as an Engine does that ends."""
-    assert runner.server is not None
-    for connection in list(runner.server.connections):
-        if connection.transport is not None:
-            connection.transport.abort()
 
 
 class Servers:

@@ -30,8 +30,8 @@ from yarl import URL
 
 from dockernamed.naming import LABEL_SERVER
 from support.fake_engine import Fault
+from support.fake_engine.ending import end_tasks, hang_up
 from support.fake_engine.faults import Handler
-from support.fake_engine.serving import hang_up
 
 STREAMS = ("/events", "/images/create")
 #: What is created with its name in the body.
@@ -163,7 +163,10 @@ class EngineProxy:
         self._loop.run_until_complete(self._begin())
         self._ready.set()
         self._loop.run_forever()
-        self._loop.run_until_complete(self._end())
+        self._loop.run_until_complete(self.go_down())
+        end_tasks(self._loop)
+        self._loop.run_until_complete(self._clean_up())
+        end_tasks(self._loop)
         self._loop.close()
 
     async def _begin(self) -> None:
@@ -183,12 +186,7 @@ class EngineProxy:
         await self._runner.setup()
         await self._come_up()
 
-    async def _end(self) -> None:
-        await self.go_down()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def _clean_up(self) -> None:
         await self._session.close()
         await self._runner.cleanup()
 
