@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from support.driving import MakeHub, env_of, message, refused
 from support.fake_engine import Behaviour, FakeEngine
+from support.ports import free_port
 from support.stage import QUICK, running
 from support.stub_hub import Hub, of_server, runtime
 
@@ -18,13 +19,6 @@ from dockernamed.lifecycle.hostports import refused_by, unused_here
 
 #: One wrong answer is enough.
 AT_ONCE = replace(QUICK, wrong_answers=0.0)
-
-
-def free_port() -> int:
-    """One of this host."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager

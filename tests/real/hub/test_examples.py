@@ -15,7 +15,8 @@ from support.hub.client import Client, server_url
 from support.hub.dockerview import HUB_IMAGE, LAB, LAB2, Docker
 from support.hub.hubconfig import EXAMPLE_CONFIG
 from support.hub.hubproc import Hubs
-from support.hub.waiting import eventually, free_port
+from support.hub.waiting import eventually
+from support.ports import free_port
 
 #: Asks an HTTP server; prints the first words of its answer, or "none".
 ASK = """

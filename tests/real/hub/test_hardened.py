@@ -15,7 +15,8 @@ from support.hub.client import Client, server_url
 from support.hub.compose import Compose
 from support.hub.dockerview import BUSYBOX, Docker
 from support.hub.hubproc import Hubs
-from support.hub.waiting import eventually, free_port
+from support.hub.waiting import eventually
+from support.ports import free_port
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "hardened"
 HUB_IMAGE = os.environ.get("DOCKERNAMED_TEST_IMAGE_HARDENED", "dockernamed/hub-hardened:latest")

@@ -12,7 +12,8 @@ import pytest
 from support.hub.client import server_path, server_url
 from support.hub.dockerview import BUSYBOX
 from support.hub.hubproc import Hub, Hubs
-from support.hub.waiting import eventually, free_port
+from support.hub.waiting import eventually
+from support.ports import free_port
 
 HEALTHY = "echo ok > /www/healthz; exec httpd -f -p 8888 -h /www"
 

@@ -15,7 +15,7 @@ import pytest
 from support.hub.client import server_path
 from support.hub.dockerview import BUSYBOX
 from support.hub.hubproc import Hub, Hubs
-from support.hub.waiting import free_port
+from support.ports import free_port
 
 PORT = free_port()
 # Of the block for benchmarks, which nobody has: room for the gateway and one container.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from support.hub.hubproc import Hub, Hubs
-from support.hub.waiting import eventually, free_port
+from support.hub.waiting import eventually
+from support.ports import free_port
 
 SERVICE = Path(__file__).parents[2] / "support" / "hub" / "starter_service.py"
 

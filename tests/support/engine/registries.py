@@ -18,6 +18,8 @@ from pathlib import Path
 
 import docker
 
+from support.ports import free_port
+
 CONFIG = """
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
@@ -44,7 +46,7 @@ class Registry:
 
     def __init__(self, folder: Path, *, private: bool, host: str = "127.0.0.1") -> None:
         folder.mkdir()
-        self.host, self.port = host, _free_port(host)
+        self.host, self.port = host, free_port()
         self.address = f"{host}:{self.port}"
         self.user, self.password = ("ann", secrets.token_hex(8)) if private else ("", "")
         auth = ""
@@ -181,12 +183,6 @@ def registry(folder: Path, *, private: bool = False, host: str = "127.0.0.1") ->
         yield server
     finally:
         server.close()
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
 
 
 def _layer(*sizes: int) -> bytes:

@@ -23,7 +23,8 @@ import requests
 from support.hub.client import Client
 from support.hub.dockerview import BUSYBOX, Docker
 from support.hub.hubconfig import BASE_CONFIG
-from support.hub.waiting import eventually, free_port
+from support.hub.waiting import eventually
+from support.ports import free_port
 
 HUB6 = int(jupyterhub.__version__.split(".")[0]) >= 6
 
