@@ -43,19 +43,23 @@ class ServiceSeen:
     changed: bool
 
 
+def start_of(spec: Mapping[str, Any]) -> int:
+    """The number of a service's last start, by its ``Spec``; 0: it was never started."""
+    return int((spec.get("TaskTemplate") or {}).get("ForceUpdate") or 0)
+
+
 def service_from(item: Mapping[str, Any]) -> ServiceSeen | None:
     """What an item of ``GET /services`` says; None where it is no server."""
     spec = item.get("Spec") or {}
     labels, id = spec.get("Labels") or {}, item.get("ID")
     if not isinstance(id, str) or key_of(labels) is None:
         return None
-    template = spec.get("TaskTemplate") or {}
-    container, start = template.get("ContainerSpec") or {}, int(template.get("ForceUpdate") or 0)
+    container = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
     image = str(container.get("Image") or "").partition("@")[0]
     name, replicated = str(spec.get("Name") or ""), (spec.get("Mode") or {}).get("Replicated")
     replicas = 1 if replicated is None else int(replicated.get("Replicas") or 0)
     record = observed.make(id, name, labels, image, State.CREATED)
-    return ServiceSeen(record, replicas, start, bool(item.get("PreviousSpec")))
+    return ServiceSeen(record, replicas, start_of(spec), bool(item.get("PreviousSpec")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def status_of(tasks: Sequence[TaskSeen], nodes: Mapping[str, NodeSeen]) -> Servi
             None, False, last, exit_code=last.exit_code, words=last.words, restarts=count
         )
     # An earlier one may still be stopped on its node.
-    ending = [one for one in found if not _has_ended(one, nodes.get(one.node))]
+    ending = [one for one in found if not has_ended(one, _is_lost(nodes.get(one.node)))]
     if ending:
         return ServiceStatus(None, False, ending[-1], stopping=True)
     words, asked = _words_of_end(last, nodes.get(last.node)), last.state == "shutdown"
@@ -127,7 +131,7 @@ def _alive(
         address = where.address if where is not None else ""
         return ServiceStatus(
             State.RUNNING,
-            len(alive) == 1 and not (where is None or where.down),
+            len(alive) == 1 and not _is_lost(where),
             now,
             fingerprint=hash((now.fingerprint, address)),
             restarts=len(failed),
@@ -149,13 +153,14 @@ def _alive(
     )
 
 
-def _has_ended(task: TaskSeen, node: NodeSeen | None) -> bool:
-    return has_ended(task, node is None or node.down)
+def _is_lost(node: NodeSeen | None) -> bool:
+    """What runs there is not known; None has left the Swarm."""
+    return node is None or node.down
 
 
 def _words_of_end(task: TaskSeen, node: NodeSeen | None) -> str:
     """Why a task is not to run any more: where that lies in its node, this is told."""
-    if not task.over and task.node and (node is None or node.down):
+    if not task.over and task.node and _is_lost(node):
         return LEFT if node is None else lost_words(node)
     asked = not task.over or task.state == "shutdown"
     if asked and node is not None and node.availability == "drain":

@@ -8,13 +8,8 @@ from typing import Any
 from ..desired.network import Location
 from .base import Seen
 from .observed import State
-from .observed_tasks import ServiceStatus, status_of
+from .observed_tasks import ServiceStatus, start_of, status_of
 from .task_state import NodeSeen, TaskSeen, location
-
-
-def start_of(spec: Mapping[str, Any]) -> int:
-    """The number of a service's last start, by its ``Spec``; 0: it was never started."""
-    return int(spec["TaskTemplate"].get("ForceUpdate") or 0)
 
 
 def replicas_of(spec: Mapping[str, Any]) -> int:

@@ -32,8 +32,9 @@ from ..timings import DEFAULT, Timings
 from .base import Can, Executed, Seen, SeenNetwork, SeenVolume
 from .engine_networks import EngineNetworks, pairs, seen_network
 from .nodes import Nobody, Nodes, Watch, until_over
+from .observed_tasks import start_of
 from .service_secrets import ServiceSecrets, is_ours
-from .service_status import mounts_of, replicas_of, seen, start_of
+from .service_status import mounts_of, replicas_of, seen
 from .service_volumes import ServiceVolumes
 from .task_state import TaskSeen, node_from, task_from
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.engine.watching import IMAGE, LABELS, eventually
 from support.fake_engine import Behaviour, FakeEngine
-from support.service_table import Hub, watching
+from support.service_table import Hub, starting, watching
 
 from dockernamed.backends.observed import NOWHERE, ObservedContainer, State
 from dockernamed.backends.tasks import AT_ONCE, MAX_NEW
@@ -83,42 +83,32 @@ async def test_what_happens_while_the_first_list_is_read(hub: Hub) -> None:
     """A service that is stopped after it was listed, and of which no task is left, has ended."""
     id = await hub.start(constraints=["node.labels.disk==ssd"])
     fault = hub.fake.fault("stall after", "GET", "/services", times=1)
-    other = Hub(hub.fake)
-    other.table.start()
-    try:
+    async with starting(hub.fake) as other:
         assert await asyncio.to_thread(fault.reached.wait, 30)
         await hub.scale(id, 0)
         await eventually(lambda: id in other.table._told)
         fault.release()
         await asyncio.wait_for(other.table.in_sync(), 30)
         assert (await other.dead(id)).state is State.EXITED
-    finally:
-        await other.table.close()
-        await other.engine.close()
 
 
 async def test_started_and_stopped_while_the_first_list_is_read(swarm: FakeEngine) -> None:
     """Tasks were listed before it had one: it has not ended while that one is being stopped."""
-    acting, hub = Hub(swarm), Hub(swarm)
     swarm.behave(Behaviour(stubborn=True))
-    id = await acting.create()
+    async with watching(swarm) as before:
+        id = await before.create()
     fault = swarm.fault("stall after", "GET", "/tasks", times=1)
-    hub.table.start()
-    try:
+    async with starting(swarm) as hub:
         assert await asyncio.to_thread(fault.reached.wait, 30)
-        await acting.scale(id, 1, start=True)
+        await hub.scale(id, 1, start=True)
         await eventually(lambda: states_of(swarm) == ["running"])
-        await acting.scale(id, 0)
+        await hub.scale(id, 0)
         await eventually(lambda: hub.table._told.get(id) == "0")
         fault.release()
         await asyncio.wait_for(hub.table.in_sync(), 30)
         await hub.table.look_at(id)
         stopping = hub.now(id), states_of(swarm)
         assert (await hub.dead(id)).state is State.EXITED
-    finally:
-        await hub.table.close()
-        for one in (acting, hub):
-            await one.engine.close()
     assert stopping[1] == ["running"], "it was stopped before it was looked at"
     assert not stopping[0].ended
 

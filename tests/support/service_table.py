@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from dockernamed.backends.observed import ObservedContainer
-from dockernamed.backends.service_status import start_of
+from dockernamed.backends.observed_tasks import start_of
 from dockernamed.backends.tasks import TaskWatcher
 from dockernamed.engine.swarm import Swarm
 from dockernamed.errors import Conflict
@@ -136,10 +136,17 @@ class Hub:
 @asynccontextmanager
 async def watching(fake: FakeEngine, **timings: Any) -> AsyncIterator[Hub]:
     """A Hub whose table is filled."""
+    async with starting(fake, **timings) as hub:
+        await asyncio.wait_for(hub.table.in_sync(), 30)
+        yield hub
+
+
+@asynccontextmanager
+async def starting(fake: FakeEngine, **timings: Any) -> AsyncIterator[Hub]:
+    """A Hub that begins to fill its table."""
     hub = Hub(fake, replace(QUICK, **timings))
     hub.table.start()
     try:
-        await asyncio.wait_for(hub.table.in_sync(), 30)
         yield hub
     finally:
         fake.well_again()
