@@ -6,8 +6,9 @@ import asyncio
 import logging
 
 import pytest
+from support.engine.watching import eventually
 from support.fake_engine import Container, FakeEngine
-from support.stage import IMAGE, eventually
+from support.stage import IMAGE
 from support.stub_hub import Hub, of_server, runtime
 
 from dockernamed.hub.ownership import servers_of

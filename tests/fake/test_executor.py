@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine
 from support.stage import (
     ARCHIVE,
@@ -32,7 +33,6 @@ from support.stage import (
     VOLUME_REMOVE,
     Stage,
     contents,
-    eventually,
     failing,
     late,
     names,

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web as http
+from support.engine.watching import eventually
 from support.estate import Estate, estate_of
 from support.fake_engine import Behaviour, FakeEngine, Fault
 from support.fake_engine.faults import Handler
@@ -40,7 +41,6 @@ from support.stage import (
     QUICK,
     VOLUME_CREATE,
     Late,
-    eventually,
     give_up_soon,
     reached,
 )

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from support.driving import MakeHub, env_of, message, refused
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine
-from support.stage import IMAGE, START, eventually, late, reached
+from support.stage import IMAGE, START, late, reached
 from support.stub_hub import Hub, of_server
 from tornado import web
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from support.driving import MakeHub, Reader, env_of, message, refused
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine
-from support.stage import eventually
 from support.stub_hub import of_server, runtime_of
 from tornado import web
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from support.driving import MakeHub, refused
+from support.engine.watching import eventually
 from support.fake_engine import FakeEngine
-from support.stage import CREATE, IMAGE, eventually
+from support.stage import CREATE, IMAGE
 from support.stub_hub import Hub
 from tornado import web
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from support.driving import env_of, message, refused
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine
-from support.stage import CREATE, IMAGE, REMOVE, cancelled, eventually, give_up_soon, late
+from support.stage import CREATE, IMAGE, REMOVE, cancelled, give_up_soon, late
 from support.stub_hub import LOG, Hub, of_server, runtime, runtime_of
 
 from dockernamed import naming

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from support.stage import HUB, KEY, NAMES, SERVER, Stage, eventually, names
+from support.engine.watching import eventually
+from support.stage import HUB, KEY, NAMES, SERVER, Stage, names
 
 from dockernamed import naming
 from dockernamed.backends.executor import Executor

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.engine.watching import eventually
 from support.fake_engine import FakeEngine
 from support.stage import (
     ARCHIVE,
@@ -19,7 +20,6 @@ from support.stage import (
     SPEC,
     VOLUME,
     Stage,
-    eventually,
     names,
     running,
 )

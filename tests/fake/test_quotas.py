@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from support.driving import MakeHub, message, refused
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine, RemoteImage
-from support.stage import CREATE, IMAGE, START, TOLD_SOON, eventually, late, reached
+from support.stage import CREATE, IMAGE, START, TOLD_SOON, late, reached
 from support.stub_hub import Hub, of_server
 from tornado import web
 

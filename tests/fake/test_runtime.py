@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.engine.watching import eventually
 from support.fake_engine import FakeEngine
-from support.stage import IMAGE, INSPECT, QUICK, eventually
+from support.stage import IMAGE, INSPECT, QUICK
 
 from dockernamed.engine.client import Connection
 from dockernamed.errors import ConfigError, EngineFailed, EngineUnavailable

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from support.driving import MakeHub, env_of, message, refused
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, Container, FakeEngine
-from support.stage import ARCHIVE, IMAGE, contents, eventually, running
+from support.stage import ARCHIVE, IMAGE, contents, running
 from support.stub_hub import Hub, of_server
 
 from dockernamed.desired.private import ENV_FILE, FILES_DIR, PRIVATE_DIR

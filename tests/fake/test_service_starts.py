@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from support.engine.watching import eventually
 from support.fake_engine import FakeEngine, FakeSwarm
-from support.stage import IMAGE, KEY, QUICK, eventually
+from support.stage import IMAGE, KEY, QUICK
 
 from dockernamed.backends.nodes import Nobody
 from dockernamed.backends.services import Services

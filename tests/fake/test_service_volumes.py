@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine, FakeSwarm
 from support.stage import (
     CONFIG_REMOVE,
@@ -21,7 +22,6 @@ from support.stage import (
     KEY,
     QUICK,
     SERVICE_UPDATE,
-    eventually,
     late,
     reached,
 )

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from support.driving import MakeHub, env_of, message, refused
+from support.engine.watching import eventually
 from support.fake_engine import FakeEngine, RemoteImage
-from support.stage import CREATE, IMAGE, VOLUME_CREATE, eventually, reached, running
+from support.stage import CREATE, IMAGE, VOLUME_CREATE, reached, running
 from support.stub_hub import Hub, of_server, runtime, runtime_of
 from traitlets.config import Config
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.driving import MakeHub, env_of, message, refused
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine
 from support.stage import (
     CREATE,
@@ -19,7 +20,6 @@ from support.stage import (
     START,
     TOLD_SOON,
     VOLUME_CREATE,
-    eventually,
     reached,
     running,
 )

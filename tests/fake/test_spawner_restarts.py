@@ -11,6 +11,7 @@ import pytest
 from certipy import Certipy
 from jupyterhub import orm, version_info
 from support.driving import MakeHub, Told, env_of, message, refused
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine
 from support.stage import (
     CREATE,
@@ -20,7 +21,6 @@ from support.stage import (
     STOP,
     VOLUME_CREATE,
     contents,
-    eventually,
     late,
     reached,
     running,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 from support.driving import MakeHub, Told, env_of, message
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine
 from support.stage import (
     IMAGE,
@@ -20,7 +21,6 @@ from support.stage import (
     STOP,
     VOLUME_REMOVE,
     contents,
-    eventually,
     running,
 )
 from support.stub_hub import Hub, of_server, runtime, runtime_of, spawners_with

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web as http
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, Fault
 from support.fake_engine.faults import Handler
 from support.stage import (
@@ -27,7 +28,6 @@ from support.stage import (
     VOLUME_REMOVE,
     Stage,
     cancelled,
-    eventually,
     failing,
     give_up_soon,
     late,

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 
 import pytest
+from support.engine.watching import eventually
 from support.stage import (
     ARCHIVE,
     KILL,
@@ -17,7 +18,6 @@ from support.stage import (
     Stage,
     cancelled,
     contents,
-    eventually,
     failing,
     give_up_soon,
     late,

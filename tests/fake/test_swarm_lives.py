@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from support.driving import MakeHub, Told, message, refused
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine
 from support.fake_engine.swarm_control import FakeSwarm
 from support.fake_engine.swarm_objects import Status, Task
 from support.operations import keep_house
-from support.stage import QUICK, TOLD_SOON, eventually, reached
+from support.stage import QUICK, TOLD_SOON, reached
 from support.stub_hub import Hub, runtimes
 from tornado import web
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from support.driving import MakeHub
+from support.engine.watching import eventually
 from support.fake_engine import FakeEngine
 from support.fake_engine.swarm_control import FakeSwarm
-from support.stage import eventually
 from support.stub_hub import Hub, runtime_of
 
 from dockernamed.desired.volume_records import VolumeRecord

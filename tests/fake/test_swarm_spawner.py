@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from support.driving import MakeHub, Told, message, refused
+from support.engine.watching import eventually
 from support.fake_engine import FakeEngine
 from support.fake_engine.swarm_control import FakeSwarm
-from support.stage import eventually
 from support.stub_hub import Hub, of_server, runtime_of, runtimes
 from tornado import web
 

@@ -13,6 +13,7 @@ from dockernamed.engine.swarm import Swarm
 from dockernamed.hub.ownership import servers_of
 from dockernamed.lifecycle.orphans import OrphanReaper
 from dockernamed.lifecycle.runtime import Runtime
+from support.engine.watching import eventually
 from support.fake_engine import Behaviour, FakeEngine
 from support.stage import (
     ARCHIVE,
@@ -51,7 +52,6 @@ from support.stage import (
     VOLUME_INSPECT,
     VOLUME_LIST,
     VOLUME_REMOVE,
-    eventually,
 )
 from support.stub_hub import LOG, Hub, names_of, runtime_of
 

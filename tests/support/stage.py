@@ -29,6 +29,7 @@ from dockernamed.engine.transport import Transport
 from dockernamed.errors import EngineTimeout
 from dockernamed.timeouts import ended
 from dockernamed.timings import DEFAULT, Timings
+from support.engine.watching import eventually
 from support.fake_engine import Container, FakeEngine, Fault
 from support.fake_engine.faults import Handler
 
@@ -283,16 +284,6 @@ async def cancelled(work: Coroutine[Any, Any, Any], stalled: Fault) -> None:
     stalled.release()
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def eventually(condition: Callable[[], object]) -> None:
-    """Wait until something is true."""
-
-    async def wait() -> None:
-        while not condition():  # noqa: ASYNC110  what is waited for has no event
-            await asyncio.sleep(0.005)
-
-    await asyncio.wait_for(wait(), 30)
 
 
 def give_up_soon(

@@ -21,9 +21,10 @@ from dockernamed.hub.ownership import servers_of
 from dockernamed.lifecycle.orphans import OrphanReaper
 from dockernamed.lifecycle.runtime import Runtime
 from dockernamed.timings import Timings
+from support.engine.watching import eventually
 from support.estate import Thing, estate_of
 from support.fake_engine import FakeEngine
-from support.stage import IMAGE, Late, eventually, late, reached
+from support.stage import IMAGE, Late, late, reached
 from support.stub_hub import LOG, SECRET, Hub, close_runtimes, end_tasks
 
 HUB_ID = derived_hub_id(SECRET)
