@@ -50,7 +50,7 @@ async def test_each_start_has_its_number(fake: FakeEngine) -> None:
     async with listened_to(fake, listener) as services:
         id = await services.create("s", ServerSpec(KEY, ("s",), IMAGE), Environment(), "s")
         await services.start(id)
-        await eventually(lambda: swarm.tasks()[-1]["Status"]["State"] == "running")
+        await eventually(lambda: swarm.states == ["running"])
         await services.start(id)
         await services.stop(id, 1)
         await services.start(id)

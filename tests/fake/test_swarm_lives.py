@@ -151,7 +151,7 @@ async def test_a_node_that_is_lost_while_a_server_starts(
     fake.behave(Behaviour(serve="silent"))
     hub = make(restart_policy="on-failure", server_volume="")
     starting = hub.spawning("exp-1")
-    await eventually(lambda: [one["Status"]["State"] for one in swarm.tasks()] == ["running"])
+    await eventually(lambda: swarm.states == ["running"])
     fake.behave(Behaviour())
     swarm.change("node-3", availability="active")
     await asyncio.to_thread(swarm.lose, "node-2")
@@ -518,7 +518,7 @@ async def test_a_stop_from_outside_while_it_starts(
     """That is what the error says, and nothing of its command, which did as it was told."""
     fake.behave(Behaviour(serve="silent"))
     starting = make().spawning("exp-1")
-    await eventually(lambda: [one["Status"]["State"] for one in swarm.tasks()] == ["running"])
+    await eventually(lambda: swarm.states == ["running"])
     (runtime,) = runtimes()
     managers: Any = runtime.parts.things
     await managers.stop(swarm.tasks()[0]["ServiceID"], 1)
@@ -534,7 +534,7 @@ async def test_a_removal_from_outside_while_it_starts(
     """Whoever asked for the start is told, without an exit code that nobody knows."""
     fake.behave(Behaviour(serve="silent"))
     starting = make().spawning("exp-1")
-    await eventually(lambda: [one["Status"]["State"] for one in swarm.tasks()] == ["running"])
+    await eventually(lambda: swarm.states == ["running"])
     swarm.remove(swarm.tasks()[0]["ServiceID"])
     with pytest.raises(web.HTTPError) as caught:
         await asyncio.wait_for(starting, 30)

@@ -32,11 +32,6 @@ async def hub(swarm: FakeEngine) -> AsyncIterator[Hub]:
         yield hub
 
 
-def states_of(swarm: FakeEngine) -> list[str]:
-    """Of all tasks, the oldest one first."""
-    return [one["Status"]["State"] for one in swarm.swarm.tasks()]
-
-
 # --- the table ------------------------------------------------------------------------------------
 
 
@@ -101,13 +96,13 @@ async def test_started_and_stopped_while_the_first_list_is_read(swarm: FakeEngin
     async with starting(swarm) as hub:
         assert await asyncio.to_thread(fault.reached.wait, 30)
         await hub.scale(id, 1, start=True)
-        await eventually(lambda: states_of(swarm) == ["running"])
+        await eventually(lambda: swarm.swarm.states == ["running"])
         await hub.scale(id, 0)
         await eventually(lambda: hub.table._told.get(id) == "0")
         fault.release()
         await asyncio.wait_for(hub.table.in_sync(), 30)
         await hub.table.look_at(id)
-        stopping = hub.now(id), states_of(swarm)
+        stopping = hub.now(id), swarm.swarm.states
         assert (await hub.dead(id)).state is State.EXITED
     assert stopping[1] == ["running"], "it was stopped before it was looked at"
     assert not stopping[0].ended
@@ -258,9 +253,9 @@ async def test_a_new_run_after_one_that_was_never_seen(swarm: FakeEngine) -> Non
         id = await hub.run()
         swarm.lose_events(True)
         await hub.scale(id, 1, start=True)
-        await eventually(lambda: states_of(swarm) == ["shutdown", "running"])
+        await eventually(lambda: swarm.swarm.states == ["shutdown", "running"])
         swarm.swarm.end("s1", 3)
-        await eventually(lambda: states_of(swarm) == ["shutdown", "failed"])
+        await eventually(lambda: swarm.swarm.states == ["shutdown", "failed"])
         hub.table.note_starting(id)
         await hub.table.look_at(id)
         assert hub.now(id).state is State.CREATED

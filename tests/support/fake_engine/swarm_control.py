@@ -153,6 +153,11 @@ class FakeSwarm:
         """Those of a service, or all, as they are inspected; the newest last."""
         return self._call(lambda: [one.inspect() for one in self._tasks(service)])
 
+    @property
+    def states(self) -> list[str]:
+        """Of all tasks, the newest last."""
+        return [one["Status"]["State"] for one in self.tasks()]
+
     def container(self, service: str) -> Container:
         """The container of the newest of a service's tasks that has one, to be looked at."""
 
