@@ -429,7 +429,8 @@ class TaskWatcher(Table):
             gone = not now.task.running or node is None or node.down
             row.place = None if gone else location(now.task, node)
             row.unplaced = self._unplaced_since(row, before, now)
-            settled = now.settled
+            # Of one that is to have no task any more, no event tells that the last one is gone.
+            settled = now.settled and row.replicas > 0
             record = (given_up if self._is_too_long(row.unplaced) else updated)(before, now)
         if record != before:
             self._put(record)

@@ -297,6 +297,17 @@ async def test_a_start_that_is_taken_back(hub: Hub) -> None:
     assert (await hub.dead(id)).state is State.EXITED
 
 
+async def test_a_stop_that_is_told_before_its_task_is_to_end(hub: Hub) -> None:
+    """Managers say first that a service is to have no task, and then decide which one goes."""
+    id = await hub.run()
+    hub.fake.emit("service", "update", id, {"replicas.new": "0", "replicas.old": "1"})
+    await hub.rounds(4)
+    assert hub.now(id).running
+    hub.fake.lose_events()
+    await hub.scale(id, 0)
+    assert (await hub.dead(id)).state is State.EXITED
+
+
 async def test_a_start_of_which_its_maker_is_not_told(hub: Hub) -> None:
     """One that ran, though the call that began it failed, has ended as soon as it is stopped."""
     id = await hub.create()
