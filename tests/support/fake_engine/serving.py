@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import socket
+from collections.abc import Callable
 from functools import partial
 
-Listener = asyncio.AbstractServer | socket.socket
+#: What is open of a container: where it listens, and who is connected there.
+Open = asyncio.AbstractServer | socket.socket | asyncio.BaseTransport
 #: What a container answers to anything: as a JupyterHub server; as that of somebody else, to whom
 #: the path is unknown; as a program that knows nothing of the Hub.
 ANSWERS = {
@@ -32,7 +33,7 @@ class Servers:
     """
 
     def __init__(self) -> None:
-        self._open: dict[str, list[Listener]] = {}
+        self._open: dict[str, list[Open]] = {}
         self._claim, self.network = _claim()
         self._containers, self._nodes = itertools.count(), itertools.count()
 
@@ -76,7 +77,7 @@ class Servers:
             found[name] = await self._listen(id, kept, serve, host, port)
         return found
 
-    async def _listen(self, id: str, kept: list[Listener], serve: str, host: str, port: int) -> int:
+    async def _listen(self, id: str, kept: list[Open], serve: str, host: str, port: int) -> int:
         sock = socket.socket()
         if port:  # any port must be nobody else's: of two that share one, only one may listen
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -88,9 +89,10 @@ class Servers:
             if serve == "refuse":
                 kept.append(sock)  # bound, so that nobody else gets the port, but nobody listens
             else:
-                answer = partial(_answer, ANSWERS[serve]) if serve in ANSWERS else _say_nothing
+                answer = partial(_Answer, partial(self._keep, id, kept), ANSWERS.get(serve))
+                loop = asyncio.get_running_loop()
                 # Kept before it is waited for: whatever ends meanwhile closes it.
-                server = await asyncio.start_server(answer, sock=sock, start_serving=False)
+                server = await loop.create_server(answer, sock=sock, start_serving=False)
                 kept.append(server)
                 await server.start_serving()
         except OSError:
@@ -99,10 +101,18 @@ class Servers:
             raise
         return number
 
+    def _keep(self, id: str, kept: list[Open], transport: asyncio.Transport) -> None:
+        """Somebody is connected."""
+        kept[:] = [one for one in kept if not _is_over(one)]
+        if self._open.get(id) is kept:
+            kept.append(transport)
+        else:  # accepted before the container ended
+            transport.abort()
+
     def stop(self, id: str) -> None:
-        """Nobody listens any more."""
-        for server in self._open.pop(id, []):
-            server.close()
+        """Nobody listens any more, and all connections end."""
+        for one in self._open.pop(id, []):
+            one.close()
 
     def stop_all(self) -> None:
         """The same for all containers, for good: the addresses are free for another fake."""
@@ -124,18 +134,28 @@ def _claim() -> tuple[socket.socket, str]:
     raise RuntimeError("no part of 127.0.0.0/8 is free")
 
 
-async def _answer(
-    answer: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        await writer.drain()
-    writer.close()
+def _is_over(one: Open) -> bool:
+    return isinstance(one, asyncio.BaseTransport) and one.is_closing()
 
 
-async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while await reader.read(1024):
-            pass
-    writer.close()
+class _Answer(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        keep: is told of it.
+        answer: what is said to any request, and then hung up; None: nothing.
+    """
+
+    def __init__(self, keep: Callable[[asyncio.Transport], None], answer: bytes | None) -> None:
+        self._keep, self._answer, self._asked = keep, answer, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._keep(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._asked += data
+        if self._answer is not None and b"\r\n\r\n" in self._asked:
+            self._transport.write(self._answer)
+            self._transport.close()
