@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from dockernamed import naming
+from dockernamed.desired.volume_records import VolumeRecord
 from dockernamed.engine.swarm import Swarm
 from dockernamed.hub.ownership import servers_of
 from dockernamed.lifecycle.orphans import OrphanReaper
@@ -53,7 +54,7 @@ from support.stage import (
     VOLUME_LIST,
     VOLUME_REMOVE,
 )
-from support.stub_hub import LOG, Hub, names_of, runtime_of
+from support.stub_hub import LOG, Hub, names_of, runtime, runtime_of
 
 SERVER = "exp-1"
 VERSION = ("GET", "/version")
@@ -73,13 +74,21 @@ async def nothing(hub: Hub, fake: FakeEngine) -> None:
 
 async def ran(hub: Hub, fake: FakeEngine) -> None:
     """The server ran before, and has a volume from then."""
-    await hub.spawn(SERVER)
+    await runs(hub, fake)
     await hub.stop(SERVER)
 
 
 async def runs(hub: Hub, fake: FakeEngine) -> None:
-    """The server runs."""
+    """The server runs, and what is noted of its first run has been."""
     await hub.spawn(SERVER)
+    if runtime().swarm:
+        await eventually(lambda: all(_has_node(one) for one in fake.swarm.configs.values()))
+
+
+def _has_node(config: Mapping[str, Any]) -> bool:
+    """It says on which node a volume is, or does not stand for one."""
+    record = VolumeRecord.read(config["Spec"]["Labels"])
+    return record is None or bool(record.node)
 
 
 async def dies(hub: Hub, fake: FakeEngine) -> None:
