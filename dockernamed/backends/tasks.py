@@ -429,12 +429,12 @@ class TaskWatcher(Table):
             gone = not now.task.running or node is None or node.down
             row.place = None if gone else location(now.task, node)
             row.unplaced = self._unplaced_since(row, before, now)
-            # Of one that is to have no task any more, no event tells that the last one is gone.
-            settled = now.settled and row.replicas > 0
             record = (given_up if self._is_too_long(row.unplaced) else updated)(before, now)
+            # Of one that is to have no task any more, no event tells that the last one is gone.
+            settled = record.ended or (now.settled and row.replicas > 0)
         if record != before:
             self._put(record)
-        self._pace(id, settled=settled or record.ended, moved_on=stage != (row.task, row.stage))
+        self._pace(id, settled=settled, moved_on=stage != (row.task, row.stage))
 
     def _counting(self, id: str, tasks: Sequence[TaskSeen]) -> Sequence[TaskSeen]:
         """Those of a service's tasks that are not of starts before the one that we know of."""

@@ -308,6 +308,19 @@ async def test_a_stop_that_is_told_before_its_task_is_to_end(hub: Hub) -> None:
     assert (await hub.dead(id)).state is State.EXITED
 
 
+async def test_a_start_that_is_told_before_its_task_is_made(hub: Hub) -> None:
+    """Somebody else has a service run again, and the Swarm makes its task a moment later."""
+    id = await hub.run()
+    await hub.scale(id, 0)
+    await hub.dead(id)
+    hub.fake.emit("service", "update", id, {"replicas.new": "1", "replicas.old": "0"})
+    await hub.rounds(4)
+    assert hub.now(id).ended
+    hub.fake.lose_events()
+    await hub.scale(id, 1, start=True)
+    await hub.running(id)
+
+
 async def test_a_start_of_which_its_maker_is_not_told(hub: Hub) -> None:
     """One that ran, though the call that began it failed, has ended as soon as it is stopped."""
     id = await hub.create()
@@ -538,6 +551,7 @@ async def test_one_more_for_those_that_change(swarm: FakeEngine) -> None:
         ids = [await hub.create(f"s{number}", 1) for number in range(1, 30)]
         for id in ids:
             hub.table.note_created(id, "s", LABELS, IMAGE)
+        await eventually(lambda: swarm.swarm.states.count("starting") >= len(ids))
         asked = len(swarm.requests)
         for id in ids:
             hub.table.note_started(id)
