@@ -156,8 +156,8 @@ async def run(operation: Operation, hub: Hub, fake: FakeEngine, fault: Fault) ->
         await meeting
         fake.up()
     await asyncio.wait({doing})
-    assert fault.hits == 1, "the fault did not strike"
-    await meeting
+    await meeting  # it may strike a call that nobody waits for
+    assert fault.hits == 1
     fault.release()
     return doing.exception()  # type: ignore[return-value]
 

@@ -15,10 +15,7 @@ import pytest
 from support.driving import MakeHub
 from support.engine.watching import eventually
 from support.fake_engine import FakeEngine
-from support.fake_engine.swarm_control import FakeSwarm
-from support.stub_hub import Hub, runtime_of
-
-from dockernamed.desired.volume_records import VolumeRecord
+from support.stub_hub import Hub, all_noted, runtime_of
 
 #: What a start is asked for besides, where its volume is new.
 NEW_VOLUME = [
@@ -40,8 +37,8 @@ STOP = ["GET /services/ID", "POST /services/ID/update", "DELETE /secrets/NAME"]
 class Counted:
     """A Hub whose servers are in one network that was there before, and what it asks for."""
 
-    def __init__(self, hub: Hub, fake: FakeEngine, swarm: FakeSwarm) -> None:
-        self.hub, self.fake, self._swarm = hub, fake, swarm
+    def __init__(self, hub: Hub, fake: FakeEngine) -> None:
+        self.hub, self.fake = hub, fake
 
     async def asked(self, work: Awaitable[Any]) -> list[str]:
         """What something asks for, and what follows it by itself.
@@ -50,19 +47,13 @@ class Counted:
         """
         done = len(self.fake.requests)
         await work
-        await eventually(self._is_noted)
+        await eventually(all_noted)
         asked = [one for one in self.fake.requests[done:] if not one[1].startswith(OTHERS)]
         text = "\n".join(f"{method} {_anonymous(path)}" for method, path in asked)
         once = "\n".join(RUN)
         while f"{once}\n{once}" in text:
             text = text.replace(f"{once}\n{once}", once)
         return text.splitlines()
-
-    def _is_noted(self) -> bool:
-        found = [
-            VolumeRecord.read(one["Spec"]["Labels"] or {}) for one in self._swarm.configs.values()
-        ]
-        return all(one is None or one.node for one in found)
 
 
 def _anonymous(path: str) -> str:
@@ -76,12 +67,12 @@ def counted(make_hub: MakeHub, fake: FakeEngine) -> Callable[..., Awaitable[Coun
     """Makes Hubs that have started a server before."""
 
     async def make(**settings: Any) -> Counted:
-        swarm = fake.init_swarm(2)
+        fake.init_swarm(2)
         made = make_hub(swarm=True, network_name="servers", **settings)
         await runtime_of(made.spawner("warm")).engine.create_network(
             "servers", {"Driver": "overlay", "Attachable": True}
         )
-        counted = Counted(made, fake, swarm)
+        counted = Counted(made, fake)
         await counted.asked(made.spawn("warm"))
         return counted
 

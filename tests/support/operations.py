@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from dockernamed import naming
-from dockernamed.desired.volume_records import VolumeRecord
 from dockernamed.engine.swarm import Swarm
 from dockernamed.hub.ownership import servers_of
 from dockernamed.lifecycle.orphans import OrphanReaper
@@ -54,7 +53,7 @@ from support.stage import (
     VOLUME_LIST,
     VOLUME_REMOVE,
 )
-from support.stub_hub import LOG, Hub, names_of, runtime, runtime_of
+from support.stub_hub import LOG, Hub, all_noted, names_of, runtime_of
 
 SERVER = "exp-1"
 VERSION = ("GET", "/version")
@@ -81,14 +80,7 @@ async def ran(hub: Hub, fake: FakeEngine) -> None:
 async def runs(hub: Hub, fake: FakeEngine) -> None:
     """The server runs, and what is noted of its first run has been."""
     await hub.spawn(SERVER)
-    if runtime().swarm:
-        await eventually(lambda: all(_has_node(one) for one in fake.swarm.configs.values()))
-
-
-def _has_node(config: Mapping[str, Any]) -> bool:
-    """It says on which node a volume is, or does not stand for one."""
-    record = VolumeRecord.read(config["Spec"]["Labels"])
-    return record is None or bool(record.node)
+    await eventually(all_noted)
 
 
 async def dies(hub: Hub, fake: FakeEngine) -> None:

@@ -227,6 +227,12 @@ def runtime() -> Runtime:
     return found
 
 
+def all_noted() -> bool:
+    """It has been noted where the files of all services came to be that were started."""
+    swarms: list[Any] = [one.parts.things for one in runtimes() if one.swarm]
+    return not any(one._volumes._following for one in swarms)
+
+
 def session(connection: sqlite3.Connection) -> Session:
     """A session as JupyterHub has one."""
     like = _engine()
