@@ -337,6 +337,7 @@ class World:
         keeper = OrphanReaper(
             HUB_ID, self.rooms.watcher, self.rooms.backend, self._known, keep=not self.remove,
             policy="remove", grace=0, stop_timeout=1, interval=0, log=LOG,
+            networks=self.rooms.networks, hub_network=False,
         )  # fmt: skip
         await keeper.round()
         await eventually(lambda: not self._unseen())
@@ -353,14 +354,17 @@ class World:
                 left -= mine
         assert not left, "orphans"
 
-        async def tidy() -> None:
-            while left := self.estate.leftovers():
-                # What took too long since the last round was put off until the next one.
-                if any(one.startswith("promise ") for one in left):
-                    await keeper.round()
-                await asyncio.sleep(0.005)
+        await self._tidy(keeper)
 
-        await asyncio.wait_for(tidy(), 60)
+    async def _tidy(self, keeper: OrphanReaper) -> None:
+        deadline = asyncio.get_running_loop().time() + 60
+        while left := self.estate.leftovers():
+            assert asyncio.get_running_loop().time() < deadline, f"left behind: {left}"
+            # What took too long since the last round was put off until the next one, which finds
+            # networks whose last orphan has gone as well.
+            if any(one.startswith(("promise ", "network ")) for one in left):
+                await keeper.round()
+            await asyncio.sleep(0.005)
 
     async def _noticed(self) -> None:
         """The Hub has done about deaths what it does."""
