@@ -80,7 +80,9 @@ class Rollback:
         self._things, self._watcher, self._log = things, watcher, log
         self._timings = timings
         self._open: dict[str, StartResources] = {}
+        # Calls under way, by the volume and by the kept container that they are about.
         self._removals: dict[str, asyncio.Task[None]] = {}
+        self._kills: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         watcher.on_new(self._look_at)
 
@@ -105,6 +107,12 @@ class Rollback:
         made.volumes.add(volume)
         if volume in self._removals:
             await asyncio.wait({self._removals[volume]})
+
+    async def reuse(self, made: StartResources, container_id: str) -> None:
+        """Say that a start takes a kept container: no belated end of an earlier one hits it."""
+        made.reused = container_id
+        if container_id in self._kills:
+            await asyncio.wait({self._kills[container_id]})
 
     def keep(self, made: StartResources) -> None:
         """Whatever the start made and is still there stays."""
@@ -189,10 +197,16 @@ class Rollback:
                 self._removals.pop(volume, None)
 
     async def _halt(self, made: StartResources) -> None:
-        if not made.reused:
-            return
+        if id := made.reused:
+            kill = self._kills[id] = self.spawn(self._kill(id))
+            try:
+                await kill
+            finally:
+                self._kills.pop(id, None)
+
+    async def _kill(self, container_id: str) -> None:
         try:
-            await self._things.kill(made.reused)
+            await self._things.kill(container_id)
         except (NotFound, Conflict) as error:
             self._log.debug("A kept container does not run: %s", error)
 

@@ -216,7 +216,7 @@ class Start:
         return gone
 
     async def _reuse(self, container_id: str) -> bool:
-        self._made.reused = container_id
+        await self._rollback.reuse(self._made, container_id)
         try:
             await self._hand_over(container_id, self._request.spec, unused=False)
         except TRANSIENT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from support.stage import (
     failing,
     give_up_soon,
     late,
+    reached,
     running,
 )
 
@@ -203,6 +205,26 @@ async def test_a_later_start_answers_for_a_kept_container(
     stage.fake.die(old)
     await stage.watcher.wait_dead(old)
     assert await stage.start(keep=True) == old
+    await eventually(lambda: not stage.backend.rollback.starts)
+    assert stage.fake.container(old).running
+
+
+async def test_a_later_start_waits_for_a_belated_stop(stage: Stage) -> None:
+    """A stop of an earlier start that the Engine has not carried out yet would hit the new one."""
+    old = await kept(stage)
+    stage.fake.fault(500, *KILL)
+    belated = stage.fake.fault("stall", *KILL)
+    with pytest.raises(ServerDied):
+        await stage.start(keep=True, until_ready=failing(ServerDied(1, False, "")))
+    await reached(belated)
+    stage.fake.die(old)
+    await stage.watcher.wait_dead(old)
+    starting = asyncio.ensure_future(stage.start(keep=True))
+    await eventually(lambda: old in [one.reused for one in stage.backend.rollback.starts])
+    for _ in range(20):  # it could be started in this time
+        await stage.engine.inspect_container(old)
+    belated.release()
+    assert await starting == old
     await eventually(lambda: not stage.backend.rollback.starts)
     assert stage.fake.container(old).running
 
