@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from support.stub_hub import Hub, of_server
 from tornado import web
 
 from dockernamed.desired.resolved import ServerState
+from dockernamed.spawner import DockerNamedSpawner
 
 
 def add_to_group(hub: Hub, group: str, *users: str) -> None:
@@ -370,6 +372,10 @@ async def test_pulls_of_one_user_leave_room_for_others(make_hub: MakeHub, fake: 
     assert len(fake.pulls) == 17
 
 
+def _is_told(spawner: DockerNamedSpawner, words: str) -> bool:
+    return words in str(spawner._progress._events)
+
+
 async def test_an_image_that_others_wait_for_too(make_hub: MakeHub, fake: FakeEngine) -> None:
     """One pull, that goes on when the user whose it was gives up, and counts for who stays."""
     fake.publish("slow:1", RemoteImage(hold=1, config={"WorkingDir": "/work"}))
@@ -379,8 +385,11 @@ async def test_an_image_that_others_wait_for_too(make_hub: MakeHub, fake: FakeEn
     await eventually(lambda: fake.pulls_holding == 1)
     second = hub.spawning("a", "bob", {"image": "slow:1"})
     third = hub.spawning("b", options={"image": "slow:2"})
-    spawner = hub.spawner("b")
-    await eventually(lambda: "waiting for other pulls" in str(spawner._progress._events))
+    for spawner, told in (
+        (hub.spawner("a", "bob"), "Pulling slow:1"),
+        (hub.spawner("b"), "waiting for other pulls"),
+    ):
+        await eventually(partial(_is_told, spawner, told))
     first.cancel()
     await eventually(lambda: fake.pulls_holding == 2)
     fake.let_pulls_go()

@@ -436,7 +436,9 @@ async def test_files_on_a_lost_node(
     assert f"(the node that it ran on is down: {node}" in line
     assert "; no suitable node (" in line
     await hub.stop("exp-1")
-    assert not [one for one in swarm.tasks() if one["DesiredState"] not in ("shutdown", "remove")]
+    await eventually(
+        lambda: {one["DesiredState"] for one in swarm.tasks()} <= {"shutdown", "remove"}
+    )
     assert f"on the node {node}, which is down: start that machine" in message(await refused(hub))
     swarm.find(node)
     await eventually(lambda: not any(one.status == "running" for one in swarm.containers(node)))
