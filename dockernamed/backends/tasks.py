@@ -72,7 +72,7 @@ class _Row:
         task: id of the task that stands for it, "" while there is none; ``node`` is the id of the
             node of that, and ``stage`` its state.
         tasks: ids of all that it had when it was looked at last.
-        earlier: ids of those that count no more, since it was started again.
+        earlier: ids of those that count no more, since it was started again, by whomever.
         first: number of the first start whose tasks count; None: we start it, and the number of
             that start is not known yet.
         place: where that is reached, as long as it runs.
@@ -368,6 +368,8 @@ class TaskWatcher(Table):
             self._hear(id)
             row.replicas = int(replicas)
             row.started = row.started or row.replicas > 0
+            if row.replicas and self._table[id].ended:
+                row.earlier = row.tasks  # another one is to be made, a moment later
             if not row.replicas and not self._table[id].ended:
                 self._put(replace(self._table[id], stop_requested=True))
         if replicas or row.replicas:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.driving import MakeHub
 from support.engine.watching import eventually
 from support.fake_engine import FakeEngine
+from support.stage import QUICK
 from support.stub_hub import Hub, all_noted, runtime_of
 
 #: What a start is asked for besides, where its volume is new.
@@ -68,7 +70,9 @@ def counted(make_hub: MakeHub, fake: FakeEngine) -> Callable[..., Awaitable[Coun
 
     async def make(**settings: Any) -> Counted:
         fake.init_swarm(2)
-        made = make_hub(swarm=True, network_name="servers", **settings)
+        # No service is looked at that is heard of before the Hub is told that it was made.
+        timings = replace(QUICK, ended_tasks=600)
+        made = make_hub(swarm=True, network_name="servers", timings=timings, **settings)
         await runtime_of(made.spawner("warm")).engine.create_network(
             "servers", {"Driver": "overlay", "Attachable": True}
         )

@@ -308,10 +308,16 @@ async def test_a_stop_that_is_told_before_its_task_is_to_end(hub: Hub) -> None:
     assert (await hub.dead(id)).state is State.EXITED
 
 
-async def test_a_start_that_is_told_before_its_task_is_made(hub: Hub) -> None:
-    """Somebody else has a service run again, and the Swarm makes its task a moment later."""
+@pytest.mark.parametrize("crashed", [False, True])
+async def test_a_start_that_is_told_before_its_task_is_made(hub: Hub, crashed: bool) -> None:
+    """Somebody else has a service run again, and the Swarm makes its task a moment later; one that
+    has ended may still be there.
+    """
     id = await hub.run()
-    await hub.scale(id, 0)
+    if crashed:
+        hub.fake.swarm.end("s1", 3)
+    else:
+        await hub.scale(id, 0)
     await hub.dead(id)
     hub.fake.emit("service", "update", id, {"replicas.new": "1", "replicas.old": "0"})
     await hub.rounds(4)
