@@ -44,7 +44,7 @@ from support.stage import (
     give_up_soon,
     reached,
 )
-from support.stub_hub import Hub, runtimes
+from support.stub_hub import Hub, runtime, runtimes
 from tornado import web
 
 from dockernamed.backends.rollback import Rollback
@@ -200,6 +200,7 @@ async def test_fault(
             # start's.
             late_volume = kind == "late" and call in (VOLUME_CREATE, CONFIG_CREATE)
             await eventually(lambda: late_volume or estate.volumes() == before)
+            await eventually(lambda: not _is_seen_running(SERVER))
             assert await hub.spawner(SERVER).poll() is not None
         else:
             assert operation.leaves != "failed"
@@ -211,6 +212,11 @@ async def test_fault(
         await eventually(lambda: not estate.leftovers())
     await live_on(hub, fake, estate, {} if operation.leaves == "deleted" else before)
     assert {one.id for one in estate.things()} == others
+
+
+def _is_seen_running(server: str) -> bool:
+    """By the table, which events may not have told yet of what has just ended."""
+    return any(one.running for one in runtime().watcher.records() if one.server == server)
 
 
 def hub_for(

@@ -333,6 +333,7 @@ class World:
 
     async def check_calm(self) -> None:
         """What must be so when all is well and nothing is under way."""
+        await eventually(lambda: not self._unseen())
         await self._noticed()
         keeper = OrphanReaper(
             HUB_ID, self.rooms.watcher, self.rooms.backend, self._known, keep=not self.remove,
