@@ -80,9 +80,9 @@ class Rollback:
         self._things, self._watcher, self._log = things, watcher, log
         self._timings = timings
         self._open: dict[str, StartResources] = {}
-        # Calls under way, by the volume and by the kept container that they are about.
+        # Calls under way: by the volume that is removed, and with the kept container that is ended.
         self._removals: dict[str, asyncio.Task[None]] = {}
-        self._kills: dict[str, asyncio.Task[None]] = {}
+        self._kills: dict[asyncio.Task[None], str] = {}
         self._background: set[asyncio.Task[None]] = set()
         watcher.on_new(self._look_at)
 
@@ -111,8 +111,8 @@ class Rollback:
     async def reuse(self, made: StartResources, container_id: str) -> None:
         """Say that a start takes a kept container: no belated end of an earlier one hits it."""
         made.reused = container_id
-        if container_id in self._kills:
-            await asyncio.wait({self._kills[container_id]})
+        if kills := {kill for kill, id in self._kills.items() if id == container_id}:
+            await asyncio.wait(kills)
 
     def keep(self, made: StartResources) -> None:
         """Whatever the start made and is still there stays."""
@@ -198,11 +198,12 @@ class Rollback:
 
     async def _halt(self, made: StartResources) -> None:
         if id := made.reused:
-            kill = self._kills[id] = self.spawn(self._kill(id))
+            kill = self.spawn(self._kill(id))
+            self._kills[kill] = id
             try:
                 await kill
             finally:
-                self._kills.pop(id, None)
+                del self._kills[kill]
 
     async def _kill(self, container_id: str) -> None:
         try:
