@@ -97,6 +97,9 @@ async def until_over(
 ) -> None:
     """Wait until no task runs any more of those that have labels, as far as nodes can be asked.
 
+    Nor does one run later: a moment after they were told that a service is to have none, managers
+    may still want a task that they have given to no node yet.
+
     Args:
         swarm: whose tasks.
         nodes: of that.
@@ -108,8 +111,14 @@ async def until_over(
         tasks = await swarm.list_tasks(labels=labels, convert=task_from)
         left = [one for one in tasks if not one.over and service in ("", one.service)]
         there = await nodes.of(left)
-        if all(one.node not in there or there[one.node].down for one in left):
+        if not any(_may_run(one, there.get(one.node)) for one in left):
             return
+
+
+def _may_run(task: TaskSeen, node: NodeSeen | None) -> bool:
+    if not task.node:
+        return task.wanted
+    return node is not None and not node.down
 
 
 async def looks(timings: Timings) -> AsyncIterator[None]:
