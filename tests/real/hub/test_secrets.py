@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.hub.client import server_path
 from support.hub.hubproc import Hub, Hubs
+from support.hub.waiting import eventually
 
 from dockernamed.desired.private import ENV_FILE, PRIVATE_DIR
 
@@ -60,12 +61,18 @@ def hub(hubs: Hubs) -> Iterator[Hub]:
 
 
 def environment(hub: Hub, container: Any) -> dict[str, str]:
-    """What the server's own process has; asked by root, whom capabilities may be missing."""
-    created = hub.docker.client.exec_create(
-        container["Id"], ["sh", "-c", FIND], user=container["Config"].get("User") or "root"
-    )
-    found = hub.docker.client.exec_start(created["Id"]).decode()
-    return dict(entry.split("=", 1) for entry in found.split("\0") if "=" in entry)
+    """What the server's own process has; asked by root, whom capabilities may be missing.
+
+    A container that somebody has just restarted has that process a moment later.
+    """
+    user = container["Config"].get("User") or "root"
+
+    def look() -> dict[str, str]:
+        created = hub.docker.client.exec_create(container["Id"], ["sh", "-c", FIND], user=user)
+        found = hub.docker.client.exec_start(created["Id"]).decode()
+        return dict(entry.split("=", 1) for entry in found.split("\0") if "=" in entry)
+
+    return eventually(look, what="the environment of the server's process")
 
 
 def outside(hub: Hub, user: str, container: Any) -> Iterator[tuple[str, bytes]]:
