@@ -496,11 +496,14 @@ class DockerNamedSpawner(DockerNamedSettings, Spawner):  # type: ignore[misc]
     def _nothing_to_ask(self) -> bool:
         """A start of ours came to nothing, and the Engine is away, or still takes it back.
 
-        Who is to be told why it failed waits for neither.
+        Who is to be told why it failed waits for neither. Nor is anything to be asked of a
+        container that died, and is kept: its end may not be told yet.
         """
+        if self._attempt is None or not self._came_to_nothing:
+            return False
         runtime = self._runtime
         away = not runtime.watcher.connected
-        return self._came_to_nothing and (away or runtime.backend.undoes(self.key))
+        return away or self._attempt.container_kept or runtime.backend.undoes(self.key)
 
     async def get_url(self) -> str:
         """Where the server is now: published ports change when the Engine restarts."""

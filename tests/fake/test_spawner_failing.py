@@ -132,6 +132,17 @@ async def test_keep_failed(make_hub: MakeHub, fake: FakeEngine) -> None:
     assert container.id != failed.id
 
 
+async def test_keep_failed_before_its_end_is_told(make_hub: MakeHub, fake: FakeEngine) -> None:
+    """It stays as well where the Engine is slow to tell, and so by its word the server runs."""
+    hub = make_hub(keep_failed=True)
+    fake.behave(Behaviour(exit_code=3))
+    fake.hold_events()
+    await refused(hub)
+    assert len(of_server(fake, "exp-1")) == 1
+    fake.release_events()
+    assert await hub.spawner("exp-1").poll() == 0
+
+
 async def test_a_server_that_never_answers(make_hub: MakeHub, fake: FakeEngine) -> None:
     """The time is up: the URL that was asked, the time it had, and its last lines."""
     fake.behave(Behaviour(serve="refuse", log="listening on the wrong port\n"))
