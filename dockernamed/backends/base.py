@@ -339,6 +339,12 @@ class Things(Protocol):
     async def has_network(self, id: str) -> bool:
         """Whether there is a network of this id."""
 
+    async def is_network_gone(self, id: str) -> bool:
+        """Whether there is no network of this id, and another one can be made in its place now.
+
+        Where that takes a moment it is waited for.
+        """
+
     async def list_networks(self, labels: Mapping[str, str]) -> Sequence[SeenNetwork]:
         """All that have all these labels."""
 

@@ -38,6 +38,10 @@ class EngineNetworks:
             return False
         return True
 
+    async def is_network_gone(self, id: str) -> bool:
+        """See `base.Things.is_network_gone`."""
+        return not await self.has_network(id)
+
     async def list_networks(self, labels: Mapping[str, str]) -> Sequence[SeenNetwork]:
         """See `base.Things.list_networks`."""
         return [seen_network(one) for one in await self._engine.list_networks(pairs(labels))]

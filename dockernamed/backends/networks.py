@@ -224,8 +224,14 @@ class Networks:
                 seen[name] = found or SeenNetwork("", name, {})
                 self._log.warning("%s", error)
                 return False
-        else:
-            await self._things.join(name, hub_container)
+        elif (found := seen[name]) is not None:
+            try:
+                await self._things.join(name, hub_container)
+            except NotFound:
+                if not await self._is_gone(found):
+                    raise
+                del seen[name]
+                return False
         seen[name] = await self._things.inspect_network(name)
         return True
 
@@ -239,10 +245,9 @@ class Networks:
 
     async def _is_gone(self, network: SeenNetwork) -> bool:
         try:
-            return (await self._things.inspect_network(network.name)).id != network.id
-        except NotFound:
-            return True
-        except EngineError:
+            return await self._things.is_network_gone(network.id)
+        except EngineError as error:
+            self._log.warning("Network %s: %s", network.name, error)
             return False
 
     # --- removing --------------------------------------------------------------------------

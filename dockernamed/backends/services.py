@@ -393,6 +393,26 @@ class Services(EngineNetworks):
 
         return await self._swarm.list_services(pairs(labels), member)
 
+    async def is_network_gone(self, id: str) -> bool:
+        """See `base.Things.is_network_gone`: what is left of one on this node is waited for.
+
+        A node keeps its part of a network while containers of ending tasks are in it, whatever the
+        Swarm has. Such a remnant is found by name and id, but no service can be in it, and as long
+        as this manager has one, no other network can have the name.
+        """
+        try:
+            return not await within(self._timings.task_ends, self._is_in_swarm(id))
+        except asyncio.TimeoutError:
+            words = "it is removed, but containers that do not end still have it on this node"
+            raise EngineTimeout(f"look for network {id}", words) from None
+
+    async def _is_in_swarm(self, id: str) -> bool:
+        while True:
+            found = [one for one in await self._swarm.list_networks(id) if one["Id"] == id]
+            if not any(one.get("Peers") for one in found):
+                return bool(found)
+            await asyncio.sleep(self._timings.look_at_task)
+
     async def remove_network(self, id: str) -> None:
         """See `base.Things.remove_network`: tasks that have just ended are waited for."""
 

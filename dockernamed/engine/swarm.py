@@ -222,6 +222,16 @@ class Swarm:
         """All that is known of a node, by id or name."""
         return await self._caller.get(f"inspect node {id}", f"/nodes/{quoted(id)}")
 
+    # --- networks --------------------------------------------------------------------------
+
+    async def list_networks(self, id: str) -> list[dict[str, Any]]:
+        """Networks whose ids begin like this: the Swarm's, and those of this node alone.
+
+        Of the Swarm's the managers tell, who know of no ``Peers``. One that has these is gone from
+        the Swarm, and this node has not yet removed its part of it.
+        """
+        return await self._list("list networks", "/networks", whole, id=[id])
+
     # --- secrets and configs ---------------------------------------------------------------
 
     async def create_secret(self, name: str, data: bytes, labels: Mapping[str, str]) -> str:

@@ -264,6 +264,22 @@ async def test_the_hubs_container_joins_and_leaves(
     assert [*own(fake)] == ["lab"]
 
 
+async def test_a_network_that_goes_before_the_hubs_container_joins(
+    beside: tuple[Hub, str], fake: FakeEngine
+) -> None:
+    """It is made anew, and the Hub's container joins that one."""
+    hub, id = beside
+    fault = fake.fault("stall", "POST", "/networks/[^/]+/connect", times=1)
+    start = hub.spawning("exp-1")
+    assert await asyncio.to_thread(fault.reached.wait, 30)
+    (_, name) = own(fake)
+    fake.remove_network(name)
+    fault.release()
+    await start
+    assert network_of(fake) == name
+    assert id in fake.networks[name]["Containers"]
+
+
 async def test_another_container_of_the_hub_joins_at_its_start(
     beside: tuple[Hub, str], fake: FakeEngine
 ) -> None:

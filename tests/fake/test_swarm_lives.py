@@ -415,7 +415,12 @@ async def test_files_on_a_lost_node(
     """With on-failure the server has ended too, as no other node has its files: the Hub is told
     why, and its user the way out. When the node is back, nothing runs that nobody asked for.
     """
-    hub = make(restart_policy="on-failure", remove=remove, timings=replace(QUICK, no_node=0.2))
+    hub = make(
+        restart_policy="on-failure",
+        remove=remove,
+        timings=replace(QUICK, no_node=0.2),
+        placement_constraints=["node.role==worker"],  # the manager is asked all the time
+    )
     spawner = await hub.spawn("exp-1")
     (service,) = swarm.services.values()
     await eventually(lambda: "node.id==" in str(swarm.services))

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.driving import MakeHub, Told, message, refused
 from support.engine.watching import eventually
-from support.fake_engine import FakeEngine
+from support.fake_engine import Behaviour, FakeEngine
 from support.fake_engine.swarm_control import FakeSwarm
+from support.stage import QUICK
 from support.stub_hub import Hub, of_server, runtime_of, runtimes
 from tornado import web
 
 from dockernamed import naming
 from dockernamed.desired.isolation import OwnNetwork
+from dockernamed.engine.swarm import Swarm
 from dockernamed.lifecycle.runtime import Runtime
+
+#: Settings of servers on the manager's node that may take hours to end.
+SLOW = {"placement_constraints": ["node.hostname==node-1"], "stop_timeout": 10_000}
 
 
 @pytest.fixture
@@ -113,6 +119,59 @@ async def test_a_kept_server(make: Callable[..., Hub], swarm: FakeSwarm) -> None
     assert service_of(swarm)["Spec"]["Mode"] == {"Replicated": {"Replicas": 0}}
     await hub.spawn("exp-1")
     assert service_of(swarm)["ID"] == id
+
+
+@pytest.fixture
+def ending(fake: FakeEngine, swarm: FakeSwarm) -> Callable[[Hub], Awaitable[str]]:
+    """Has a server on the manager's node that does not end, in a network that is removed.
+
+    The name of that network, which is still found there.
+    """
+
+    async def begin(hub: Hub) -> str:
+        fake.behave(Behaviour(stubborn=True))
+        engine = runtime_of(await hub.spawn("exp-1")).engine
+        (network,) = own_networks(fake)
+        await Swarm(engine).remove_service(service_of(swarm)["ID"])
+        await engine.remove_network(network)
+        assert own_networks(fake) == [network]
+        return network
+
+    return begin
+
+
+async def test_a_network_of_which_a_part_is_left(
+    make: Callable[..., Hub],
+    swarm: FakeSwarm,
+    fake: FakeEngine,
+    ending: Callable[[Hub], Awaitable[str]],
+) -> None:
+    """A start waits for the end of the last server in it, and makes another one of the name."""
+    hub = make(**SLOW)
+    name = await ending(hub)
+    before, looked = fake.networks[name]["Id"], fake.requests.count(("GET", "/networks"))
+    start = hub.spawning("exp-2")
+    await eventually(lambda: fake.requests.count(("GET", "/networks")) > looked + 2)
+    (container,) = of_server(fake, "exp-1")
+    fake.die(container.name)
+    await start
+    (target,) = service_of(swarm, "exp-2")["Spec"]["TaskTemplate"]["Networks"]
+    assert target["Target"] == fake.networks[name]["Id"] != before
+
+
+async def test_a_network_of_which_a_part_stays(
+    make: Callable[..., Hub],
+    swarm: FakeSwarm,
+    ending: Callable[[Hub], Awaitable[str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A start fails, the log says what is in the way, and nothing is left."""
+    hub = make(timings=replace(QUICK, task_ends=0.3), **SLOW)
+    name = await ending(hub)
+    await refused(hub, "exp-2")
+    assert f"network {name} not found" in caplog.text
+    assert "containers that do not end still have it on this node" in caplog.text
+    assert swarm.services == {}
 
 
 # --- what only Swarm has -----------------------------------------------------------------------

@@ -645,7 +645,8 @@ async def test_overlay(world: SwarmWorld, engine: Engine, swarm_client: Swarm, m
         body = {"Name": network, "Driver": "overlay", "Attachable": True}
         call = engine.caller.call("create network", "POST", "/networks/create", body=body)
         await engine.caller.ask(call)
-    info = await engine.inspect_network(name)
+    # A moment after it was made, managers have not decided all of it.
+    info = await seen(lambda: engine.inspect_network(name), lambda info: info["Driver"])
     assert (info["Scope"], info["Driver"], info["Attachable"]) == ("swarm", "overlay", True)
     id = await make(Networks=[{"Target": name}])
     spec = (await swarm_client.inspect_service(id))["Spec"]
@@ -667,6 +668,50 @@ async def test_overlay(world: SwarmWorld, engine: Engine, swarm_client: Swarm, m
     await engine.remove_container(hub, force=True)
     with pytest.raises(NotFound, match="network no-such not found"):
         await make(Networks=[{"Target": "no-such"}])
+
+
+async def test_what_is_left_of_a_network(
+    world: SwarmWorld, engine: Engine, swarm_client: Swarm, make: Make
+) -> None:
+    """A network that is removed while a container of a task still ends, on the manager's node.
+
+    It is found there until that has ended, but by nobody who looks for those of the Swarm.
+    """
+    name = world.name()
+    body = {"Name": name, "Driver": "overlay", "Attachable": True, "CheckDuplicate": True}
+    create = engine.caller.call("create network", "POST", "/networks/create", body=body)
+    network = await engine.caller.create(create)
+    own = str((await swarm_client.membership())["NodeID"])
+    there = {"Networks": [{"Target": name}], "Placement": {"Constraints": [f"node.id=={own}"]}}
+    id = await make(**there, container={"StopSignal": "SIGTERM", "StopGracePeriod": 3_000_000_000})
+    await newest(swarm_client, id, "running")
+    (seen_in_swarm,) = await swarm_client.list_networks(network)
+    assert "Peers" not in seen_in_swarm
+    await swarm_client.remove_service(id)
+    await engine.remove_network(network)
+    assert (await engine.inspect_network(name))["Id"] == network
+    (left,) = await swarm_client.list_networks(network)
+    assert left["Peers"]
+    with pytest.raises(Conflict, match=f"network with name {name} already exists"):
+        await engine.caller.create(create)
+    for call in (make(**there), engine.remove_network(name), join(world, engine, network)):
+        with pytest.raises(NotFound, match=r"network \S+ not found"):
+            await call
+    await seen(lambda: swarm_client.list_networks(network), lambda left: not left, "it is gone")
+    with pytest.raises(NotFound, match=f"network {name} not found"):
+        await engine.inspect_network(name)
+    await engine.caller.create(create)
+    await engine.remove_network(name)
+
+
+async def join(world: SwarmWorld, engine: Engine, network: str) -> None:
+    """Connect a container to a network."""
+    hub = await engine.create_container(world.name(), {"Image": BUSYBOX})
+    try:
+        await engine.start_container(hub)
+        await engine.connect_network(network, hub)
+    finally:
+        await engine.remove_container(hub, force=True)
 
 
 async def test_a_worker(world: SwarmWorld, worker: Engine) -> None:

@@ -505,5 +505,7 @@ async def test_networks(world: World, things: Things) -> None:
     assert (found.id, found.name, found.labels["a"]) == (id, name, "1")
     assert list(await things.list_networks({**hub, "a": "2"})) == []
     assert await things.has_network(id)
+    assert not await things.is_network_gone(id)
     await things.remove_network(id)
     assert not await things.has_network(id)
+    assert await things.is_network_gone(id)

@@ -48,6 +48,9 @@ class Managers(Protocol):
     def network(self, id: str) -> dict[str, Any]:
         """A network of the Swarm."""
 
+    def forget_remnants(self) -> None:
+        """A container has ended, which networks that are removed may have waited for."""
+
     @property
     def go(self) -> asyncio.Event:
         """Set when tasks that hold may go on."""
@@ -230,6 +233,7 @@ class Agent:
 
     def _ended(self, container: Container) -> None:
         """A container's process has ended, for whatever reason."""
+        self._managers.forget_remnants()
         task = self._task_of.get(container.id)
         if task is None or self._unwanted(task):
             return

@@ -351,7 +351,14 @@ class _Api:
         return web.Response(status=204)
 
     async def list_networks(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(list(self.core.networks.values()))
+        filters, podman = filters_of(request), self.core.podman
+        found = [
+            network
+            for network in self.core.networks.values()
+            if has_labels(network["Labels"], filters.get("label", []), podman=podman)
+            and any(network["Id"].startswith(id) for id in filters.get("id", [""]))
+        ]
+        return web.json_response(found)
 
     async def create_network(self, request: web.Request) -> web.StreamResponse:
         body = await body_of(request)

@@ -50,6 +50,8 @@ class Overlays:
     def remove(self, name: str) -> None:
         """As of ``DELETE /networks/{name}``; tasks that only have not ended yet keep nothing."""
         network = self._core.find_network(name)
+        if "Peers" in network:
+            raise ApiError(404, f"network {network['Id']} not found")
         users = [f"service {one.id}" for one in self._store.services.values() if _on(one, network)]
         # Other containers than tasks' are connected by what the managers call a task.
         connected = (self._core.containers.get(id) for id in network["Containers"])
@@ -57,12 +59,22 @@ class Overlays:
         if users:
             words = f"network {network['Id']} is in use by {users[0]}"
             raise ApiError(400, f"rpc error: code = FailedPrecondition desc = {words}")
-        del self._core.networks[network["Name"]]
+        network["Peers"] = [{"Name": "node-1", "IP": self._core.published_at}]
+        self.forget_remnants()
         self._core.emit("network", "remove", network["Id"], {"name": network["Name"]}, "swarm")
+
+    def forget_remnants(self) -> None:
+        """Forget the manager's parts of networks that are removed, if no container has them.
+
+        They are those that have ``Peers``.
+        """
+        for network in [one for one in self._core.networks.values() if "Peers" in one]:
+            if not self._core.seen_network(network)["Containers"]:
+                del self._core.networks[network["Name"]]
 
     def usable(self) -> Mapping[str, str]:
         """Name or id → id of all networks that a service can name."""
-        networks = self._core.networks.values()
+        networks = [one for one in self._core.networks.values() if "Peers" not in one]
         return {one[key]: one["Id"] for one in networks for key in ("Name", "Id")}
 
     def network(self, id: str) -> dict[str, Any]:
@@ -101,6 +113,8 @@ class Overlays:
 def check_attachable(network: Mapping[str, Any], container: Container) -> None:
     """Raise `ApiError` if a container cannot be connected to a network of the Swarm."""
     name = network["Name"]
+    if "Peers" in network:
+        raise ApiError(404, f"network {network['Id']} not found")
     if not network["Attachable"]:
         words = f"code = PermissionDenied desc = network {name} not manually attachable"
         raise ApiError(500, f"Could not attach to network {name}: rpc error: {words}")

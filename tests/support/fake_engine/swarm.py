@@ -325,6 +325,10 @@ class Swarm:
         """A network of the Swarm."""
         return self.overlays.network(id)
 
+    def forget_remnants(self) -> None:
+        """A container has ended, which networks that are removed may have waited for."""
+        self.overlays.forget_remnants()
+
 
 def _references(service: Service, kind: str) -> Iterable[str]:
     """The ids of the secrets or configs that a service uses."""
