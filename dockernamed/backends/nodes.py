@@ -98,7 +98,8 @@ async def until_over(
     """Wait until no task runs any more of those that have labels, as far as nodes can be asked.
 
     Nor does one run later: a moment after they were told that a service is to have none, managers
-    may still want a task that they have given to no node yet.
+    may still want a task that they have given to no node yet, or give one to a node that they are
+    about to remove.
 
     Args:
         swarm: whose tasks.
@@ -117,7 +118,7 @@ async def until_over(
 
 def _may_run(task: TaskSeen, node: NodeSeen | None) -> bool:
     if not task.node:
-        return task.wanted
+        return task.wanted or task.removed
     return node is not None and not node.down
 
 

@@ -72,6 +72,11 @@ class TaskSeen:
         return self.desired in WANTED
 
     @property
+    def removed(self) -> bool:
+        """The manager forgets it in a moment, or once its node has ended it."""
+        return self.desired == "remove"
+
+    @property
     def running(self) -> bool:
         """Its node said that it runs; see `has_ended` for whether that is still to be believed."""
         return self.state == "running"

@@ -41,7 +41,7 @@ class Swarm:
     [
         ("", "pending", "running", False),
         ("", "new", "ready", False),
-        ("", "pending", "remove", True),
+        ("", "pending", "remove", False),
         ("", "pending", "shutdown", True),
         ("up", "running", "running", False),
         ("up", "running", "remove", False),
@@ -51,7 +51,10 @@ class Swarm:
     ],
 )
 async def test_until_over(node: str, state: str, desired: str, over: bool) -> None:
-    """What runs on a node that can be asked is waited for, and what may still be given to one."""
+    """What runs on a node that can be asked is waited for, and what may still be given to one.
+
+    Also one that is to be removed, until that is done: managers may give it to a node meanwhile.
+    """
     swarm: Any = Swarm(NodeID=node, Status={"State": state}, DesiredState=desired)
     nodes = Nodes(swarm, Nobody())
     over_by_then = until_over(swarm, nodes, ["x"], DEFAULT, service="s")
