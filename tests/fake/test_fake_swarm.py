@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.engine.worlds import connect
 from support.fake_engine import Behaviour, FakeEngine, FakeSwarm, RemoteImage
-from support.fake_engine.ending import end_tasks
+from support.fake_engine.listening import end_tasks
 from support.stage import IMAGE, contents, reached
 
 from dockernamed.engine.swarm import Swarm

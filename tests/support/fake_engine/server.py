@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import shutil
-import socket
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Mapping
@@ -19,9 +18,9 @@ from aiohttp import web
 
 from support.fake_engine.api import Pulls, make_app
 from support.fake_engine.core import DELETES_FILES, Core
-from support.fake_engine.ending import end_tasks, hang_up
 from support.fake_engine.faults import Fault, Gate
 from support.fake_engine.filesystem import Filesystem
+from support.fake_engine.listening import Listener, serve
 from support.fake_engine.nodes import Node
 from support.fake_engine.objects import (
     Behaviour,
@@ -56,7 +55,6 @@ class FakeEngine:
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="fake-engine", daemon=True)
-        self._listening: socket.socket | None = None
         self._swarm: FakeSwarm | None = None
         self._further: list[web.AppRunner] = []
 
@@ -165,11 +163,11 @@ class FakeEngine:
 
     def down(self) -> None:
         """Stop listening and break all connections; containers stay as they are."""
-        self.do(self._down())
+        self.do(self._listener.down())
 
     def hang_up(self) -> None:
         """Break all connections, as a proxy does with those that are idle, and go on listening."""
-        self.call(lambda: hang_up(self._runner))
+        self.call(self._listener.hang_up)
 
     def hang_up_on_reuse(self) -> None:
         """Break each connection that is open now when it brings another request, unread."""
@@ -182,7 +180,7 @@ class FakeEngine:
 
     def up(self) -> None:
         """Listen again."""
-        self.do(self._up())
+        self.do(self._listener.up())
 
     def replace(self, api_version: str, min_api_version: str = "1.12") -> None:
         """Be an Engine of another API version from now on."""
@@ -439,15 +437,7 @@ class FakeEngine:
     # --- the thread ------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._begin())
-        self._ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(self._down())
-        end_tasks(self._loop)
-        self._loop.run_until_complete(self._clean_up())
-        end_tasks(self._loop)
-        self._loop.close()
+        serve(self._loop, self._begin, self._ready, self._down, self._clean_up)
 
     async def _begin(self) -> None:
         self._core = Core(self._dialect)
@@ -456,24 +446,11 @@ class FakeEngine:
         app = make_app(self._core, self._pulls, self._swarm_api, self.gate.middleware())
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await self._runner.setup()
-        await self._up()
-
-    async def _up(self) -> None:
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(str(self.socket))
-        self._site = web.SockSite(self._runner, self._listening)
-        await self._site.start()
+        self._listener = Listener(self._runner, self.socket)
+        await self._listener.up()
 
     async def _down(self) -> None:
-        if self._listening is not None:
-            # asyncio loses a connection that it accepts in the moment in which it stops listening:
-            # those accepted by now first become the server's.
-            self._loop.remove_reader(self._listening)
-            await asyncio.sleep(0)
-            await self._site.stop()
-            self._listening = None
-        self.socket.unlink(missing_ok=True)
-        hang_up(self._runner)
+        await self._listener.down()
 
     async def _clean_up(self) -> None:
         self._core.servers.stop_all()

@@ -30,8 +30,8 @@ from yarl import URL
 
 from dockernamed.naming import LABEL_SERVER
 from support.fake_engine import Fault
-from support.fake_engine.ending import end_tasks, hang_up
 from support.fake_engine.faults import Handler
+from support.fake_engine.listening import Listener, serve
 
 STREAMS = ("/events", "/images/create")
 #: What is created with its name in the body.
@@ -76,12 +76,13 @@ class EngineProxy:
         engine: the Engine's ``unix://`` or ``tcp://`` URL.
 
     Attributes:
-        requests: method and path of all requests so far, oldest first.
+        granted: method and path of all requests so far that the Engine has done as they asked: it
+            refuses, say, to change what it has just changed itself.
         busy: requests that the Engine has not answered yet, streams left out.
     """
 
     def __init__(self, engine: str) -> None:
-        self.requests: list[tuple[str, str]] = []
+        self.granted: list[tuple[str, str]] = []
         self.busy = 0
         self._engine = urlsplit(engine)
         self._folder = Path(tempfile.mkdtemp(prefix="engine-proxy-"))
@@ -93,7 +94,6 @@ class EngineProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="engine-proxy", daemon=True)
         self._ready = threading.Event()
-        self._site: web.UnixSite | None = None
 
     @classmethod
     def of_this_engine(cls) -> EngineProxy:
@@ -132,11 +132,11 @@ class EngineProxy:
         for fault in self._faults:
             fault.release()
         self._faults.clear()
-        asyncio.run_coroutine_threadsafe(self._come_up(), self._loop).result(60)
+        asyncio.run_coroutine_threadsafe(self._listener.up(), self._loop).result(60)
 
     def count(self, method: str, path: str) -> int:
-        """Requests whose whole path matches an expression."""
-        return sum(m == method and bool(re.fullmatch(path, p)) for m, p in self.requests)
+        """Requests that were granted, and whose whole path matches an expression."""
+        return sum(m == method and bool(re.fullmatch(path, p)) for m, p in self.granted)
 
     # --- in the thread ---------------------------------------------------------------------
 
@@ -147,27 +147,10 @@ class EngineProxy:
 
     async def go_down(self) -> None:
         """Break all connections, and refuse new ones."""
-        if self._site is not None:
-            site, self._site = self._site, None
-            await site.stop()
-        self._socket.unlink(missing_ok=True)
-        hang_up(self._runner)
-
-    async def _come_up(self) -> None:
-        if self._site is None:
-            self._site = web.UnixSite(self._runner, str(self._socket))
-            await self._site.start()
+        await self._listener.down()
 
     def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._begin())
-        self._ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(self.go_down())
-        end_tasks(self._loop)
-        self._loop.run_until_complete(self._clean_up())
-        end_tasks(self._loop)
-        self._loop.close()
+        serve(self._loop, self._begin, self._ready, self.go_down, self._clean_up)
 
     async def _begin(self) -> None:
         where = self._engine
@@ -184,7 +167,8 @@ class EngineProxy:
         # What a Hub asked for is done even if the Hub is killed meanwhile, as an Engine does.
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await self._come_up()
+        self._listener = Listener(self._runner, self._socket)
+        await self._listener.up()
 
     async def _clean_up(self) -> None:
         await self._session.close()
@@ -192,7 +176,6 @@ class EngineProxy:
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         path = self._path(request, await request.read())
-        self.requests.append((request.method, path))
         if path in STREAMS:
             return await self._through_faults(request, path, self._pour)
         self.busy += 1
@@ -239,6 +222,8 @@ class EngineProxy:
         sent = await request.read()
         async with self._ask(request, sent) as answer:
             body = await answer.read()
+        if answer.ok:
+            self.granted.append((request.method, self._path(request, sent)))
         if request.path.endswith("/containers/create") and answer.status == 201:
             self._names[json.loads(body)["Id"]] = request.query["name"]
         if request.path.endswith("/services/create") and answer.status == 201:
