@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from ..engine.swarm import Swarm
 from ..errors import NotFound
 from ..timings import Timings
-from .task_state import NodeSeen, TaskSeen, node_from, task_from
+from .task_state import NodeSeen, TaskSeen, is_lost, node_from, task_from
 
 
 class Away(NamedTuple):
@@ -119,7 +119,7 @@ async def until_over(
 def _may_run(task: TaskSeen, node: NodeSeen | None) -> bool:
     if not task.node:
         return task.wanted or task.removed
-    return node is not None and not node.down
+    return not is_lost(node)
 
 
 async def looks(timings: Timings) -> AsyncIterator[None]:

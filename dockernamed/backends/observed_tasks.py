@@ -9,7 +9,7 @@ from typing import Any
 from ..naming import key_of
 from . import observed
 from .observed import NOWHERE, ObservedContainer, State
-from .task_state import NodeSeen, TaskSeen, drained_words, has_ended, lost_words
+from .task_state import NodeSeen, TaskSeen, drained_words, has_ended, is_lost, lost_words
 
 #: Of a server whose node is in the Swarm no more.
 LEFT = "the node that it ran on has left the Swarm"
@@ -107,7 +107,7 @@ def status_of(tasks: Sequence[TaskSeen], nodes: Mapping[str, NodeSeen]) -> Servi
             None, False, last, exit_code=last.exit_code, words=last.words, restarts=count
         )
     # An earlier one may still be stopped on its node.
-    ending = [one for one in found if not has_ended(one, _is_lost(nodes.get(one.node)))]
+    ending = [one for one in found if not has_ended(one, is_lost(nodes.get(one.node)))]
     if ending:
         return ServiceStatus(None, False, ending[-1], stopping=True)
     words, asked = _words_of_end(last, nodes.get(last.node)), last.state == "shutdown"
@@ -131,7 +131,7 @@ def _alive(
         address = where.address if where is not None else ""
         return ServiceStatus(
             State.RUNNING,
-            len(alive) == 1 and not _is_lost(where),
+            len(alive) == 1 and not is_lost(where),
             now,
             fingerprint=hash((now.fingerprint, address)),
             restarts=len(failed),
@@ -153,14 +153,9 @@ def _alive(
     )
 
 
-def _is_lost(node: NodeSeen | None) -> bool:
-    """What runs there is not known; None has left the Swarm."""
-    return node is None or node.down
-
-
 def _words_of_end(task: TaskSeen, node: NodeSeen | None) -> str:
     """Why a task is not to run any more: where that lies in its node, this is told."""
-    if not task.over and task.node and _is_lost(node):
+    if not task.over and task.node and is_lost(node):
         return LEFT if node is None else lost_words(node)
     asked = not task.over or task.state == "shutdown"
     if asked and node is not None and node.availability == "drain":

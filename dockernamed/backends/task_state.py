@@ -169,18 +169,23 @@ def node_from(item: Mapping[str, Any]) -> NodeSeen:
     )
 
 
-def has_ended(task: TaskSeen, node_down: bool) -> bool:
+def is_lost(node: NodeSeen | None) -> bool:
+    """Whether nobody can be asked what runs on a node; None has left the Swarm."""
+    return node is None or node.down
+
+
+def has_ended(task: TaskSeen, lost: bool) -> bool:
     """Whether nothing of a task runs any more, or will, as far as its manager can tell.
 
     Args:
         task: which.
-        node_down: its node is lost. What runs there is ended by the node, when it is back.
+        lost: its node is. What runs there is ended by the node, when it is back.
     """
     if task.over:
         return True
     if task.wanted:
         return False
-    return node_down or not task.node
+    return lost or not task.node
 
 
 def lost_words(node: NodeSeen) -> str:
