@@ -683,8 +683,9 @@ async def test_what_is_left_of_a_network(
     network = await engine.caller.create(create)
     own = str((await swarm_client.membership())["NodeID"])
     there = {"Networks": [{"Target": name}], "Placement": {"Constraints": [f"node.id=={own}"]}}
-    id = await make(**there, container={"StopSignal": "SIGTERM", "StopGracePeriod": 3_000_000_000})
-    await newest(swarm_client, id, "running")
+    hours = {"StopGracePeriod": 10_000 * 10**9}
+    id = await make(Program(stubborn=True), **there, container=hours)
+    task = await newest(swarm_client, id, "running")
     (seen_in_swarm,) = await swarm_client.list_networks(network)
     assert "Peers" not in seen_in_swarm
     await swarm_client.remove_service(id)
@@ -697,6 +698,7 @@ async def test_what_is_left_of_a_network(
     for call in (make(**there), engine.remove_network(name), join(world, engine, network)):
         with pytest.raises(NotFound, match=r"network \S+ not found"):
             await call
+    world.kill(task)
     await seen(lambda: swarm_client.list_networks(network), lambda left: not left, "it is gone")
     with pytest.raises(NotFound, match=f"network {name} not found"):
         await engine.inspect_network(name)

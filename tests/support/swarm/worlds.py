@@ -118,7 +118,8 @@ class RealSwarm(SwarmWorld):
         steps += [f"echo '{line}' >&2" for line in program.err]
         ends = program.exit_code is not None
         steps.append(f"exit {program.exit_code}" if ends else f"exec httpd -f -p {PORT} -h /")
-        return {"Command": ["sh", "-c", "; ".join(steps)]}
+        signal = {"StopSignal": "SIGTERM"} if program.stubborn else {}
+        return {"Command": ["sh", "-c", "; ".join(steps)], **signal}
 
     def lose(self, hostname: str) -> None:
         """See `SwarmWorld`."""
@@ -159,7 +160,8 @@ class SimulatedSwarm(SwarmWorld):
         """See `SwarmWorld`."""
         log = "".join(f"{line}\n" for line in program.out)
         log += "".join(f"!{line}\n" for line in program.err)
-        self._fake.behave(Behaviour(exit_code=program.exit_code, log=log), name=name)
+        behaviour = Behaviour(exit_code=program.exit_code, log=log, stubborn=program.stubborn)
+        self._fake.behave(behaviour, name=name)
         return {}
 
     def lose(self, hostname: str) -> None:
