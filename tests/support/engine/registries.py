@@ -150,29 +150,41 @@ class HangingRegistry:
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.open: list[socket.socket] = []
         self.asked = threading.Event()
         self.left = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._connections: list[tuple[socket.socket, threading.Thread]] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and hang up."""
+        _wake(self._listener)  # until then pulls that are tried again may come
+        self._accepting.join(60)
         self._listener.close()
-        for connection in self.open:
+        for connection, thread in self._connections:
+            _wake(connection)
+            thread.join(60)
             connection.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
-                self.open.append(connection)
-                threading.Thread(target=self._hang, args=(connection,), daemon=True).start()
+                thread = threading.Thread(target=self._hang, args=(connection,), daemon=True)
+                self._connections.append((connection, thread))
+                thread.start()
 
     def _hang(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while connection.recv(1000):
                 self.asked.set()
         self.left.set()
+
+
+def _wake(waiting: socket.socket) -> None:
+    """End what a thread waits for at a socket: its closing alone would not."""
+    with contextlib.suppress(OSError):
+        waiting.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
