@@ -157,7 +157,7 @@ FEATURES: dict[str, tuple[ApiCall, ...]] = {
             "GET",
             "/networks",
             "find networks of servers that no longer exist",
-            "such networks stay",
+            "such networks stay, and no start on a Swarm waits until one is gone that is removed",
         ),
         ApiCall(
             "DELETE",
